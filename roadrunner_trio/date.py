@@ -1,0 +1,19 @@
+"""The value of the Date field (RFC 9110 section 6.6.1), rendered once a second."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+
+_second = -1
+_rendered = b""
+
+
+def http_date() -> bytes:
+    """Now as an IMF-fixdate, such as ``b"Sun, 06 Nov 1994 08:49:37 GMT"``; formatted at most once a second."""
+    global _second, _rendered
+    now = int(time.time())
+    if now != _second:
+        _rendered = formatdate(now, usegmt=True).encode("ascii")
+        _second = now
+    return _rendered

@@ -1,0 +1,61 @@
+"""The two verdicts that become a response: one on the peer, one by the application.
+
+Everything else that can go wrong on a connection is either an exception of the application (500, logged once)
+or a peer that went away (closed, not logged); see :mod:`roadrunner_trio.connection`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+
+class ProtocolError(Exception):
+    """The peer broke the protocol or a limit.
+
+    The server answers ``status`` once, with ``connection: close``, and closes.
+
+    Args:
+        status: the status owed to the peer (400, 413, 414, 431, 501 or 505).
+        reason: a short lower-case token for logs and events, such as ``"bad_chunk"``; never sent to the peer.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.status})"
+
+
+class HTTPError(Exception):
+    """Raised by an application to answer with ``status`` and end the request; the connection lives on.
+
+    Args:
+        status: a final status code, 200 to 599; usually 4xx or 5xx (RFC 9110 section 15).
+        detail: text for the peer; the standard reason phrase when None.
+        fields: further response fields, pairs of name and value.
+
+    Raises:
+        ValueError: ``status`` is not a final status code.
+    """
+
+    def __init__(self, status: int, detail: str | None = None, *, fields: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(status, detail)
+        if not 200 <= status <= 599:
+            raise ValueError(f"HTTPError needs a final status from 200 to 599, not {status}")
+        self.status = int(status)
+        self.detail = detail if detail is not None else phrase(status)
+        self.fields = tuple(fields)
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.detail}"
+
+
+def phrase(status: int) -> str:
+    """The standard reason phrase of ``status`` (RFC 9110 section 15), or an empty string."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""

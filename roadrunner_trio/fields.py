@@ -1,0 +1,68 @@
+"""Field lists (RFC 9110 section 5): plain pairs of bytes, names in lower case, order and repeats kept.
+
+Requests carry them as ``tuple[tuple[bytes, bytes], ...]``. Responses may be given pairs or a mapping, of str or
+bytes; :func:`encoded` turns either into the one form and refuses what would split a message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, TypeAlias
+
+Field: TypeAlias = tuple[bytes, bytes]
+Fields: TypeAlias = tuple[Field, ...]
+"""What a message carries: pairs of lower-case name and value."""
+
+FieldsLike: TypeAlias = Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str | bytes, str | bytes]]
+"""What an application may give: pairs or a mapping, str (latin-1) or bytes."""
+
+TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+"""RFC 9110 section 5.6.2."""
+
+_is_token = re.compile(TOKEN).fullmatch
+_forbidden = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+
+
+def lookup(fields: Iterable[Field], name: bytes) -> bytes | None:
+    """The first value of ``name`` (lower case), or None."""
+    for field, value in fields:
+        if field == name:
+            return value
+    return None
+
+
+def tokens(fields: Iterable[Field], name: bytes) -> frozenset[bytes]:
+    """The members of a comma-separated token list over all its lines (N11), in lower case (RFC 9110 section 5.6.1)."""
+    members = (member.strip(b" \t").lower() for field, value in fields if field == name for member in value.split(b","))
+    return frozenset(member for member in members if member)
+
+
+def encoded(given: FieldsLike) -> list[Field]:
+    """The response fields an application gave, as pairs of bytes with lower-case names.
+
+    Raises:
+        ValueError: a name is no token, or a value holds a control byte (CR, LF and NUL would split the message:
+            RFC 9110 section 5.5) or a character outside latin-1.
+        TypeError: a name or value is neither str nor bytes.
+    """
+    pairs = given.items() if isinstance(given, Mapping) else given
+    return [_encoded_field(name, value) for name, value in pairs]
+
+
+def _encoded_field(name: str | bytes, value: str | bytes) -> Field:
+    raw_name = _octets(name).lower()
+    if not _is_token(raw_name):
+        raise ValueError(f"response field name {name!r} is not a token")
+    raw_value = _octets(value)
+    if _forbidden(raw_value):
+        raise ValueError(f"response field {name!r} has a control character in its value")
+    return raw_name, raw_value.strip(b" \t")
+
+
+def _octets(text: str | bytes) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    if isinstance(text, str):
+        return text.encode("latin-1")
+    raise TypeError(f"a field name or value must be str or bytes, not {type(text).__name__}")
