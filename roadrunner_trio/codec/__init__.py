@@ -1,0 +1,1 @@
+"""Small formats that requests and responses carry, as pure functions on text and bytes."""

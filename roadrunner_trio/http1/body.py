@@ -1,0 +1,238 @@
+"""Strict readers of request bodies and trailers, for both lanes (RFC 9112 sections 6 and 7).
+
+A reader takes its octets off the front of the engine's buffer and leaves what follows the body there. Data is
+handed out as it arrives, never held back until a chunk is whole. A reader that needs more answers NEED_DATA
+and is asked again after the buffer has grown; that the peer may have finished is the engine's knowledge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
+
+from ..errors import ProtocolError
+from ..fields import TOKEN, Fields
+from ..settings import Limits
+from .engine import END, NEED_DATA, Framing, RequestHead, Signal
+from .head import FieldSection, LineReader
+
+MAX_CHUNK_LINE: Final = 4096
+"""Octets of one chunk-size line with its extensions, without CRLF; more is a 400."""
+
+MAX_CHUNK_EXTENSIONS: Final = 16 * 1024
+"""Octets of all chunk extensions of one body together; more is a 400. Nobody reads them, so nobody needs more
+(N16)."""
+
+_HEX: Final = frozenset(b"0123456789abcdefABCDEF")
+
+_QUOTED: Final = rb'"(?>[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
+_BWS: Final = rb"[ \t]*+"
+_VALUE: Final = _BWS + rb"=" + _BWS + rb"(?:(?>" + TOKEN + rb")|" + _QUOTED + rb")"
+_EXTENSION: Final = _BWS + rb";" + _BWS + rb"(?>" + TOKEN + rb")(?:" + _VALUE + rb")?+"
+
+_chunk_line = re.compile(
+    rb"(?=[0-9A-Fa-f])0*+([0-9A-Fa-f]{0,16})(?![0-9A-Fa-f])((?:" + _EXTENSION + rb")*+)"
+).fullmatch
+"""chunk-size and chunk-ext (RFC 9112 section 7.1): at most 16 digits after leading zeros."""
+
+FORBIDDEN_TRAILERS: Final = frozenset(
+    {
+        # framing and the connection
+        b"connection",
+        b"content-length",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        # routing, control and conditions
+        b"cache-control",
+        b"expect",
+        b"forwarded",
+        b"host",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"if-unmodified-since",
+        b"max-forwards",
+        b"pragma",
+        b"range",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        # who is asking
+        b"authorization",
+        b"cookie",
+        b"proxy-authorization",
+        # what the content is
+        b"content-encoding",
+        b"content-range",
+        b"content-type",
+    }
+)
+"""Fields that a trailer section may not carry, as they were needed before the body (RFC 9110 section
+6.5.1)."""
+
+
+class BodyReader(Protocol):
+    """Reads one body off the front of a buffer."""
+
+    @property
+    def trailers(self) -> Fields:
+        """The trailer fields, once :meth:`next` has answered END."""
+        ...
+
+    def limit(self, most: int | None) -> None:
+        """Caps the body at ``most`` octets, None for no cap, which is how a reader begins.
+
+        Raises:
+            ProtocolError: 413 when more has been declared already.
+        """
+        ...
+
+    def next(self) -> bytes | Signal:
+        """The next piece, NEED_DATA or END.
+
+        Raises:
+            ProtocolError: bad chunking or trailers, or a chunk that would exceed the cap.
+        """
+        ...
+
+
+def body_reader(head: RequestHead, buffer: bytearray, limits: Limits) -> BodyReader:
+    """The reader for the body of ``head``, whose octets begin at the front of ``buffer``."""
+    if head.framing is Framing.CHUNKED:
+        return ChunkedReader(buffer, limits)
+    return LengthReader(buffer, head.content_length)
+
+
+class LengthReader:
+    """A body of a known number of octets; also no body, which is one of none (RFC 9112 section 6.2)."""
+
+    __slots__ = ("_buffer", "_left", "_length")
+
+    trailers: Fields = ()
+
+    def __init__(self, buffer: bytearray, length: int) -> None:
+        self._buffer = buffer
+        self._length = self._left = length
+
+    def limit(self, most: int | None) -> None:
+        """See :class:`BodyReader`."""
+        _check_size(self._length, most)
+
+    def next(self) -> bytes | Signal:
+        """See :class:`BodyReader`."""
+        if not self._left:
+            return END
+        piece = _take(self._buffer, self._left)
+        self._left -= len(piece)
+        return piece or NEED_DATA
+
+
+class ChunkedReader:
+    """A body in chunks, and the trailer section behind it (RFC 9112 section 7.1)."""
+
+    __slots__ = (
+        "_buffer",
+        "_declared",
+        "_extensions",
+        "_left",
+        "_lines",
+        "_most",
+        "_section",
+        "_step",
+        "trailers",
+    )
+
+    def __init__(self, buffer: bytearray, limits: Limits) -> None:
+        self.trailers: Fields = ()
+        self._buffer = buffer
+        self._lines = LineReader(buffer)
+        self._section = FieldSection(limits)
+        self._most: int | None = None
+        self._declared = 0  # by all chunk-size lines so far
+        self._extensions = 0
+        self._left = 0  # of the current chunk
+        self._step: _Step = ChunkedReader._read_size
+
+    def limit(self, most: int | None) -> None:
+        """See :class:`BodyReader`."""
+        self._most = most
+        _check_size(self._declared, most)
+
+    def next(self) -> bytes | Signal:
+        """See :class:`BodyReader`."""
+        answer = None
+        while answer is None:
+            answer = self._step(self)
+        return answer
+
+    # Each step answers, or moves on to the next one and answers None.
+
+    def _read_size(self) -> Signal | None:
+        # The first octet is judged at once: data where a size is due may well have no line end to wait for.
+        if self._buffer and self._buffer[0] not in _HEX:
+            raise ProtocolError(400, "bad_chunk_size")
+        line = self._lines.next(MAX_CHUNK_LINE, 400, "bad_chunk", "bad_chunk_size")
+        if line is None:
+            return NEED_DATA
+        parts = _chunk_line(line)
+        if not parts:
+            raise ProtocolError(400, "bad_chunk_size")
+        self._extensions += len(parts[2])
+        if self._extensions > MAX_CHUNK_EXTENSIONS:
+            raise ProtocolError(400, "bad_chunk")
+        self._left = int(parts[1] or b"0", 16)
+        self._declared += self._left
+        _check_size(self._declared, self._most)  # before any data of this chunk is taken (N7)
+        self._lines.drop()
+        self._step = ChunkedReader._read_data if self._left else ChunkedReader._read_trailers
+        return None
+
+    def _read_data(self) -> bytes | Signal:
+        piece = _take(self._buffer, self._left)
+        self._left -= len(piece)
+        if not self._left:
+            self._step = ChunkedReader._read_data_end
+        return piece or NEED_DATA
+
+    def _read_data_end(self) -> Signal | None:
+        found = bytes(self._buffer[:2])
+        if found == b"\r\n":
+            del self._buffer[:2]
+            self._step = ChunkedReader._read_size
+            return None
+        if not b"\r\n".startswith(found):
+            raise ProtocolError(400, "bad_chunk")
+        return NEED_DATA
+
+    def _read_trailers(self) -> Signal:
+        if not self._section.read(self._lines):
+            return NEED_DATA
+        if any(name in FORBIDDEN_TRAILERS for name, _ in self._section.fields):
+            raise ProtocolError(400, "bad_trailer")
+        self._lines.drop()
+        self.trailers = tuple(self._section.fields)
+        self._step = ChunkedReader._end
+        return END
+
+    def _end(self) -> Signal:
+        return END
+
+
+_Step: TypeAlias = Callable[[ChunkedReader], "bytes | Signal | None"]
+
+
+def _check_size(declared: int, most: int | None) -> None:
+    if most is not None and declared > most:
+        raise ProtocolError(413, "content_length_too_large")
+
+
+def _take(buffer: bytearray, most: int) -> bytes:
+    piece = bytes(buffer[:most])
+    del buffer[:most]
+    return piece
