@@ -21,18 +21,19 @@ MAX_CHUNK_LINE: Final = 4096
 """Octets of one chunk-size line with its extensions, without CRLF; more is a 400."""
 
 MAX_CHUNK_EXTENSIONS: Final = 16 * 1024
-"""Octets of all chunk extensions of one body together; more is a 400. Nobody reads them, so nobody needs more
-(N16)."""
+"""Octets of all chunk extensions of one body together; more is a 400. Nobody reads them (N16)."""
 
 _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 
-_QUOTED: Final = rb'"(?>[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
-_BWS: Final = rb"[ \t]*+"
-_VALUE: Final = _BWS + rb"=" + _BWS + rb"(?:(?>" + TOKEN + rb")|" + _QUOTED + rb")"
-_EXTENSION: Final = _BWS + rb";" + _BWS + rb"(?>" + TOKEN + rb")(?:" + _VALUE + rb")?+"
+_TOKEN: Final = TOKEN + rb"+"  # possessive
+_QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]++|\\[\t -~\x80-\xff])*"'
+_EQUALS: Final = rb"[ \t]*+=[ \t]*+"
+_EXTENSION: Final = (
+    rb"[ \t]*+;[ \t]*+" + _TOKEN + rb"(?:" + _EQUALS + rb"(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
+)
 
 _chunk_line = re.compile(
-    rb"(?=[0-9A-Fa-f])0*+([0-9A-Fa-f]{0,16})(?![0-9A-Fa-f])((?:" + _EXTENSION + rb")*+)"
+    rb"(?=[0-9A-Fa-f])0*+([0-9A-Fa-f]{0,16})((?:" + _EXTENSION + rb")*)",
 ).fullmatch
 """chunk-size and chunk-ext (RFC 9112 section 7.1): at most 16 digits after leading zeros."""
 

@@ -115,15 +115,15 @@ class H11Engine:
         if not self._section.read(self._lines):
             return None
         head = judge(self._line, tuple(self._section.fields), self._lines.drop())
-        _confirm(head)
+        confirm(head)
         return head
 
 
-def _confirm(head: RequestHead) -> None:
-    """Has h11 read the head.
+def confirm(head: RequestHead) -> None:
+    """Has h11 read a head that the house accepts.
 
     Raises:
-        ProtocolError: 400 when it refuses it or reads another method or target.
+        ProtocolError: 400 when h11 refuses it, or reads another method or target.
     """
     reader = h11.Connection(h11.SERVER)
     reader.receive_data(head.raw)

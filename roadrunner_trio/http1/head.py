@@ -4,8 +4,8 @@ Both lanes come through here. An engine cuts lines with :class:`LineReader` and 
 refuse a bad line as soon as it is known to be bad, and gives the whole to :func:`judge`. Nothing in here
 knows how a head was split, and nothing reads or writes.
 
-Every check is one anchored pattern without backtracking and every octet is looked at once, so the time a head
-takes is linear in its length, however it was cut on its way.
+Every check is one anchored pattern in which no octet can be read two ways, and every octet is searched once,
+so the time a head takes is linear in its length, however it was cut on its way.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from .engine import Framing, RequestHead
 _CR: Final = 0x0D
 
 _stop = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
-"""The next octet that no line may hold: CR and LF end it, the others spoil it. HTAB is left to the line's
-grammar."""
+"""The next octet that no line may hold: CR and LF end it, others spoil it. HTAB is left to the grammar."""
 
-_request_line = re.compile(rb"((?>" + TOKEN + rb")) ([\x21-\x7e]++) ([^ ]++)").fullmatch
+_TOKEN: Final = TOKEN + rb"+"  # possessive
+
+_request_line = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]++) ([^ ]++)").fullmatch
 _version = re.compile(rb"HTTP/([0-9])\.([0-9])").fullmatch
-_field_line = re.compile(rb"((?>" + TOKEN + rb")):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)").fullmatch
+_field_line = re.compile(rb"(" + _TOKEN + rb"):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)").fullmatch
 
 _PATH: Final = rb"[\x21\x22\x24-\x7e]*+"
-"""What may follow the start of a target: visible ASCII without ``#``. Wider than RFC 3986, as browsers send
-``|``."""
+"""What may follow in a target: visible ASCII without ``#``. Wider than RFC 3986, as browsers send ``|``."""
 
 _origin = re.compile(rb"/" + _PATH).fullmatch
 _absolute = re.compile(rb"(?i:https?)://([^/?#]++)(" + _PATH + rb")").fullmatch
@@ -40,12 +40,11 @@ _absolute = re.compile(rb"(?i:https?)://([^/?#]++)(" + _PATH + rb")").fullmatch
 _NAME: Final = rb"0-9A-Za-z\-._~!$&'()*+,;="
 _authority = re.compile(
     rb"(?:\[(?:([0-9A-Fa-f:.]{2,45})|[vV][0-9A-Fa-f]++\.[:" + _NAME + rb"]++)\]"
-    rb"|(?>[" + _NAME + rb"]|%[0-9A-Fa-f]{2})++)(?::([0-9]*+))?"
+    rb"|(?:[" + _NAME + rb"]++|%[0-9A-Fa-f]{2})+)(?::([0-9]*+))?"
 ).fullmatch
-"""uri-host [ ":" port ] with a host (RFC 3986 section 3.2.2); group 1 is an IPv6 address, group 2 the
-port."""
+"""host [ ":" port ] with a host in it (RFC 3986 section 3.2); group 1 is an IPv6 address, group 2 the port."""
 
-_length = re.compile(rb"0*+([0-9]{0,19})").fullmatch
+_length = re.compile(rb"0?[0-9]{1,19}").fullmatch
 
 _JUDGED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
 
@@ -80,7 +79,7 @@ class LineReader:
     def next(self, most: int, status: int, too_long: str, malformed: str) -> bytes | None:
         """The next line without its CRLF, or None until it is whole.
 
-        The length is looked at first and the octets in their order, so that the verdict is the same for every
+        The length is looked at first, then the octet that ends the line: so the verdict is the same for every
         cut.
 
         Args:
@@ -163,7 +162,8 @@ def request_line(line: bytes) -> RequestLine:
     if not parts:
         raise ProtocolError(400, "bad_request_line")
     method, target, version = parts.groups()
-    return RequestLine(method, target, *target_form(method, target), http_version(version))
+    spoken = http_version(version)
+    return RequestLine(method, target, *target_form(method, target), spoken)
 
 
 def http_version(version: bytes) -> tuple[int, int]:
@@ -278,8 +278,7 @@ def _values(fields: Sequence[Field], name: bytes) -> list[bytes]:
 
 
 def _host(version: tuple[int, int], fields: Sequence[Field]) -> bytes:
-    # One on 1.1, at most one on 1.0 (RFC 9112 section 3.2); empty when the target has no authority (RFC 9110
-    # 7.2).
+    # One on 1.1, at most one on 1.0 (RFC 9112 section 3.2). It is empty for a target without an authority.
     hosts = _values(fields, b"host")
     if not hosts:
         if version == (1, 1):
@@ -316,9 +315,8 @@ def _check_codings(version: tuple[int, int], lines: Sequence[bytes]) -> None:
 
 
 def _content_length(value: bytes) -> int:
-    # ASCII digits only: int() would take a sign, an underscore and surrounding space. Nineteen digits after
-    # leading zeros hold every length that can arrive; what is merely large is the body cap's business (413).
-    digits = _length(value)
-    if not value or not digits:
+    # ASCII digits only: int() would take a sign, an underscore and surrounding space. Nineteen hold every
+    # length that can arrive, and h11 takes a twentieth; what is merely large is the body cap's business (413).
+    if not _length(value):
         raise ProtocolError(400, "bad_content_length")
-    return int(digits[1] or b"0")
+    return int(value)
