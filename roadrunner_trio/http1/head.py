@@ -42,7 +42,7 @@ _authority = re.compile(
     rb"(?:\[(?:([0-9A-Fa-f:.]{2,45})|[vV][0-9A-Fa-f]++\.[:" + _NAME + rb"]++)\]"
     rb"|(?:[" + _NAME + rb"]++|%[0-9A-Fa-f]{2})+)(?::([0-9]*+))?"
 ).fullmatch
-"""host [ ":" port ] with a host in it (RFC 3986 section 3.2); group 1 is an IPv6 address, group 2 the port."""
+"""host [ ":" port ] with a host in it (RFC 3986 section 3.2); group 1 is an IPv6 address, 2 the port."""
 
 _length = re.compile(rb"0?[0-9]{1,19}").fullmatch
 
@@ -316,7 +316,7 @@ def _check_codings(version: tuple[int, int], lines: Sequence[bytes]) -> None:
 
 def _content_length(value: bytes) -> int:
     # ASCII digits only: int() would take a sign, an underscore and surrounding space. Nineteen hold every
-    # length that can arrive, and h11 takes a twentieth; what is merely large is the body cap's business (413).
+    # length that can arrive, h11 takes a twentieth; what is merely large is the business of the body cap (413).
     if not _length(value):
         raise ProtocolError(400, "bad_content_length")
     return int(value)
