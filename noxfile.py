@@ -1,0 +1,91 @@
+"""What is checked before a change lands: ``nox`` runs it all, ``nox -s lint`` one part, ``nox -l`` lists the parts.
+
+The test requirements are the ``test`` extra of pyproject.toml, since old versions of pip read extras but not
+dependency groups; the other tools are dependency groups.
+"""
+
+import os
+from pathlib import Path
+
+import nox
+import nox.project
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+# A Python that is not here is skipped, with a line that says so; also where CI is set, which makes it an error.
+nox.options.error_on_missing_interpreters = False
+
+
+def show_all_pyenv_pythons() -> None:
+    """Makes every supported Python that pyenv has installed one that can be run as ``python3.x``.
+
+    pyenv puts a shim on the path for each Python it has, but only those that PYENV_VERSION names answer; the
+    others are found and then fail.
+    """
+    root = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    installed = [path.name for v in PYTHONS for path in root.glob(f"versions/{v}.*") if (path / "bin" / "python").exists()]
+    if installed:
+        os.environ.setdefault("PYENV_VERSION", ":".join(installed))
+
+
+show_all_pyenv_pythons()
+
+
+def install(session: nox.Session, *groups: str, editable: bool = True) -> None:
+    """Installs the project with its test requirements, and the tools of ``groups``."""
+    project = ["-e", ".[test]"] if editable else [".[test]"]
+    session.install("-q", *project, *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, import order, complexity, Trio mistakes, spelling."""
+    session.install("-q", *nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("codespell")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Two type checkers in strict mode over the package and its examples, and the completeness of the public types."""
+    install(session, "typing")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "roadrunner_trio", "--ignoreexternal")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The whole test suite as a user runs it; arguments after ``--`` go to pytest."""
+    install(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The test suite once more, with a report of the lines and branches that no test reached."""
+    install(session)
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "report")
+
+
+@nox.session
+def optimised(session: nox.Session) -> None:
+    """The parsers' tests under ``python -O``, which drops every ``assert``: no check on input may be one."""
+    install(session)
+    session.run("python", "-O", "-m", "pytest", "-p", "no:cacheprovider", *(session.posargs or PARSER_TESTS))
+
+
+PARSER_TESTS = ("tests/http1",)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, every warning an error; the pages land in docs/_build/html."""
+    install(session, "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
