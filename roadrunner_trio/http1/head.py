@@ -316,7 +316,7 @@ def _check_codings(version: tuple[int, int], lines: Sequence[bytes]) -> None:
 
 def _content_length(value: bytes) -> int:
     # ASCII digits only: int() would take a sign, an underscore and surrounding space. Nineteen hold every
-    # length that can arrive, h11 takes a twentieth; what is merely large is the business of the body cap (413).
+    # length that can arrive, h11 takes a twentieth; what is merely large is left to the body cap (413).
     if not _length(value):
         raise ProtocolError(400, "bad_content_length")
     return int(value)
