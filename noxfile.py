@@ -1,4 +1,4 @@
-"""What is checked before a change lands: ``nox`` runs it all, ``nox -s lint`` one part, ``nox -l`` lists the parts.
+"""What is checked before a change lands. ``nox`` runs all of it, ``nox -s lint`` a part, ``nox -l`` lists.
 
 The test requirements are the ``test`` extra of pyproject.toml, since old versions of pip read extras but not
 dependency groups; the other tools are dependency groups.
@@ -16,7 +16,7 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
-# A Python that is not here is skipped, with a line that says so; also where CI is set, which makes it an error.
+# A Python that is not here is skipped, with a line that says so; under CI nox would take it for an error.
 nox.options.error_on_missing_interpreters = False
 
 
@@ -27,7 +27,8 @@ def show_all_pyenv_pythons() -> None:
     others are found and then fail.
     """
     root = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
-    installed = [path.name for v in PYTHONS for path in root.glob(f"versions/{v}.*") if (path / "bin" / "python").exists()]
+    found = [path for version in PYTHONS for path in root.glob(f"versions/{version}.*")]
+    installed = [path.name for path in found if (path / "bin" / "python").exists()]
     if installed:
         os.environ.setdefault("PYENV_VERSION", ":".join(installed))
 
@@ -52,7 +53,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Two type checkers in strict mode over the package and its examples, and the completeness of the public types."""
+    """Two strict type checkers over package and examples, and whether every public name has a type."""
     install(session, "typing")
     session.run("mypy")
     session.run("pyright")
