@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 Field: TypeAlias = tuple[bytes, bytes]
 Fields: TypeAlias = tuple[Field, ...]
@@ -46,11 +46,11 @@ def encoded(given: FieldsLike) -> list[Field]:
             RFC 9110 section 5.5) or a character outside latin-1.
         TypeError: a name or value is neither str nor bytes.
     """
-    pairs = given.items() if isinstance(given, Mapping) else given
+    pairs: Any = given.items() if isinstance(given, Mapping) else given
     return [_encoded_field(name, value) for name, value in pairs]
 
 
-def _encoded_field(name: str | bytes, value: str | bytes) -> Field:
+def _encoded_field(name: Any, value: Any) -> Field:
     raw_name = _octets(name).lower()
     if not _is_token(raw_name):
         raise ValueError(f"response field name {name!r} is not a token")
@@ -60,7 +60,7 @@ def _encoded_field(name: str | bytes, value: str | bytes) -> Field:
     return raw_name, raw_value.strip(b" \t")
 
 
-def _octets(text: str | bytes) -> bytes:
+def _octets(text: Any) -> bytes:
     if isinstance(text, bytes):
         return text
     if isinstance(text, str):

@@ -33,7 +33,9 @@ class Timeouts:
     """
 
     handshake: float = _seconds(10.0, "TLS handshake, from accept")
-    request: float = _seconds(30.0, "a request head, from its first byte; also the wait for the first byte of a new connection")
+    request: float = _seconds(
+        30.0, "a request head, from its first byte; also the wait for the first byte of a new connection"
+    )
     keep_alive: float = _seconds(60.0, "an idle connection between two requests")
     body: float = _seconds(300.0, "waiting for the bytes of one request body, all waits together")
     handler: float = _seconds(math.inf, "the application, from request to the end of its response; then 503")
@@ -60,13 +62,17 @@ class Limits:
 
     max_connections: int = _count(1000, "connections at once; one more is answered 503 and closed")
     max_requests: int = _count(1000, "requests on one connection; the last is answered with connection: close")
-    max_body: int | None = _size(10 * 1024 * 1024, "a request body, else 413; none lifts it (streaming handlers only)", least=0)
+    max_body: int | None = _size(
+        10 * 1024 * 1024, "a request body, else 413; none lifts it (streaming handlers only)", least=0
+    )
     max_request_line: int = _size(8192, "the request line, else 414", least=16)
     max_field_line: int = _size(8192, "one field line, else 431", least=16)
     max_field_section: int = _size(10240, "all field lines of a head or trailer section together, else 431", least=16)
     max_fields: int = _count(128, "fields in a head or trailer section, else 431")
     min_bytes_per_second: int = _count(
-        100, "slowest peer, measured from the first byte after one second's grace; then closed; 0 turns it off", least=0
+        100,
+        "slowest peer, measured from the first byte after one second's grace; then closed; 0 turns it off",
+        least=0,
     )
     backlog: int = _count(1024, "connections the kernel holds for the accept loop")
 

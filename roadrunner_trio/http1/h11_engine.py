@@ -43,6 +43,8 @@ class H11Engine:
     @property
     def buffered(self) -> int:
         """See :class:`~.engine.Http1Engine`."""
+        if self._may_skip and self._buffer.endswith(b"\r", 0, 1) and len(self._buffer) == 1:
+            return 0  # half of an empty line: no head has begun, and no clock for one may start
         return len(self._buffer)
 
     @property

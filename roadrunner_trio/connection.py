@@ -1,0 +1,361 @@
+"""The story of one connection: one task, told from accept to close.
+
+    handshake, then as often as the peer likes:
+    read a request, read its body, dispatch it, finish
+
+Every phase is an async function bounded by an absolute deadline; all of them live in one cancel scope, which the
+listener's clock cancels when a phase's time has come. What the peer is owed then is said outside of that scope, by
+``expire``. Whatever happens, nothing but a cancellation leaves this task: an exception that crossed into the
+connections' nursery would cancel every neighbour.
+
+The octets are in :mod:`.http1_exchange`; who listens and who drains is in :mod:`.listener`.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import Final, cast
+
+import trio
+
+from .context import ServerContext
+from .errors import HTTPError, ProtocolError
+from .faults import PEERS, essence
+from .http1.encode import BodyFraming, error_response
+from .http1.engine import CLOSED, NEED_DATA, RequestHead, Signal
+from .http1.h11_engine import H11Engine
+from .http1_exchange import Http1Exchange
+from .observe import ConnectionClosed, ConnectionEvent, Outcome, RequestEnded, RequestRejected
+from .phases import Phase
+from .request import Request
+from .response import Response
+from .streams import Address, linger, shown
+from .wire import BodyTimeout, PeerGone
+
+log = logging.getLogger("roadrunner_trio")
+
+NEWBORN: Final = 1.0
+"""Seconds in which a connection that a drain finds silent may still send its first byte."""
+LAST_WORD: Final = 0.5
+"""Seconds in which a request that the drain's deadline cut off is told 503."""
+LINGER_OCTETS: Final = 20 * 1024 * 1024
+"""What a lingering close reads at most: twice the default body limit, as the original (N19)."""
+
+
+class Connection(Http1Exchange):
+    """One connection: its stream, its engine, its one cancel scope, and the exchange it is in.
+
+    It outlives the task that serves it only in name today; ``close`` runs once, from whoever holds it last.
+
+    Args:
+        stream: any ``trio.abc.Stream``; the connection closes it.
+        context: what it shares with its neighbours; it joins the drain at once.
+        peer: who is at the other end.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, context: ServerContext, peer: Address) -> None:
+        super().__init__(stream, H11Engine(context.limits), context, peer)
+        self.tls = cast("trio.SSLStream[trio.abc.Stream]", stream) if isinstance(stream, trio.SSLStream) else None
+        self.scheme = "http" if self.tls is None else "https"
+        self.born = trio.current_time()
+        self.accept_told = False
+        self.finished = False
+        self.task: trio.lowlevel.Task | None = None
+        self._idle_scope: trio.CancelScope | None = None
+        self.drain.join(self)
+
+    def told(self) -> None:
+        """The drain's word: an idle connection ends, unless a request has reached it; a newborn has its second."""
+        if self.phase.phase is not Phase.IDLE or self.may_wait():
+            return
+        if self._idle_scope is None:
+            self.phase.end("the server is draining")
+        else:
+            self._idle_scope.cancel(reason="the server is draining")
+
+    def may_wait(self) -> bool:
+        """Whether an idle connection is worth waiting for although the server drains."""
+        if self.arrived():
+            return True
+        self.phase.shorten(self.born + NEWBORN)
+        return not self.served and trio.current_time() < self.born + NEWBORN
+
+    def arrived(self) -> bool:
+        """Whether anything of a next request has reached us, down to the socket's buffer."""
+        return bool(self.engine.buffered) or (self.wire is not None and self.wire.pending())
+
+    async def fill_idle(self) -> int | None:
+        """As ``fill``; None when a drain ended the wait.
+
+        A stream that cannot be peeked gives the wait a scope of its own, left before any checkpoint: bytes that have
+        come win over the drain.
+        """
+        if self.wire is not None:
+            return await self.fill()
+        octets = None
+        with trio.CancelScope() as self._idle_scope:
+            octets = await self.fill()
+        self._idle_scope = None
+        return octets
+
+    async def say(self, status: int) -> None:
+        """An error response that ends the connection, if none has begun; a peer that is gone is no matter."""
+        if not self.started:
+            try:
+                await self.send(error_response(status))
+            except PeerGone:
+                return
+            self.status, self.ended = status, True
+
+    async def close(self) -> None:
+        """Gives up everything the connection holds; never waits for the peer beyond the last word."""
+        try:
+            if not self.finished and self.drain.deadline <= trio.current_time():
+                self.context.counters.cut += 1
+                if self.phase.phase in (Phase.READ_BODY, Phase.DISPATCH):
+                    with trio.move_on_after(LAST_WORD, shield=True):
+                        await self.say(503)
+        finally:
+            self.phase.close()
+            self.drain.leave(self)
+            self.tell_close()
+            if self.truncated and self.wire is not None:
+                self.wire.reset()
+            await trio.aclose_forcefully(self.stream)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a response that ends with the connection was cut: only a reset can tell the peer (N25)."""
+        return self.started and not self.ended and self.framing is BodyFraming.CLOSE
+
+    def wants_linger(self) -> bool:
+        """Whether the peer may still be sending: not when it has finished, or asked for the close itself."""
+        if self.gone or self.taken_over or self.truncated or self.engine.ended:
+            return False
+        if self.phase.phase is Phase.HANDSHAKE or not isinstance(self.stream, trio.abc.HalfCloseableStream):
+            return self.started
+        asked = self.ended and self.body_done and not self.head.keep_alive
+        return not asked or self.arrived()
+
+    def tell_end(self, request: Request, duration: float, error: BaseException | None) -> None:
+        """The end of a request, to the observers."""
+        complete = self.ended and (error is None or isinstance(error, HTTPError))
+        if complete:
+            outcome: Outcome = "complete"
+        elif error is None:
+            outcome = "timeout" if self.phase.expired else "cancelled"
+        else:
+            outcome = "gone" if isinstance(error, PEERS) or self.gone else "error"
+        status = self.status or None
+        event = RequestEnded(request, status, self.kind, self.sent, duration, outcome, error)
+        self.context.observers.tell("request_stop" if complete else "request_exception", event)
+
+    def tell_close(self) -> None:
+        """The end of the connection, to the observers that heard of its beginning."""
+        if self.accept_told:
+            age = trio.current_time() - self.born
+            event = ConnectionClosed(self.context.name, self.peer, age, self.served)
+            self.context.observers.tell("listener_conn_close", event)
+
+
+async def serve_connection(conn: Connection) -> None:
+    """Serves one connection and closes it. Raises nothing but a cancellation."""
+    conn.task = trio.lowlevel.current_task()
+    try:
+        try:
+            await live(conn)
+        except Exception:  # ours or an app's plan: the peer gets its answer, the neighbours notice nothing
+            log.exception("the connection of %s failed", shown(conn.peer))
+            with suppress(Exception):
+                await part(conn, 500)
+        conn.finished = True
+    finally:
+        await conn.close()
+
+
+async def live(conn: Connection) -> None:
+    """The life of a connection, in its one cancel scope; then what it is owed at the end."""
+    try:
+        with conn.phase.scope:
+            await handshake(conn)
+            while (request := await read_request(conn)) is not None:
+                await read_body(conn, request)
+                await dispatch(conn, request)
+                if not await finish(conn):
+                    break
+        await expire(conn)
+    except ProtocolError as error:
+        await reject(conn, error)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        conn.gone = True  # N67: nobody is there to be told
+
+
+async def handshake(conn: Connection) -> None:
+    """What lies between accept and the first byte: the TLS handshake, where the stream is a TLS one (N30)."""
+    conn.phase.enter(Phase.HANDSHAKE, conn.context.timeouts.handshake)
+    if conn.tls is not None:
+        await conn.tls.do_handshake()
+        conn.born = trio.current_time()
+    if conn.context.observers:
+        conn.context.observers.tell("listener_accept", ConnectionEvent(conn.context.name, conn.peer))
+        conn.accept_told = True
+
+
+async def read_request(conn: Connection) -> Request | None:
+    """The next request, or None when there will be none. Pipelined bytes come first."""
+    conn.reset()
+    head = conn.engine.next_head()
+    if head is NEED_DATA:
+        head = await await_head(conn)
+    else:
+        await trio.lowlevel.checkpoint()  # a pipelining peer must still yield to its neighbours
+    if conn.phase.scope.cancel_called:
+        await trio.lowlevel.checkpoint()  # read in the very tick its time ran out: raises Cancelled
+    if not isinstance(head, RequestHead):
+        return None
+    conn.served += 1
+    conn.context.counters.requests += 1
+    conn.head = head
+    conn.request = Request(
+        head,
+        conn,
+        conn.drain,
+        peer=conn.peer,
+        scheme=conn.scheme,
+        request_id=conn.context.next_request_id(),
+        listener_name=conn.context.name,
+    )
+    return conn.request
+
+
+async def await_head(conn: Connection) -> RequestHead | Signal:
+    """Reads until the engine has a head, or the peer has closed.
+
+    Until a byte of a head is there the connection is IDLE; from that byte on the head has a time of its own (N8) and
+    a rate to keep (N5).
+    """
+    timeouts, phase = conn.context.timeouts, conn.phase
+    phase.enter(Phase.IDLE, timeouts.keep_alive if conn.served else timeouts.request)
+    while True:
+        before = trio.current_time()
+        if phase.phase is Phase.IDLE and conn.engine.buffered:
+            phase.enter(Phase.READ_REQUEST, timeouts.request)
+            conn.meter.reset(conn.engine.buffered)
+        if phase.phase is Phase.IDLE:
+            if conn.drain.draining and not conn.may_wait():
+                return CLOSED
+            octets = await conn.fill_idle()
+        else:
+            octets = await conn.fill()
+            if not conn.meter.add(octets, trio.current_time() - before) and not conn.engine.ended:
+                raise PeerGone("the peer sends its head more slowly than the minimum rate")  # E7
+        if octets is None:
+            return CLOSED
+        if (head := conn.engine.next_head()) is not NEED_DATA:
+            return head
+
+
+async def read_body(conn: Connection, request: Request) -> None:
+    """The whole body as planned, or only the preparations, when the handler wants to read it itself."""
+    conn.expect_body(conn.context.app.plan(request))
+    if conn.body_done:
+        request.keep_body(b"")
+    elif conn.plan.body == "buffered":
+        conn.phase.enter(Phase.READ_BODY, conn.context.timeouts.body)
+        pieces: list[bytes] = []
+        while piece := await conn.receive_body():
+            pieces.append(piece)
+        request.keep_body(b"".join(pieces))
+        if conn.phase.scope.cancel_called:
+            await trio.lowlevel.checkpoint()
+
+
+async def dispatch(conn: Connection, request: Request) -> None:
+    """Runs the application, which writes its response; one ``except`` covers both (N3). Every start has its end."""
+    observers = conn.context.observers
+    if observers:
+        observers.tell("request_start", request)
+    conn.phase.enter(Phase.DISPATCH, conn.plan.timeout)
+    began, error = trio.current_time(), None
+    try:
+        await conn.context.app(conn)
+        if not conn.ended:
+            raise RuntimeError("the application returned without ending its response")
+    except BaseException as exc:
+        error = essence(exc, peer_gone=conn.gone)
+        await fail(conn, error)
+    finally:
+        request.detach()
+        if observers:
+            conn.tell_end(request, trio.current_time() - began, error)
+
+
+async def fail(conn: Connection, error: BaseException) -> None:
+    """Answers what the application raised.
+
+    Raises:
+        ProtocolError, trio.BrokenResourceError: the peer's doing; the end of the connection.
+    """
+    match error:
+        case BodyTimeout():
+            raise ProtocolError(408, "body_timeout") from error
+        case ProtocolError() | trio.BrokenResourceError():
+            raise error
+        case HTTPError() if not conn.started:
+            response = Response.text(error.detail, status=error.status, fields=error.fields)
+            await conn.respond(response.status, response.fields, response.body)
+        case _:
+            log.error("the handler of %r failed", conn.request, exc_info=error)
+            conn.keep = False
+            await conn.say(500)
+
+
+async def finish(conn: Connection) -> bool:
+    """Whether the connection goes on. What is left of the body is read first, within ``linger``."""
+    if not (conn.keep and conn.ended):
+        return False
+    if not conn.body_done:
+        conn.phase.enter(Phase.FINISH, conn.context.timeouts.linger)
+        if not await conn.skip_body():
+            return False
+    conn.engine.next_cycle()
+    return not conn.drain.draining or conn.arrived()
+
+
+async def expire(conn: Connection) -> None:
+    """What the peer is owed when the connection ends by our will: the table of phases, then a close it can read."""
+    status = None
+    if conn.phase.expired and not conn.started:
+        match conn.phase.phase:
+            case Phase.IDLE | Phase.READ_REQUEST if conn.engine.buffered:  # N62, N63
+                status = 408
+            case Phase.READ_BODY:
+                status = 408
+            case Phase.DISPATCH:
+                status = 503
+            case _:
+                pass
+    await part(conn, status)
+
+
+async def reject(conn: Connection, error: ProtocolError) -> None:
+    """The one answer to a peer that broke the protocol or a limit, and the end of the connection."""
+    log.debug("refused a request of %s: %s", shown(conn.peer), error)
+    if conn.context.observers:
+        event = RequestRejected(conn.context.name, conn.peer, error.reason, error.status)
+        conn.context.observers.tell("request_rejected", event)
+    await part(conn, error.status)
+
+
+async def part(conn: Connection, status: int | None) -> None:
+    """The last word, if any, and a lingering close: a reset must not destroy what the peer has yet to read (N72)."""
+    seconds = min(conn.context.timeouts.linger, conn.drain.remaining)
+    with trio.move_on_after(seconds):
+        if status is not None:
+            await conn.say(status)
+        if conn.wants_linger():
+            conn.phase.phase = Phase.FINISH
+            await linger(conn.stream, seconds, LINGER_OCTETS)
+        if conn.tls is not None and not conn.gone:
+            await conn.tls.aclose()  # close_notify (RFC 8446 section 6.1)

@@ -1,0 +1,63 @@
+"""The broadcast that ends a server politely: an event, a deadline, and a word to everybody present.
+
+``start`` is synchronous, so nobody can slip between "tell those who are here" and "newcomers are born drained". The
+drain knows its members only as things with a ``told`` method; what a connection makes of the word is its own affair.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import trio
+
+
+class Member(Protocol):
+    """Who is told."""
+
+    def told(self) -> None:
+        """The drain has started. Synchronous; must not raise."""
+        ...
+
+
+class Drain:
+    """What a connection, and every handler as ``request.drain``, sees of the end of its server.
+
+    Attributes:
+        started: set when the drain begins; await ``started.wait()`` to be told.
+        deadline: absolute Trio time by which everything has to be over; ``math.inf`` before the drain.
+    """
+
+    __slots__ = ("deadline", "members", "started")
+
+    def __init__(self) -> None:
+        self.started = trio.Event()
+        self.deadline = math.inf
+        self.members: set[Member] = set()
+
+    @property
+    def draining(self) -> bool:
+        """Whether the drain has begun."""
+        return self.started.is_set()
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline, never below 0; ``math.inf`` before the drain."""
+        return max(0.0, self.deadline - trio.current_time())
+
+    def join(self, member: Member) -> None:
+        """Adds a member, in the same synchronous step in which its task is spawned: none is ever missed."""
+        self.members.add(member)
+
+    def leave(self, member: Member) -> None:
+        """Removes a member; harmless when it is gone."""
+        self.members.discard(member)
+
+    def start(self, deadline: float) -> None:
+        """Tells every member, once. A later call can only bring the deadline forward."""
+        self.deadline = min(self.deadline, deadline)
+        if self.started.is_set():
+            return
+        self.started.set()
+        for member in tuple(self.members):
+            member.told()

@@ -1,0 +1,152 @@
+"""Writing HTTP/1.1: heads, chunks and trailers as bytes (RFC 9112). Pure functions, no state.
+
+The framing of a response is the server's alone: Content-Length is computed (N21), Transfer-Encoding and the
+connection's fate are decided here, and whatever an application put into those fields is taken as a wish, never as
+bytes for the wire. Everything is checked before a byte is out.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ..date import http_date
+from ..errors import phrase
+from ..fields import Field, tokens
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+STATUS_LINES: Final = {
+    status: b"HTTP/1.1 %d %b\r\n" % (status, phrase(status).encode("ascii")) for status in range(100, 600)
+}
+"""A status without a registered phrase keeps the space before its empty one (RFC 9112 section 4)."""
+
+FRAMING_FIELDS: Final = frozenset(
+    {b"connection", b"content-length", b"keep-alive", b"proxy-connection", b"transfer-encoding"}
+)
+FORBIDDEN_TRAILERS: Final = FRAMING_FIELDS | {
+    b"authorization", b"content-encoding", b"content-range", b"content-type", b"cookie", b"expect", b"host",
+    b"max-forwards", b"set-cookie", b"te", b"trailer", b"upgrade",
+}  # fmt: skip
+"""What would change framing, routing or authentication after the fact (RFC 9110 section 6.5.1)."""
+
+_bad_reason = re.compile(rb"[^\t\x20-\x7e\x80-\xff]").search
+
+
+class BodyFraming(enum.Enum):
+    """How a response body is delimited (RFC 9112 section 6.3)."""
+
+    NONE = "none"
+    """HEAD, 204, 304: a body is never written, whatever the application gives (N22, N23)."""
+    LENGTH = "content-length"
+    CHUNKED = "chunked"
+    CLOSE = "close"
+    """To HTTP/1.0 a body of unknown length ends with the connection (N33)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What an application said about framing in its fields, apart from the fields that are passed on."""
+
+    fields: Sequence[Field]
+    close: bool = False
+    length: int | None = None
+    options: tuple[bytes, ...] = ()
+    """Members of its Connection field that are passed on, such as ``upgrade`` (RFC 9110 section 7.6.1)."""
+
+
+def sift(fields: Sequence[Field]) -> Wishes:
+    """Parts an application's fields into what goes out as it is and what the server decides itself.
+
+    Raises:
+        ValueError: ``content-length`` is given twice or is not a number.
+    """
+    for name, _ in fields:
+        if name in FRAMING_FIELDS:
+            break
+    else:
+        return Wishes(fields)
+    lengths = [value for name, value in fields if name == b"content-length"]
+    if len(lengths) > 1 or not all(value.isdigit() for value in lengths):
+        raise ValueError(f"response content-length must be one number, not {b', '.join(lengths)!r}")
+    options = tokens(fields, b"connection")
+    return Wishes(
+        [field for field in fields if field[0] not in FRAMING_FIELDS],
+        close=b"close" in options,
+        length=int(lengths[0]) if lengths else None,
+        options=tuple(sorted(options - {b"close", b"keep-alive"})),
+    )
+
+
+def status_line(status: int, reason: bytes | None = None) -> bytes:
+    """The status line (RFC 9112 section 4).
+
+    Raises:
+        ValueError: ``status`` is not 100 to 599, or ``reason`` holds a control byte: h11 would let CRLF through.
+    """
+    if reason is None:
+        try:
+            return STATUS_LINES[status]
+        except KeyError:
+            raise ValueError(f"a response status is a number from 100 to 599, not {status!r}") from None
+    if _bad_reason(reason):
+        raise ValueError(f"the reason phrase {reason!r} has a control character in it")
+    return STATUS_LINES[status][:13] + reason + b"\r\n"
+
+
+def head(line: bytes, fields: Sequence[Field]) -> bytes:
+    """A head from its first line and its fields, in order.
+
+    Raises:
+        ValueError: a field holds CR, LF or NUL. :func:`roadrunner_trio.fields.encoded` has refused them long
+            before; this is the last door, for fields that came another way, and costs three C-speed counts.
+    """
+    out = b"%b%b\r\n" % (line, b"".join([b"%b: %b\r\n" % field for field in fields]))
+    ends = len(fields) + 2
+    if out.count(b"\n") != ends or out.count(b"\r") != ends or b"\0" in out:
+        raise ValueError("a response field holds CR, LF or NUL")
+    return out
+
+
+def server_fields(wishes: Wishes, framing: BodyFraming, length: int | None, connection: bytes) -> list[Field]:
+    """All fields of a final response: Date (RFC 9110 section 6.6.1), what the server decides, the application's."""
+    out: list[Field] = []
+    if not any(name == b"date" for name, _ in wishes.fields):
+        out.append((b"date", http_date()))
+    options = (*wishes.options, connection) if connection else wishes.options
+    if options:
+        out.append((b"connection", b", ".join(options)))
+    out.extend(wishes.fields)
+    if framing is BodyFraming.CHUNKED:
+        out.append((b"transfer-encoding", b"chunked"))
+    elif length is not None:
+        out.append((b"content-length", b"%d" % length))
+    return out
+
+
+def error_response(status: int, fields: Iterable[Field] = ()) -> bytes:
+    """A whole response without content that ends the connection (N65)."""
+    return head(
+        STATUS_LINES[status],
+        [(b"date", http_date()), (b"connection", b"close"), *fields, (b"content-length", b"0")],
+    )
+
+
+def chunk(data: bytes) -> bytes:
+    """``data``, not empty, as one chunk (RFC 9112 section 7.1)."""
+    return b"%X\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk(trailers: Sequence[Field] = ()) -> bytes:
+    """The end of a chunked body (RFC 9112 section 7.1.2).
+
+    Raises:
+        ValueError: a trailer holds CR, LF or NUL, or is a field that may not come so late.
+    """
+    for name, _ in trailers:
+        if name in FORBIDDEN_TRAILERS:
+            raise ValueError(f"{name.decode('latin-1')!r} may not be a trailer field")
+    return head(b"0\r\n", trailers)

@@ -1,0 +1,74 @@
+"""The phases of a connection, and the one cancel scope that bounds them.
+
+Entering a phase names it and stores an absolute deadline; arriving bytes never extend it. The scope itself has no
+deadline (one that fired could not be armed again): the listener's clock cancels it when a phase's time has really
+come, with a reason. After that the connection is over.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+
+import trio
+
+from .clock import Clock
+
+
+class Phase(enum.Enum):
+    """Where a connection is. The value is what a person reads in a task dump."""
+
+    HANDSHAKE = "handshake"
+    IDLE = "idle"
+    READ_REQUEST = "reading a request"
+    READ_BODY = "reading a body"
+    DISPATCH = "in the handler"
+    RESPOND = "writing to a slow peer"
+    FINISH = "finishing"
+    HANDED_OFF = "handed off"
+
+
+class PhaseScope:
+    """One connection's cancel scope and the deadline of the phase it is in.
+
+    The scope belongs to the task that serves the connection; the deadline belongs to the connection, which may one
+    day wait without a task.
+    """
+
+    __slots__ = ("armed", "clock", "deadline", "expired", "phase", "scope")
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.scope = trio.CancelScope()
+        self.phase = Phase.HANDSHAKE
+        self.deadline = math.inf
+        self.armed = math.inf
+        self.expired = False
+        """Whether the phase's time ran out, as opposed to a drain's word."""
+
+    def enter(self, phase: Phase, seconds: float) -> None:
+        """Begins ``phase``, which may last ``seconds`` from now."""
+        self.phase = phase
+        self.deadline = trio.current_time() + seconds
+        if self.deadline < self.armed:
+            self.clock.arm(self)
+
+    def shorten(self, deadline: float) -> None:
+        """Brings the deadline forward to ``deadline``, if it is earlier."""
+        if deadline < self.deadline:
+            self.deadline = deadline
+            if deadline < self.armed:
+                self.clock.arm(self)
+
+    def fire(self) -> None:
+        """The clock's word: the phase has had its time."""
+        self.expired = True
+        self.scope.cancel(reason=f"time is up for a connection that is {self.phase.value}")
+
+    def end(self, reason: str) -> None:
+        """Ends the connection now, as a drain does to an idle one."""
+        self.scope.cancel(reason=reason)
+
+    def close(self) -> None:
+        """Takes the deadline off the clock."""
+        self.clock.disarm(self)

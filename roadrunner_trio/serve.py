@@ -1,0 +1,151 @@
+"""From a handler to a running server.
+
+``run`` owns the process, ``serve`` the signals, ``serve_connection`` nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+
+import trio
+
+from .bind import Bindable
+from .connection import Connection
+from .connection import serve_connection as serve_one
+from .context import ServerContext
+from .drain import Drain
+from .exchange import App, BodyMode
+from .faults import leaves
+from .listener import Drained, Listener
+from .observe import Observer, Observers
+from .respond import Handler, as_app
+from .settings import Limits, Timeouts
+from .streams import peer_of, wired
+
+log = logging.getLogger("roadrunner_trio")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run(handler: Handler | App, bind: Bindable | Sequence[Bindable] = "127.0.0.1:8000", *, grace: float = 10.0) -> None:
+    """Serves ``handler`` until SIGINT or SIGTERM, then drains; a second signal stops at once.
+
+    Owns the event loop, and the process: should something be stuck past the drain's deadline, it exits with 1.
+
+    Raises:
+        OSError: an address cannot be bound.
+        SystemExit: 128 and the signal's number, after a second signal.
+    """
+
+    async def main() -> None:
+        await serve(Listener(handler, bind=bind), grace=grace, on_stuck=leave)
+
+    trio.run(main)
+
+
+def leave() -> None:
+    """Ends the process although something in it cannot be ended."""
+    logging.shutdown()
+    os._exit(1)
+
+
+async def serve(
+    *listeners: Listener,
+    grace: float = 10.0,
+    on_stuck: Callable[[], None] | None = None,
+    task_status: trio.TaskStatus[tuple[Listener, ...]] = trio.TASK_STATUS_IGNORED,
+) -> tuple[Drained, ...]:
+    """Serves several listeners until SIGINT or SIGTERM, then drains them together, within ``grace`` seconds.
+
+    A second signal cancels everything. Must run in the main thread, for the signals. ``task_status.started`` gives
+    the listeners back once all of them listen.
+
+    Args:
+        on_stuck: called when a drain is over but something cannot be cancelled; ``serve`` goes on waiting for it.
+
+    Returns:
+        How the drain of each went, in order.
+
+    Raises:
+        OSError: an address cannot be bound.
+        SystemExit: 128 and the signal's number, after a second signal.
+    """
+    drained: list[Drained] = []
+    second: signal.Signals | None = None
+
+    async def watch() -> None:
+        nonlocal second
+        with trio.open_signal_receiver(*SIGNALS) as received:
+            task_status.started(listeners)
+            first = signal.Signals(await anext(received))
+            log.info("%s: draining for at most %g s; again to stop at once", first.name, grace)
+            nursery.start_soon(drain_all, name="drain")
+            second = signal.Signals(await anext(received))
+            nursery.cancel_scope.cancel(reason=f"a second signal, {second.name}")
+
+    async def drain_all() -> None:
+        drained.extend(await _drain_together(listeners, grace))
+        if on_stuck is not None and any(outcome.stuck for outcome in drained):
+            on_stuck()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as serving:
+                for listener in listeners:
+                    await serving.start(listener.serve, name=f"{listener.name}: listener")
+                nursery.start_soon(watch, name="signals")
+            nursery.cancel_scope.cancel(reason="every listener is closed")
+    except BaseExceptionGroup as group:
+        raise _alone(group) from None
+    if second is not None:
+        raise SystemExit(128 + second)
+    return tuple(drained)
+
+
+async def _drain_together(listeners: Sequence[Listener], grace: float) -> list[Drained]:
+    outcomes: dict[Listener, Drained] = {}
+
+    async def drain(listener: Listener) -> None:
+        outcomes[listener] = await listener.drain(grace)
+
+    async with trio.open_nursery() as nursery:
+        for listener in listeners:
+            nursery.start_soon(drain, listener)
+    return [outcomes[listener] for listener in listeners]
+
+
+def _alone(group: BaseExceptionGroup) -> BaseException:
+    """The only exception in a group of groups, or the group: a port in use is an OSError, not a puzzle."""
+    first, *others = leaves(group)
+    return group if others else first
+
+
+async def serve_connection(
+    stream: trio.abc.Stream,
+    handler: Handler | App,
+    *,
+    name: str = "main",
+    timeouts: Timeouts | None = None,
+    limits: Limits | None = None,
+    body: BodyMode = "buffered",
+    observers: Sequence[Observer] = (),
+    drain: Drain | None = None,
+) -> None:
+    """Serves one connection on any ``trio.abc.Stream`` and closes it; for tests, tunnels and servers of one's own.
+
+    Args:
+        drain: tells it to end; ``drain.start(deadline)`` is up to the caller, and so is cancelling at the deadline.
+
+    Raises:
+        ValueError, TypeError: as :class:`Listener`.
+    """
+    timeouts, limits = timeouts or Timeouts(), limits or Limits()
+    app = as_app(handler, body, limits, timeouts)
+    context = ServerContext(app, name, timeouts, limits, Observers(observers), drain or Drain())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(context.clock.run, name=f"{name}: clock")
+        await serve_one(Connection(wired(stream), context, peer_of(stream)))
+        nursery.cancel_scope.cancel(reason="the connection is closed")

@@ -1,0 +1,155 @@
+"""What a server needs around streams: bytes replayed, a peer's rate measured, a close that does not destroy.
+
+Works on any ``trio.abc.Stream``; knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final, TypeAlias, cast
+
+import trio
+
+from .wire import RECEIVE_SIZE, SocketWire
+
+GRACE: Final = 1.0
+"""Seconds before a peer's rate is judged (behaviour 2.2)."""
+
+Address: TypeAlias = tuple[str, int] | str
+"""A peer: host and port, the path of a Unix socket, or a word such as ``"memory"``."""
+
+
+class RateMeter:
+    """The minimum-rate rule against slow peers (behaviour 2.2).
+
+    Time counts only from the first byte (N5) and only while the server waits for the peer, so neither an idle gap nor
+    a slow application can make a peer look slow. Judged when bytes arrive; silence is left to the deadline.
+
+    Args:
+        least: octets a second; 0 turns the rule off.
+    """
+
+    __slots__ = ("least", "octets", "waited")
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+        self.octets = 0
+        self.waited = 0.0
+
+    def reset(self, octets: int = 0) -> None:
+        """Begins anew: another head, another body, of which ``octets`` are there already."""
+        self.octets = octets
+        self.waited = 0.0
+
+    def add(self, octets: int, seconds: float) -> bool:
+        """Counts octets that took ``seconds`` to come; False when the peer is too slow."""
+        self.octets += octets
+        self.waited += seconds
+        return self.waited <= GRACE or self.octets >= self.least * self.waited
+
+
+class PrefixedStream(trio.abc.HalfCloseableStream):
+    """A stream whose first bytes have been read already; they come first, then the stream's own."""
+
+    def __init__(self, prefix: bytes, stream: trio.abc.Stream) -> None:
+        self._prefix = memoryview(prefix)
+        self.stream = stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """As the stream's own, after the prefix has been read."""
+        if not self._prefix:
+            return await self.stream.receive_some(max_bytes)
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
+        await trio.lowlevel.checkpoint()
+        data = bytes(self._prefix[:max_bytes])
+        self._prefix = self._prefix[len(data) :]
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """The stream's own."""
+        await self.stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """The stream's own."""
+        await self.stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        """The stream's own.
+
+        Raises:
+            RuntimeError: the stream cannot be half-closed (TLS).
+        """
+        if not isinstance(self.stream, trio.abc.HalfCloseableStream):
+            raise RuntimeError(f"a {type(self.stream).__name__} cannot be half-closed")
+        await self.stream.send_eof()
+
+    async def aclose(self) -> None:
+        """Closes the stream; what is left of the prefix is dropped."""
+        self._prefix = memoryview(b"")
+        await self.stream.aclose()
+
+
+async def linger(stream: trio.abc.Stream, seconds: float, most: int) -> None:
+    """Half-closes, then reads and forgets until the peer closes too, for at most ``seconds`` and ``most`` octets.
+
+    Closing a socket with unread input makes the kernel send a reset, and a reset can destroy an answer the peer has
+    not read yet (N72; RFC 9112 section 9.6). Never raises for a broken stream.
+    """
+    with trio.move_on_after(seconds):
+        try:
+            if isinstance(stream, trio.abc.HalfCloseableStream):
+                await stream.send_eof()
+            while most > 0:
+                data = await stream.receive_some(RECEIVE_SIZE)
+                if not data:
+                    return
+                most -= len(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+
+def wired(stream: trio.abc.Stream) -> trio.abc.Stream:
+    """``stream``, or the wire in place of a Trio socket stream: on a raw socket the server can do more."""
+    if isinstance(stream, trio.SocketStream):
+        inner = stream.socket
+        return SocketWire(socket.socket(inner.family, inner.type, inner.proto, fileno=inner.detach()))
+    return stream
+
+
+def peer_of(stream: trio.abc.Stream) -> Address:
+    """Who is at the other end, as far as the stream knows; otherwise the stream's kind."""
+    while isinstance(stream, trio.SSLStream):
+        stream = cast("trio.SSLStream[trio.abc.Stream]", stream).transport_stream
+    if isinstance(stream, SocketWire):
+        return address_of(stream.socket)
+    if isinstance(stream, trio.SocketStream):
+        return address_of(stream.socket)
+    return "memory" if isinstance(stream, trio.StapledStream) else type(stream).__name__
+
+
+def address_of(sock: socket.socket | trio.socket.SocketType) -> Address:
+    """The peer's address as a pair of host and port, or the path of a Unix socket; ``"unknown"`` once it has gone."""
+    try:
+        name = sock.getpeername()
+    except OSError:
+        return "unknown"
+    return tidy(name)
+
+
+def tidy(name: object) -> Address:
+    """A socket name in one form: IPv6 loses its flow and scope, an unnamed Unix peer is ``"unix"``."""
+    if isinstance(name, tuple):
+        pair: Any = name
+        return str(pair[0]), int(pair[1])
+    if isinstance(name, bytes):
+        return name.decode("utf-8", "surrogateescape") or "unix"
+    return str(name) or "unix"
+
+
+def shown(address: Address) -> str:
+    """An address as people write it: ``192.0.2.1:80``, ``[2001:db8::1]:80``, a path."""
+    if isinstance(address, str):
+        return address
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

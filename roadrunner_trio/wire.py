@@ -1,0 +1,221 @@
+"""A plain socket as a Trio stream, with the four things a server asks of it beyond Trio's own.
+
+:class:`SocketWire` can try a send before waiting (most responses fit the socket buffer, so most need no wait at all),
+look whether bytes have arrived without taking them, send a file from the kernel, and be made from a raw socket that
+was accepted without Trio. It keeps Trio's stream rules: one sender and one receiver at a time, a checkpoint in every
+await, ``ClosedResourceError`` after a close and in those a close interrupts.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import Final
+
+import trio
+
+RECEIVE_SIZE: Final = 65536
+
+
+class PeerGone(trio.BrokenResourceError):
+    """The peer has gone away, or is so slow that it is taken to have; nothing more can be said to it."""
+
+
+class BodyTimeout(trio.TooSlowError):
+    """The peer took too long to send a request body that the application is reading."""
+
+
+class SocketWire(trio.abc.HalfCloseableStream):
+    """A connected, non-blocking stream socket.
+
+    Args:
+        sock: the socket; it is made non-blocking and belongs to the wire from now on.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+        self.sending = False
+        self._receiving = False
+        self._eof_sent = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """What has arrived, at most ``max_bytes`` (64 KiB); ``b""`` when the peer has finished.
+
+        Raises:
+            trio.BusyResourceError: another task is receiving.
+            trio.BrokenResourceError: the connection was reset.
+            trio.ClosedResourceError: the wire is closed.
+        """
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        self._receiving = True
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return await self._receive(max_bytes or RECEIVE_SIZE)
+        finally:
+            self._receiving = False
+
+    async def _receive(self, size: int) -> bytes:
+        waited = False
+        while True:
+            try:
+                data = self.socket.recv(size)
+            except BlockingIOError:
+                waited = True
+                await trio.lowlevel.wait_readable(self.socket)
+            except OSError as exc:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                raise self._translated(exc) from exc
+            else:
+                if not waited:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                return data
+
+    def pending(self) -> bool:
+        """Whether a byte has arrived that nobody has taken; a close or a reset is not a byte."""
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        """Sends what the socket takes without waiting and says how many octets that was; not a checkpoint.
+
+        Raises:
+            trio.BusyResourceError: another task is sending.
+            trio.BrokenResourceError: the peer has gone.
+            trio.ClosedResourceError: the wire is closed.
+        """
+        if self.sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        try:
+            return self.socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            raise self._translated(exc) from exc
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Sends all of ``data``. Interrupted by a cancellation, it has sent an unknown part of it.
+
+        Raises:
+            trio.BusyResourceError, trio.BrokenResourceError, trio.ClosedResourceError: as for :meth:`send_now`.
+        """
+        async with self._sender():
+            with memoryview(data) as view:
+                sent = 0
+                while sent < len(view):
+                    try:
+                        sent += self.socket.send(view[sent:])
+                    except BlockingIOError:
+                        await trio.lowlevel.wait_writable(self.socket)
+                    except OSError as exc:
+                        raise self._translated(exc) from exc
+
+    async def send_file(self, file: int, offset: int, count: int) -> int:
+        """Sends up to ``count`` octets of an open file from the kernel, waiting for the peer as needed.
+
+        Args:
+            file: descriptor of a regular file. Its octets should be in the page cache: a cold page blocks.
+
+        Returns:
+            How many were sent: fewer than ``count`` only when the file ends early.
+        """
+        async with self._sender():
+            sent = 0
+            while sent < count:
+                try:
+                    step = os.sendfile(self.socket.fileno(), file, offset + sent, count - sent)
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(self.socket)
+                    continue
+                except OSError as exc:
+                    raise self._translated(exc) from exc
+                if step == 0:
+                    break
+                sent += step
+            return sent
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Returns when the socket would take something."""
+        async with self._sender(sending=False):
+            try:
+                await trio.lowlevel.wait_writable(self.socket)
+            except OSError as exc:
+                raise self._translated(exc) from exc
+
+    async def send_eof(self) -> None:
+        """Half-closes: the peer reads an end, and can still send."""
+        async with self._sender(sending=False):
+            if self._eof_sent:
+                return
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError as exc:
+                raise self._translated(exc) from exc
+            self._eof_sent = True
+
+    def close(self) -> None:
+        """Closes the socket now; waiting tasks get ``ClosedResourceError``."""
+        if self.socket.fileno() != -1:
+            trio.lowlevel.notify_closing(self.socket)
+            self.socket.close()
+
+    def reset(self) -> None:
+        """Closes with a reset: the peer learns that what it has is not the whole."""
+        if self.socket.fileno() != -1:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    async def aclose(self) -> None:
+        """Closes the socket; a checkpoint."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def _sender(self, *, sending: bool = True) -> _Sending:
+        if self.sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        if self.socket.fileno() == -1:
+            return _Sending(self, trio.ClosedResourceError("this stream is closed"))
+        if sending and self._eof_sent:
+            return _Sending(self, trio.ClosedResourceError("send_eof was called on this stream"))
+        return _Sending(self, None)
+
+    def _translated(self, exc: OSError) -> Exception:
+        if self.socket.fileno() == -1:
+            return trio.ClosedResourceError("this stream is closed")
+        return trio.BrokenResourceError(f"the connection is broken: {exc}")
+
+
+class _Sending:
+    """The guard around a send: a checkpoint before, one sender at a time, one error in Trio's words."""
+
+    __slots__ = ("error", "wire")
+
+    def __init__(self, wire: SocketWire, error: Exception | None) -> None:
+        self.wire = wire
+        self.error = error
+
+    async def __aenter__(self) -> None:
+        self.wire.sending = True
+        try:
+            await trio.lowlevel.checkpoint()
+            if self.error is not None:
+                raise self.error
+        except BaseException:
+            self.wire.sending = False
+            raise
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.wire.sending = False
+
+
+def made_of(sock: socket.socket) -> SocketWire:
+    """A wire for a socket fresh from accept; on TCP small responses are not held back (TCP_NODELAY)."""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    return SocketWire(sock)
