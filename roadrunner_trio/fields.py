@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 Field: TypeAlias = tuple[bytes, bytes]
 Fields: TypeAlias = tuple[Field, ...]
@@ -46,7 +46,7 @@ def encoded(given: FieldsLike) -> list[Field]:
             RFC 9110 section 5.5) or a character outside latin-1.
         TypeError: a name or value is neither str nor bytes.
     """
-    pairs: Any = given.items() if isinstance(given, Mapping) else given
+    pairs: Iterable[tuple[Any, Any]] = cast("Mapping[Any, Any]", given).items() if isinstance(given, Mapping) else given
     return [_encoded_field(name, value) for name, value in pairs]
 
 

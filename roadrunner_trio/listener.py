@@ -352,6 +352,7 @@ class Listener:
                     await trio.aclose_forcefully(stream)
                 else:
                     self._spawn(wired(stream), peer_of(stream))
+        await _close(listener)  # drained: whoever still comes is refused at the door
 
     # -- the cap ---------------------------------------------------------------------------------
 

@@ -137,14 +137,13 @@ def address_of(sock: socket.socket | trio.socket.SocketType) -> Address:
     return tidy(name)
 
 
-def tidy(name: object) -> Address:
+def tidy(name: tuple[Any, ...] | str | bytes) -> Address:
     """A socket name in one form: IPv6 loses its flow and scope, an unnamed Unix peer is ``"unix"``."""
     if isinstance(name, tuple):
-        pair: Any = name
-        return str(pair[0]), int(pair[1])
+        return str(name[0]), int(name[1])
     if isinstance(name, bytes):
         return name.decode("utf-8", "surrogateescape") or "unix"
-    return str(name) or "unix"
+    return name or "unix"
 
 
 def shown(address: Address) -> str:
