@@ -104,8 +104,7 @@ def octets(text: str | list[str | dict[str, Any]]) -> bytes:
     """The octets that a ``bytes`` or ``body`` member stands for."""
     parts = [text] if isinstance(text, str) else text
     return b"".join(
-        part.encode("latin-1") if isinstance(part, str) else octets(part["repeat"]) * part["n"]
-        for part in parts
+        part.encode("latin-1") if isinstance(part, str) else octets(part["repeat"]) * part["n"] for part in parts
     )
 
 

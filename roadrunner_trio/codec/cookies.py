@@ -10,6 +10,4 @@ def parse_cookies(value: str) -> list[tuple[str, str]]:
     no ``=`` or no name is left out; a name that comes twice is given twice. Never raises.
     """
     pairs = (pair.partition("=") for pair in value.split(";"))
-    return [
-        (name.strip(" \t"), text.strip(" \t")) for name, equals, text in pairs if equals and name.strip(" \t")
-    ]
+    return [(name.strip(" \t"), text.strip(" \t")) for name, equals, text in pairs if equals and name.strip(" \t")]

@@ -28,9 +28,7 @@ _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 _TOKEN: Final = TOKEN + rb"+"  # possessive
 _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]++|\\[\t -~\x80-\xff])*"'
 _EQUALS: Final = rb"[ \t]*+=[ \t]*+"
-_EXTENSION: Final = (
-    rb"[ \t]*+;[ \t]*+" + _TOKEN + rb"(?:" + _EQUALS + rb"(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
-)
+_EXTENSION: Final = rb"[ \t]*+;[ \t]*+" + _TOKEN + rb"(?:" + _EQUALS + rb"(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
 
 _chunk_line = re.compile(
     rb"(?=[0-9A-Fa-f])0*+([0-9A-Fa-f]{0,16})((?:" + _EXTENSION + rb")*)",

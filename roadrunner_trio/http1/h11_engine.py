@@ -108,9 +108,7 @@ class H11Engine:
 
     def _read_head(self) -> RequestHead | None:
         if self._line is None:
-            line = self._lines.next(
-                self._limits.max_request_line, 414, "request_line_too_long", "bad_request_line"
-            )
+            line = self._lines.next(self._limits.max_request_line, 414, "request_line_too_long", "bad_request_line")
             if line is None:
                 return None
             self._line = request_line(line)

@@ -116,6 +116,14 @@ def test_it_is_skipped_before_every_head_and_in_two_pieces():
     assert isinstance(peer.next_head(), RequestHead)
 
 
+def test_half_of_it_does_not_count_either():
+    peer = engine(b"\r")
+    assert peer.next_head() is NEED_DATA
+    assert peer.buffered == 0
+    peer.receive(b"\n\r")
+    assert peer.buffered == 1, "a second one would be refused"
+
+
 @pytest.mark.parametrize("pieces", [[b"\r\n\r\n"], [b"\r\n", b"\r\n"], [b"\r", b"\n", b"\r", b"\n"]])
 def test_a_second_is_refused(pieces):
     peer = engine()
