@@ -26,6 +26,7 @@ FLOORS = {
         "http1.body",
         "http1.encode",
         "http1.h11_engine",
+        "http1.scan",
         "codec",
         "codec.uri",
         "codec.cookies",
