@@ -24,7 +24,7 @@ from .errors import HTTPError, ProtocolError
 from .faults import PEERS, essence
 from .http1.encode import BodyFraming, error_response
 from .http1.engine import CLOSED, NEED_DATA, RequestHead, Signal
-from .http1.h11_engine import H11Engine
+from .http1.scan import ScanEngine
 from .http1_exchange import Http1Exchange
 from .observe import ConnectionClosed, ConnectionEvent, Outcome, RequestEnded, RequestRejected
 from .phases import Phase
@@ -55,7 +55,7 @@ class Connection(Http1Exchange):
     """
 
     def __init__(self, stream: trio.abc.Stream, context: ServerContext, peer: Address) -> None:
-        super().__init__(stream, H11Engine(context.limits), context, peer)
+        super().__init__(stream, ScanEngine(context.limits), context, peer)
         self.tls = cast("trio.SSLStream[trio.abc.Stream]", stream) if isinstance(stream, trio.SSLStream) else None
         self.scheme = "http" if self.tls is None else "https"
         self.born = trio.current_time()
