@@ -1,4 +1,4 @@
-"""Every HTTP/1 vector on the bare engine: whole, octet by octet, and cut at random."""
+"""Every HTTP/1 vector on the bare engine, with the fast lane and without it: whole, octet by octet, cut at random."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from vector_tools import CONVERTED, OWN, Vector, cuts, grade, load, load_converted, play
 
 from roadrunner_trio.http1.h11_engine import H11Engine
+from roadrunner_trio.http1.scan import ScanEngine
 from roadrunner_trio.settings import Limits
 
 LENIENT: dict[str, str] = {}
@@ -17,12 +18,16 @@ VECTORS = [vector for name in OWN for vector in load(name)]
 
 
 def check(vector: Vector, tally, suite: str) -> None:
-    outcomes = {how: play(H11Engine(Limits()), parts, eof=vector.eof) for how, parts in cuts(vector)}
+    outcomes = {
+        f"{how}, {engine.__name__}": play(engine(Limits()), parts, eof=vector.eof)
+        for how, parts in cuts(vector)
+        for engine in (H11Engine, ScanEngine)
+    }
     grades = {how: grade(vector, outcome) for how, outcome in outcomes.items()}
     tally.add(suite, vector.category, min(grades.values(), key=[None, "lenient", "strict"].index))
     expected = "lenient" if vector.id in LENIENT else "strict"
     assert grades == dict.fromkeys(grades, expected), outcomes
-    # Whether 100 Continue is due depends on when the body comes; nothing else may depend on the cut.
+    # Whether 100 Continue is due depends on when the body comes; nothing else may depend on the cut or the lane.
     assert len({replace(outcome, interim=()) for outcome in outcomes.values()}) == 1, outcomes
 
 
@@ -38,9 +43,7 @@ def test_converted(vector, tally):
 
 def test_converted_are_at_hand():
     if not load_converted():
-        pytest.skip(
-            f"{CONVERTED}.jsonl is not part of the project; ROADRUNNER_VECTORS can name its directory"
-        )
+        pytest.skip(f"{CONVERTED}.jsonl is not part of the project; ROADRUNNER_VECTORS can name its directory")
     assert len(load_converted()) >= 200
 
 

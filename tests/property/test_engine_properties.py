@@ -16,6 +16,7 @@ from roadrunner_trio.errors import ProtocolError
 from roadrunner_trio.fields import tokens
 from roadrunner_trio.http1.engine import END, RequestHead, Signal
 from roadrunner_trio.http1.h11_engine import H11Engine
+from roadrunner_trio.http1.scan import ScanEngine
 from roadrunner_trio.settings import Limits
 
 SMALL = Limits(max_request_line=40, max_field_line=40, max_field_section=90, max_fields=4)
@@ -37,9 +38,9 @@ streams = st.tuples(st.lists(st.sampled_from(HEADS), max_size=2).map(b"".join), 
 places = st.lists(st.integers(0, 300), max_size=8)
 
 
-def events(parts, *, limits=SMALL, cap=6):
+def events(parts, *, limits=SMALL, cap=6, lane=ScanEngine):
     """What an engine gives, pieces of one body joined; the last event is a verdict or a signal."""
-    engine = H11Engine(limits)
+    engine = lane(limits)
     out: list[object] = []
     in_body = False
     for part in [*parts, b""]:
@@ -73,6 +74,34 @@ def test_the_cut_changes_nothing_and_nothing_but_a_verdict_is_raised(stream, pla
     assert events(pieces(stream, places)) == whole
     assert events([stream[i : i + 1] for i in range(len(stream))]) == whole
     assert isinstance(whole[-1], tuple | Signal)
+
+
+line_ends = st.sampled_from([b"\r\n"] * 8 + [b"\n", b"\r", b" \r\n"])
+field_lines = st.tuples(
+    st.sampled_from([b"Host", b"host", b"X-A", b"a", b"Content-Length", b"Connection", b"Expect", b"X A", b""]),
+    st.sampled_from([b":", b": ", b":\t", b" :", b": \t "]),
+    st.sampled_from([b"h", b"", b"3", b"close", b"100-continue", b"a b", b"\x80", b"\x7f", b"y" * 40, b"v "]),
+    line_ends,
+).map(b"".join)
+plain_heads = st.tuples(
+    st.sampled_from([b"GET", b"get", b"OPTIONS", b"CONNECT", b"", b"G T"]),
+    st.sampled_from([b" ", b"  "]),
+    st.sampled_from([b"/", b"/a?b=c", b"*", b"h:1", b"http://h/", b"/#", b"/\xff", b"/" + b"a" * 40]),
+    st.sampled_from([b" HTTP/1.1", b" HTTP/1.0", b" HTTP/1.2", b" HTTP/2.0", b""]),
+    line_ends,
+    st.lists(field_lines, max_size=6).map(b"".join),
+    line_ends,
+).map(b"".join)
+
+
+@given(st.lists(plain_heads | st.just(HEADS[0]), min_size=1, max_size=3).map(b"".join), places)
+@example(b"GET / HTTP/1.1\r\nHost: h\r\nX-A: \t \r\n\r\n", [])
+@example(b"CONNECT / HTTP/1.1\r\nHost: h\r\n\r\n", [])
+@example(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"a:b\r\n" * 4 + b"\r\n", [])
+@example(b"GET / HTTP/1.1\r\nHost: h\r\nX-A: " + b"y" * 40 + b"\r\n\r\n", [])
+def test_the_fast_lane_gives_what_h11_gives(stream, places):
+    parts = pieces(stream, places)
+    assert events(parts, lane=ScanEngine) == events(parts, lane=H11Engine)
 
 
 @given(st.binary(max_size=200), places)
