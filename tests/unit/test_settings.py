@@ -1,0 +1,86 @@
+"""A bad setting fails when it is made, not when it is needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from roadrunner_trio.settings import OPTIONAL, Limits, Timeouts
+
+TIMEOUTS = [f.name for f in dataclasses.fields(Timeouts)]
+LIMITS = [f.name for f in dataclasses.fields(Limits)]
+
+
+def test_the_defaults_are_the_documented_ones():
+    assert dataclasses.asdict(Timeouts()) == {
+        "handshake": 10,
+        "request": 30,
+        "keep_alive": 60,
+        "body": 300,
+        "handler": math.inf,
+        "write": 30,
+        "linger": 2,
+    }
+    assert dataclasses.asdict(Limits()) == {
+        "max_connections": 1000,
+        "max_requests": 1000,
+        "max_body": 10 * 1024 * 1024,
+        "max_request_line": 8192,
+        "max_field_line": 8192,
+        "max_field_section": 10240,
+        "max_fields": 128,
+        "min_bytes_per_second": 100,
+        "backlog": 1024,
+    }
+
+
+@pytest.mark.parametrize("name", TIMEOUTS)
+@pytest.mark.parametrize("value", [1, 0.001, math.inf])
+def test_a_timeout_is_any_positive_number(name, value):
+    assert getattr(Timeouts(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("name", TIMEOUTS)
+@pytest.mark.parametrize("value", [0, -1, math.nan, -math.inf, None, "30", True])
+def test_a_timeout_is_nothing_else(name, value):
+    with pytest.raises(ValueError, match=rf"Timeouts\.{name} must be a positive number"):
+        Timeouts(**{name: value})
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("value", [-1, 1.5, math.inf, "10", True])
+def test_a_limit_is_a_whole_number(name, value):
+    with pytest.raises(ValueError, match=rf"Limits\.{name} must be a whole number"):
+        Limits(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("max_connections", 1), ("max_body", 0), ("max_request_line", 16), ("min_bytes_per_second", 0), ("backlog", 1)],
+)
+def test_a_limit_has_a_least_value(name, least):
+    assert getattr(Limits(**{name: least}), name) == least
+    with pytest.raises(ValueError, match=f"at least {least}, not {least - 1}"):
+        Limits(**{name: least - 1})
+
+
+def test_only_an_optional_limit_can_be_lifted():
+    assert Limits(max_body=None).max_body is None
+    for name in set(LIMITS) - OPTIONAL:
+        with pytest.raises(ValueError, match=name):
+            Limits(**{name: None})
+
+
+@pytest.mark.parametrize("made", [Timeouts(), Limits()])
+def test_settings_do_not_change(made):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(made, dataclasses.fields(made)[0].name, 1)
+
+
+@pytest.mark.parametrize("kind", [Timeouts, Limits])
+def test_every_setting_says_what_it_bounds(kind):
+    for setting in dataclasses.fields(kind):
+        assert setting.metadata["help"], setting.name
+        assert setting.metadata["unit"] in ("seconds", "bytes", "")
