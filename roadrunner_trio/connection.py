@@ -78,8 +78,11 @@ class Connection(Http1Exchange):
         """Whether an idle connection is worth waiting for although the server drains."""
         if self.arrived():
             return True
-        self.phase.shorten(self.born + NEWBORN)
-        return not self.served and trio.current_time() < self.born + NEWBORN
+        grown = self.born + NEWBORN
+        if self.served or trio.current_time() >= grown:
+            return False
+        self.phase.shorten(grown)
+        return True
 
     def arrived(self) -> bool:
         """Whether anything of a next request has reached us, down to the socket's buffer."""
@@ -111,7 +114,7 @@ class Connection(Http1Exchange):
     async def close(self) -> None:
         """Gives up everything the connection holds; never waits for the peer beyond the last word."""
         try:
-            if not self.finished and self.drain.deadline <= trio.current_time():
+            if not self.finished and self.drain.cut <= trio.current_time():
                 self.context.counters.cut += 1
                 if self.phase.phase in (Phase.READ_BODY, Phase.DISPATCH):
                     with trio.move_on_after(LAST_WORD, shield=True):
@@ -147,7 +150,8 @@ class Connection(Http1Exchange):
             outcome = "timeout" if self.phase.expired else "cancelled"
         else:
             outcome = "gone" if isinstance(error, PEERS) or self.gone else "error"
-        status = self.status or None
+        cut = self.phase.expired or self.drain.cut <= trio.current_time()
+        status = self.status or (503 if cut and outcome in ("timeout", "cancelled") else None)
         event = RequestEnded(request, status, self.kind, self.sent, duration, outcome, error)
         self.context.observers.tell("request_stop" if complete else "request_exception", event)
 
@@ -283,7 +287,7 @@ async def dispatch(conn: Connection, request: Request) -> None:
         if not conn.ended:
             raise RuntimeError("the application returned without ending its response")
     except BaseException as exc:
-        error = essence(exc, peer_gone=conn.gone)
+        error = essence(exc, peer_gone=conn.gone or conn.taken_over)
         await fail(conn, error)
     finally:
         request.detach()
@@ -350,7 +354,7 @@ async def reject(conn: Connection, error: ProtocolError) -> None:
 
 async def part(conn: Connection, status: int | None) -> None:
     """The last word, if any, and a lingering close: a reset must not destroy what the peer has yet to read (N72)."""
-    seconds = min(conn.context.timeouts.linger, conn.drain.remaining)
+    seconds = min(conn.context.timeouts.linger, conn.drain.cut - trio.current_time())
     with trio.move_on_after(seconds):
         if status is not None:
             await conn.say(status)

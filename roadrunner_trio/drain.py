@@ -26,13 +26,15 @@ class Drain:
     Attributes:
         started: set when the drain begins; await ``started.wait()`` to be told.
         deadline: absolute Trio time by which everything has to be over; ``math.inf`` before the drain.
+        cut: absolute Trio time at which what is left is cancelled; ``math.inf`` after a mere notice.
     """
 
-    __slots__ = ("deadline", "members", "started")
+    __slots__ = ("cut", "deadline", "members", "started")
 
     def __init__(self) -> None:
         self.started = trio.Event()
         self.deadline = math.inf
+        self.cut = math.inf
         self.members: set[Member] = set()
 
     @property
@@ -53,9 +55,15 @@ class Drain:
         """Removes a member; harmless when it is gone."""
         self.members.discard(member)
 
-    def start(self, deadline: float) -> None:
-        """Tells every member, once. A later call can only bring the deadline forward."""
+    def start(self, deadline: float, *, notice: bool = False) -> None:
+        """Tells every member, once. A later call can only bring the deadline forward.
+
+        Args:
+            notice: nothing will be cut at the deadline.
+        """
         self.deadline = min(self.deadline, deadline)
+        if not notice:
+            self.cut = self.deadline
         if self.started.is_set():
             return
         self.started.set()

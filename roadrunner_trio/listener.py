@@ -252,7 +252,7 @@ class Listener:
             self._closed.set()
         elif self.status != "closed":
             self._start_drain(trio.current_time() + grace)
-        with trio.move_on_at(self._context.drain.deadline + PATIENCE):
+        with trio.move_on_at(self._context.drain.cut + PATIENCE):
             await self._closed.wait()
         stuck = self._members()
         for conn in stuck:
@@ -273,7 +273,7 @@ class Listener:
         for drain in (*self._told, self._context.drain):
             drain.start(deadline)
         if self._connections is not None:
-            self._connections.cancel_scope.deadline = self._context.drain.deadline
+            self._connections.cancel_scope.deadline = self._context.drain.cut
 
     def _stop_accepting(self) -> None:
         for scope in self._accept_scopes:
@@ -291,7 +291,7 @@ class Listener:
         told = self._context.drain
         self._told = [drain for drain in self._told if drain.members] + [told]
         self._context.drain = Drain()
-        told.start(trio.current_time() + grace)
+        told.start(trio.current_time() + grace, notice=True)
 
     # -- accepting -------------------------------------------------------------------------------
 

@@ -67,54 +67,61 @@ async def serve(
         on_stuck: called when a drain is over but something cannot be cancelled; ``serve`` goes on waiting for it.
 
     Returns:
-        How the drain of each went, in order.
+        How the drain of each went, in order; empty when they ended without one.
 
     Raises:
         OSError: an address cannot be bound.
         SystemExit: 128 and the signal's number, after a second signal.
     """
-    drained: list[Drained] = []
-    second: signal.Signals | None = None
-
-    async def watch() -> None:
-        nonlocal second
-        with trio.open_signal_receiver(*SIGNALS) as received:
-            task_status.started(listeners)
-            first = signal.Signals(await anext(received))
-            log.info("%s: draining for at most %g s; again to stop at once", first.name, grace)
-            nursery.start_soon(drain_all, name="drain")
-            second = signal.Signals(await anext(received))
-            nursery.cancel_scope.cancel(reason=f"a second signal, {second.name}")
-
-    async def drain_all() -> None:
-        drained.extend(await _drain_together(listeners, grace))
-        if on_stuck is not None and any(outcome.stuck for outcome in drained):
-            on_stuck()
-
+    service = _Service(listeners, grace, on_stuck)
     try:
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as watching:
             async with trio.open_nursery() as serving:
                 for listener in listeners:
                     await serving.start(listener.serve, name=f"{listener.name}: listener")
-                nursery.start_soon(watch, name="signals")
-            nursery.cancel_scope.cancel(reason="every listener is closed")
+                await watching.start(service.watch, serving, name="signals")
+                task_status.started(listeners)
+            watching.cancel_scope.cancel(reason="every listener is closed")
     except BaseExceptionGroup as group:
         raise _alone(group) from None
-    if second is not None:
-        raise SystemExit(128 + second)
-    return tuple(drained)
+    if service.second is not None:
+        raise SystemExit(128 + service.second)
+    return tuple(service.outcomes[listener] for listener in listeners if listener in service.outcomes)
 
 
-async def _drain_together(listeners: Sequence[Listener], grace: float) -> list[Drained]:
-    outcomes: dict[Listener, Drained] = {}
+class _Service:
+    """What the signals do to the listeners."""
 
-    async def drain(listener: Listener) -> None:
-        outcomes[listener] = await listener.drain(grace)
+    def __init__(self, listeners: Sequence[Listener], grace: float, on_stuck: Callable[[], None] | None) -> None:
+        self.listeners = listeners
+        self.grace = grace
+        self.on_stuck = on_stuck
+        self.outcomes: dict[Listener, Drained] = {}
+        self.second: signal.Signals | None = None
 
-    async with trio.open_nursery() as nursery:
-        for listener in listeners:
-            nursery.start_soon(drain, listener)
-    return [outcomes[listener] for listener in listeners]
+    async def watch(
+        self, serving: trio.Nursery, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """The first signal drains; the second cancels, and is remembered."""
+        with trio.open_signal_receiver(*SIGNALS) as received:
+            task_status.started()
+            first = signal.Signals(await anext(received))
+            log.info("%s: draining for at most %g s; again to stop at once", first.name, self.grace)
+            serving.start_soon(self.drain, name="drain")
+            self.second = signal.Signals(await anext(received))
+            serving.cancel_scope.cancel(reason=f"a second signal, {self.second.name}")
+
+    async def drain(self) -> None:
+        """All listeners together; then whoever wants to know hears of stuck connections."""
+        async with trio.open_nursery() as nursery:
+            for listener in self.listeners:
+                nursery.start_soon(self.drain_one, listener)
+        if self.on_stuck is not None and any(outcome.stuck for outcome in self.outcomes.values()):
+            self.on_stuck()
+
+    async def drain_one(self, listener: Listener) -> None:
+        """One of them."""
+        self.outcomes[listener] = await listener.drain(self.grace)
 
 
 def _alone(group: BaseExceptionGroup) -> BaseException:
