@@ -87,14 +87,14 @@ def status_line(status: int, reason: bytes | None = None) -> bytes:
     Raises:
         ValueError: ``status`` is not 100 to 599, or ``reason`` holds a control byte: h11 would let CRLF through.
     """
+    line = STATUS_LINES.get(status)
+    if line is None:
+        raise ValueError(f"a response status is a number from 100 to 599, not {status!r}")
     if reason is None:
-        try:
-            return STATUS_LINES[status]
-        except KeyError:
-            raise ValueError(f"a response status is a number from 100 to 599, not {status!r}") from None
+        return line
     if _bad_reason(reason):
         raise ValueError(f"the reason phrase {reason!r} has a control character in it")
-    return STATUS_LINES[status][:13] + reason + b"\r\n"
+    return line[:13] + reason + b"\r\n"
 
 
 def head(line: bytes, fields: Sequence[Field]) -> bytes:
