@@ -354,8 +354,8 @@ async def reject(conn: Connection, error: ProtocolError) -> None:
 
 async def part(conn: Connection, status: int | None) -> None:
     """The last word, if any, and a lingering close: a reset must not destroy what the peer has yet to read (N72)."""
-    seconds = min(conn.context.timeouts.linger, conn.drain.cut - trio.current_time())
-    with trio.move_on_after(seconds):
+    seconds = conn.context.timeouts.linger
+    with trio.move_on_at(min(trio.current_time() + seconds, conn.drain.cut)):
         if status is not None:
             await conn.say(status)
         if conn.wants_linger():

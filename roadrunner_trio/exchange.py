@@ -39,6 +39,9 @@ class Exchange(Protocol):
     within the write timeout, and ValueError before a byte is out for what would split the message.
     """
 
+    kind: str
+    """What the response is, for observers: ``"buffered"``, ``"stream"``, ``"loop"``, ``"file"``, ``"handoff"``."""
+
     @property
     def request(self) -> Request:
         """The request."""

@@ -120,6 +120,7 @@ def _sender(exchange: Exchange) -> tuple[Send, Callable[[], None]]:
 
 
 async def _stream(exchange: Exchange, response: StreamResponse) -> None:
+    exchange.kind = "stream"
     if not await exchange.start_response(response.status, response.fields, reason=response.reason):
         return await exchange.end_response()
     send, revoke = _sender(exchange)
@@ -133,6 +134,7 @@ async def _stream(exchange: Exchange, response: StreamResponse) -> None:
 
 async def _loop(exchange: Exchange, response: LoopResponse) -> None:
     """One mailbox: the application's messages, the drain's word and the peer's end come one at a time, in order."""
+    exchange.kind = "loop"
     with response.messages:
         if not await exchange.start_response(response.status, response.fields, reason=response.reason):
             return await exchange.end_response()
@@ -188,6 +190,7 @@ async def _announce_end(exchange: Exchange, into: trio.MemorySendChannel[Any]) -
 
 
 async def _file(exchange: Exchange, response: FileResponse) -> None:
+    exchange.kind = "file"
     try:
         file = await open_file(response.path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -212,6 +215,7 @@ def _length(file: OpenFile, response: FileResponse) -> int:
 
 
 async def _hand_off(exchange: Exchange, handoff: Handoff) -> None:
+    exchange.kind = "handoff"
     stream = await exchange.take_over(handoff.status, handoff.fields, replay_head=handoff.replay_head)
     async with stream:
         await handoff.run(exchange.request, stream)
