@@ -1,0 +1,279 @@
+"""What the README and the documentation say is tried out, in the order in which it stands there.
+
+A page is read as its reader would: a block of Python is run; a console block that starts a server leaves it running for
+the commands that follow, and what a command is said to print is compared with what it prints (``...`` stands for
+anything). One thing is changed: the port 8000 becomes a free one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from roadrunner_trio.cli import parsers
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.rst"))]
+
+SERVERS = re.compile(r"(?:(?:\S*/)?roadrunner-trio|python -m roadrunner_trio) (?P<arguments>.*)")
+SCRIPTS = re.compile(r"python (?P<file>\w+\.py)")
+ELSEWHERE = re.compile(r"systemctl|journalctl|\.venv/bin/(?:pytest|pip|nox)\b")
+"""What needs another machine, or is what runs this test: looked at in tests of their own, or by nobody."""
+PATIENCE = 20
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of code in a page."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    """The code that stands in a page. What it includes from ``examples/`` is tested there."""
+    text = page.read_text("utf-8")
+    if page.suffix == ".md":
+        found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    else:
+        found = re.finditer(r"^\.\. code-block:: (\w+)\n\n((?:(?:   .*)?\n)+)", text, re.MULTILINE)
+    indent = "" if page.suffix == ".md" else "   "
+    return [
+        Block(match[1], re.sub(f"^{indent}", "", match[2], flags=re.MULTILINE), text.count("\n", 0, match.start()) + 1)
+        for match in found
+    ]
+
+
+def commands(text: str) -> Iterator[tuple[str, str]]:
+    """The commands of a console block, and what each is said to print."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _, output = part.partition("\n")
+        yield command, output
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def printed_as_said(said: str, printed: str) -> bool:
+    """Whether ``printed`` is what the page says, line ends and what ``...`` stands for aside."""
+    pattern = re.escape(said.strip("\n")).replace(r"\.\.\.", ".*")
+    return re.fullmatch(pattern, printed.replace("\r\n", "\n").strip("\n")) is not None
+
+
+class Reader:
+    """Follows a page in a folder of its own, with at most one server running."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.server: subprocess.Popen[str] | None = None
+        self.said = ""
+        self.quits = False
+        shutil.copytree(EXAMPLES, folder, dirs_exist_ok=True)
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop(check=exc_info[0] is None)
+
+    def here(self, text: str) -> str:
+        """``text`` with our port."""
+        return re.sub(r"\b8000\b", str(self.port), text)
+
+    def start(self, arguments: list[str], said: str) -> None:
+        """Starts a server and waits until it listens."""
+        self.stop()
+        for file in self.folder.glob("*.py"):
+            file.write_text(self.here(file.read_text("utf-8")), "utf-8")
+        self.said, self.quits = self.here(said), False
+        self.server = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + PATIENCE
+        while not self.listens():
+            if self.server.poll() is not None or time.monotonic() > deadline:
+                self.server.kill()
+                pytest.fail(f"{arguments} does not listen:\n{self.server.communicate()[1]}")
+            time.sleep(0.05)
+
+    def listens(self) -> bool:
+        """Whether somebody does on our port."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def stop(self, *, check: bool = True) -> None:
+        """Ends the server, which has to be well and to have printed what the page says."""
+        server, self.server = self.server, None
+        if server is None:
+            return
+        if not self.quits:
+            server.send_signal(signal.SIGTERM)
+        try:
+            out, err = server.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.communicate()
+            raise
+        if check:
+            assert server.returncode == 0, err
+            assert printed_as_said(self.said, out), (self.said, out)
+
+    def type(self, command: str, said: str) -> None:
+        """Does what a command does."""
+        command = command.split(" && ")[-1]  # what stands before makes an environment, which the tests run in
+        if server := SERVERS.fullmatch(command):
+            arguments = shlex.split(self.here(server["arguments"]))
+            if "8000" not in command:
+                arguments += ["--port", str(self.port)]
+            self.start(["-m", "roadrunner_trio", *arguments], said)
+        elif script := SCRIPTS.fullmatch(command):
+            self.start([script["file"]], said)
+        elif command.startswith("curl "):
+            self.curl(command, said)
+        else:
+            assert ELSEWHERE.match(command), f"nobody tests {command!r}"
+
+    def curl(self, command: str, said: str) -> None:
+        """Asks the server that runs."""
+        assert self.server is not None, "the page has not started a server"
+        self.quits = command.endswith("/quit")
+        done = subprocess.run(
+            shlex.split(self.here(command)), capture_output=True, text=True, timeout=PATIENCE, check=True
+        )
+        assert printed_as_said(said, done.stdout), (said, done.stdout)
+
+    def python(self, text: str) -> None:
+        """Runs a program, or starts it as the server, when it is one that does not end."""
+        file = self.folder / "program.py"
+        file.write_text(text, "utf-8")
+        if re.search(r"^    run\(", text, re.MULTILINE):
+            self.start([file.name], "")
+        else:
+            program = [sys.executable, "-W", "error", file.name]
+            self.stop()
+            file.write_text(self.here(text), "utf-8")
+            subprocess.run(program, cwd=self.folder, check=True, timeout=PATIENCE, capture_output=True)
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
+def test_page(page: Path, tmp_path: Path) -> None:
+    found = blocks(page)
+    if any("$ curl " in block.text for block in found) and shutil.which("curl") is None:
+        pytest.skip("this machine has no curl")
+    with Reader(tmp_path) as reader:
+        for block in found:
+            match block.language:
+                case "python":
+                    reader.python(block.text)
+                case "console":
+                    for command, said in commands(block.text):
+                        reader.type(command, said)
+                case "ini":
+                    check_unit(block.text)
+                case language:
+                    assert language in ("text", "toml"), f"{page}:{block.line}: nobody tests {language!r}"
+
+
+def check_unit(text: str) -> None:
+    """A systemd unit's command line is one that we understand."""
+    commands = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        server = SERVERS.fullmatch(command)
+        assert server is not None, command
+        parsers()[0].parse_args(shlex.split(server["arguments"]))
+
+
+def test_pages_hide_no_code_from_these_tests() -> None:
+    """Blocks in other notations would be skipped in silence."""
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        if page.suffix == ".md":
+            assert text.count("```") == 2 * len(blocks(page)), page
+        else:
+            assert text.count(".. code-block::") == len(blocks(page)), page
+            assert re.search(r"::\n\n   ", re.sub(r"^\.\. .*$", "", text, flags=re.MULTILINE)) is None, page
+            assert ".. code::" not in text, page
+
+
+def test_included_files_are_examples() -> None:
+    for page in PAGES:
+        for file in re.findall(r"literalinclude:: (\S+)", page.read_text("utf-8")):
+            assert (page.parent / file).resolve().parent == EXAMPLES, page
+
+
+def test_the_readme_shows_the_example() -> None:
+    shown = next(block.text for block in blocks(README) if block.language == "python")
+    docstring, _, code = (EXAMPLES / "hello.py").read_text("utf-8").partition("\n\n")
+    assert docstring.startswith('"""')
+    assert shown == code
+
+
+def test_ci_runs_the_command_that_the_readme_gives() -> None:
+    found = [command for block in blocks(README) if block.language == "console" for command, _ in commands(block.text)]
+    (command,) = [command for command in found if command.endswith("pytest")]
+    assert command in (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
+    assert command in (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+
+
+def test_the_sessions_that_are_named_exist() -> None:
+    noxfile = (ROOT / "noxfile.py").read_text("utf-8")
+    for page in (ROOT / "CONTRIBUTING.md", ROOT / ".ci" / "run"):
+        for names in re.findall(r"nox -s ((?:[a-z]+[-\d.]*(?: |$))+)", page.read_text("utf-8"), re.MULTILINE):
+            for name in names.split():
+                assert f"\ndef {name.partition('-')[0]}(session: nox.Session)" in noxfile, f"{page}: {name}"
+
+
+def test_links_between_files_lead_somewhere() -> None:
+    for page in ROOT.glob("*.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_fragments_are_of_a_known_kind() -> None:
+    kinds = {"added", "changed", "fixed", "removed", "security"}
+    for path in (ROOT / "changelog.d").iterdir():
+        assert path.name == "README.md" or re.fullmatch(rf"[a-z0-9-]+\.({'|'.join(kinds)})\.md", path.name), path.name
+        assert path.read_text("utf-8").strip(), path.name
+
+
+@pytest.mark.parametrize(
+    ("said", "printed", "same"),
+    [
+        ("a\n", "a\r\n", True),
+        ("date: ...\nx", "date: Mon\nx", True),
+        ("a.c", "abc", False),
+        ("a", "ab", False),
+        ("...", "anything\nat all", False),
+        ("", "something", False),
+    ],
+)
+def test_the_comparison_is_strict(said: str, printed: str, same: bool) -> None:
+    assert printed_as_said(said, printed) is same
