@@ -213,11 +213,13 @@ async def read_request(conn: Connection) -> Request | None:
     if head is NEED_DATA:
         head = await await_head(conn)
     else:
+        conn.phase.enter(Phase.READ_REQUEST, conn.context.timeouts.request)
         await trio.lowlevel.checkpoint()  # a pipelining peer must still yield to its neighbours
-    if conn.phase.scope.cancel_called:
-        await trio.lowlevel.checkpoint()  # read in the very tick its time ran out: raises Cancelled
     if not isinstance(head, RequestHead):
         return None
+    if conn.phase.scope.cancel_called:
+        conn.phase.phase = Phase.READ_REQUEST  # it may have come all at once
+        await trio.lowlevel.checkpoint()  # read in the very tick its time ran out: raises Cancelled
     conn.served += 1
     conn.context.counters.requests += 1
     conn.head = head
@@ -332,9 +334,7 @@ async def expire(conn: Connection) -> None:
     status = None
     if conn.phase.expired and not conn.started:
         match conn.phase.phase:
-            case Phase.IDLE | Phase.READ_REQUEST if conn.engine.buffered:  # N62, N63
-                status = 408
-            case Phase.READ_BODY:
+            case Phase.READ_REQUEST | Phase.READ_BODY:  # N62, N63
                 status = 408
             case Phase.DISPATCH:
                 status = 503
