@@ -306,7 +306,9 @@ async def fail(conn: Connection, error: BaseException) -> None:
     match error:
         case BodyTimeout():
             raise ProtocolError(408, "body_timeout") from error
-        case ProtocolError() | trio.BrokenResourceError():
+        case ProtocolError() | PeerGone():
+            raise error
+        case trio.BrokenResourceError() if conn.gone or conn.taken_over:
             raise error
         case HTTPError() if not conn.started:
             response = Response.text(error.detail, status=error.status, fields=error.fields)
