@@ -59,6 +59,7 @@ class Http1Exchange:
         self.gone = False
         self.broken = False
         self._reading = False
+        self._received = 0
         self._readers = trio.lowlevel.ParkingLot()
         self.reset()
 
@@ -85,11 +86,13 @@ class Http1Exchange:
     async def fill(self) -> int:
         """Reads once from the peer into the engine and says how many octets came: the only place that reads.
 
-        Two tasks may want to: one that takes the body, one that waits for the peer to go. The first reads for both.
+        Two tasks may want to: one that takes the body, one that waits for the peer to go. The first reads for both,
+        and both count what came, else the peer would look slow to the second.
         """
         if self._reading:
+            before = self._received
             await self._readers.park()
-            return 0
+            return self._received - before
         self._reading = True
         try:
             data = await self.stream.receive_some(RECEIVE_SIZE)
@@ -100,6 +103,7 @@ class Http1Exchange:
             self._reading = False
             self._readers.unpark_all()
         self.engine.receive(bytes(data))
+        self._received += len(data)
         return len(data)
 
     def expect_body(self, plan: Plan) -> None:
@@ -123,6 +127,7 @@ class Http1Exchange:
                 self.keep = False
                 raise
             if isinstance(piece, bytes):
+                self._readers.unpark_all()  # there is room again to read ahead
                 return piece
             if piece is END:
                 self.body_done = True
