@@ -321,7 +321,7 @@ async def fail(conn: Connection, error: BaseException) -> None:
 
 async def finish(conn: Connection) -> bool:
     """Whether the connection goes on. What is left of the body is read first, within ``linger``."""
-    if not (conn.keep and conn.ended):
+    if not (conn.keep and conn.ended) or conn.spoiled:
         return False
     if not conn.body_done:
         conn.phase.enter(Phase.FINISH, conn.context.timeouts.linger)

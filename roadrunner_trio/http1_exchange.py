@@ -38,6 +38,7 @@ class Http1Exchange:
         status: of the final response once its head is out; 0 before.
         ended: the response is complete.
         keep: the connection may serve another request.
+        spoiled: the request's body cannot be read to its end, whatever the application makes of that.
         sent: octets of content written.
     """
 
@@ -68,6 +69,7 @@ class Http1Exchange:
         self.status = 0
         self.ended = False
         self.keep = False
+        self.spoiled = False
         self.sent = 0
         self.kind = "none"
         self.body_done = False
@@ -124,7 +126,7 @@ class Http1Exchange:
             try:
                 piece = self.engine.next_body()
             except ProtocolError:
-                self.keep = False
+                self.spoiled = True
                 raise
             if isinstance(piece, bytes):
                 self._readers.unpark_all()  # there is room again to read ahead
@@ -158,7 +160,7 @@ class Http1Exchange:
         with trio.move_on_at(now + self.context.timeouts.body - self.meter.waited) as scope:
             octets = await self.fill()
         if scope.cancelled_caught:
-            self.keep = False
+            self.spoiled = True
             raise BodyTimeout("the peer took too long to send its body")
         return octets
 
@@ -345,6 +347,7 @@ class Http1Exchange:
             and self.served < self.context.limits.max_requests
             and not self.drain.draining
             and not self.continue_owed
+            and not self.spoiled
         )
         connection = b"" if keep else b"close"
         if keep and head.version == (1, 0):
