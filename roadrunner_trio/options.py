@@ -1,0 +1,179 @@
+"""The values a command line takes: durations, sizes, addresses, and one flag per setting.
+
+The flags of :class:`~roadrunner_trio.Timeouts` and :class:`~roadrunner_trio.Limits` are made from their dataclass
+fields, so a new setting has its flag, its default and its help on the day it is added.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+
+from .settings import OPTIONAL, Limits, Timeouts
+
+SECONDS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+OCTETS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+UNBOUNDED: Final = frozenset({"none", "inf"})
+WITHOUT_FLAG: Final = frozenset({"handshake"})
+"""Bounds a TLS handshake, and only a program can serve TLS: here it would bound nothing."""
+ALIASES: Final = {"keep_alive": ("--keep-alive",)}
+DEFAULT_HOST: Final = "127.0.0.1"
+DEFAULT_PORT: Final = 8000
+
+_duration = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ms|s|m|h|)", re.IGNORECASE | re.ASCII).fullmatch
+_size = re.compile(r"([0-9]+)(?:([kmg])(?:i?b)?|b?)", re.IGNORECASE | re.ASCII).fullmatch
+_count = re.compile(r"[0-9]+", re.ASCII).fullmatch
+
+
+def duration(text: str) -> float:
+    """Seconds from ``30``, ``1.5s``, ``500ms``, ``5m`` or ``1h``; ``none`` and ``inf`` are :data:`math.inf`.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is none of these.
+    """
+    if text.lower() in UNBOUNDED:
+        return math.inf
+    match = _duration(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 30, 1.5s, 500ms, 5m, 1h or none")
+    number, unit = float(match[1]), match[2].lower()
+    # 0.001 is not exact in binary; dividing gives the float nearest to what was written, multiplying may not.
+    return number / 1000 if unit == "ms" else number * SECONDS[unit]
+
+
+def size(text: str) -> int:
+    """Octets from ``65536``, ``64K``, ``10M`` or ``1G``; K, M and G are powers of 1024.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is none of these.
+    """
+    match = _size(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: write 65536, 64K, 10M or 1G")
+    return int(match[1]) * OCTETS[(match[2] or "").lower()]
+
+
+def optional_size(text: str) -> int | None:
+    """As :func:`size`; ``none`` and ``inf`` are None, no bound.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is none of these.
+    """
+    return None if text.lower() in UNBOUNDED else size(text)
+
+
+def count(text: str) -> int:
+    """A whole number.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is none.
+    """
+    if _count(text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
+def show_duration(seconds: float) -> str:
+    """What :func:`duration` reads back as ``seconds``: ``none``, ``1.5s``, ``300s``."""
+    if seconds == math.inf:
+        return "none"
+    return format(Decimal(repr(float(seconds))), "f").removesuffix(".0") + "s"  # every digit, and never an exponent
+
+
+def show_size(octets: int | None) -> str:
+    """What :func:`optional_size` reads back as ``octets``, in the largest unit that fits: ``10M``, ``1000``."""
+    if octets is None:
+        return "none"
+    for unit in ("g", "m", "k"):
+        if octets and octets % OCTETS[unit] == 0:
+            return f"{octets // OCTETS[unit]}{unit.upper()}"
+    return str(octets)
+
+
+def addresses(binds: list[str] | None, host: str | None, port: int | None) -> tuple[str, ...]:
+    """The addresses to listen on, from ``--bind`` or from ``--host`` and ``--port``.
+
+    Raises:
+        ValueError: both ways were used at once.
+    """
+    if binds and (host is not None or port is not None):
+        raise ValueError("--bind says host and port already: leave out --host and --port, or give only those")
+    if binds:
+        return tuple(binds)
+    name = DEFAULT_HOST if host is None else host
+    if ":" in name and not name.startswith("["):
+        name = f"[{name}]"  # an IPv6 literal (RFC 3986 section 3.2.2)
+    return (f"{name}:{DEFAULT_PORT if port is None else port}",)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds a flag for every field of Timeouts and Limits that bounds something here."""
+    timeouts = parser.add_argument_group(
+        "timeouts", "seconds, or with a unit: 500ms, 1.5s, 5m, 1h; none waits for ever"
+    )
+    for setting in dataclasses.fields(Timeouts):
+        if setting.name in WITHOUT_FLAG:
+            continue
+        names = (flag(setting), *ALIASES.get(setting.name, ()))
+        _add(timeouts.add_argument, setting, names, duration, "TIME", show_duration(_default(setting)))
+    limits = parser.add_argument_group("limits", "sizes in octets, or with a unit: 64K, 10M, 1G")
+    for setting in dataclasses.fields(Limits):
+        default = _default(setting)
+        if setting.metadata["unit"] == "bytes":
+            kind = optional_size if setting.name in OPTIONAL else size
+            _add(limits.add_argument, setting, (flag(setting),), kind, "SIZE", show_size(default))
+        else:
+            _add(limits.add_argument, setting, (flag(setting),), count, "N", str(default))
+
+
+def settings(chosen: argparse.Namespace) -> tuple[Timeouts, Limits]:
+    """The settings that the flags of :func:`add_settings` ask for.
+
+    Raises:
+        ValueError: a value that the settings refuse; the message names the flag.
+    """
+    return _built(Timeouts, chosen), _built(Limits, chosen)
+
+
+def flag(setting: dataclasses.Field[Any]) -> str:
+    """The flag of a setting: ``--timeout-keep-alive``, ``--max-body``."""
+    prefix = "timeout-" if setting.metadata["unit"] == "seconds" else ""
+    return "--" + prefix + setting.name.replace("_", "-")
+
+
+def _add(
+    add_argument: Callable[..., argparse.Action],
+    setting: dataclasses.Field[Any],
+    names: tuple[str, ...],
+    kind: Callable[[str], float | None],
+    metavar: str,
+    default: str,
+) -> None:
+    text = f"{setting.metadata['help']} (default {default})".replace("%", "%%")
+    # Absent flags stay absent, so that a default lives in one place, the dataclass.
+    add_argument(*names, dest=_dest(setting), type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS)
+
+
+def _default(setting: dataclasses.Field[Any]) -> Any:
+    return setting.default  # its static type includes "there is none", which no setting is
+
+
+def _dest(setting: dataclasses.Field[Any]) -> str:
+    return "setting_" + flag(setting).removeprefix("--").replace("-", "_")
+
+
+def _built(kind: Any, chosen: argparse.Namespace) -> Any:
+    table = dataclasses.fields(kind)
+    given = {setting.name: getattr(chosen, _dest(setting)) for setting in table if hasattr(chosen, _dest(setting))}
+    try:
+        return kind(**given)
+    except ValueError as exc:
+        text = str(exc)
+        for setting in table:
+            text = text.replace(f"{kind.__name__}.{setting.name} ", f"{flag(setting)} ")
+        raise ValueError(text) from None
