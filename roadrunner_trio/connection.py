@@ -14,6 +14,7 @@ The octets are in :mod:`.http1_exchange`; who listens and who drains is in :mod:
 from __future__ import annotations
 
 import logging
+import math
 from contextlib import suppress
 from typing import Final, cast
 
@@ -113,15 +114,16 @@ class Connection(Http1Exchange):
 
     async def close(self) -> None:
         """Gives up everything the connection holds; never waits for the peer beyond the last word."""
+        cut_short = not self.finished and self.drain.cut < math.inf
+        due = self.drain.cut <= trio.current_time() and self.phase.phase in (Phase.READ_BODY, Phase.DISPATCH)
         try:
-            if not self.finished and self.drain.cut <= trio.current_time():
-                self.context.counters.cut += 1
-                if self.phase.phase in (Phase.READ_BODY, Phase.DISPATCH):
-                    with trio.move_on_after(LAST_WORD, shield=True):
-                        await self.say(503)
+            if cut_short and due:
+                with trio.move_on_after(LAST_WORD, shield=True):
+                    await self.say(503)
         finally:
             self.phase.close()
             self.drain.leave(self)
+            self.context.counters.cut += cut_short
             self.tell_close()
             if self.truncated and self.wire is not None:
                 self.wire.reset()
@@ -360,6 +362,7 @@ async def part(conn: Connection, status: int | None) -> None:
     with trio.move_on_at(min(trio.current_time() + seconds, conn.drain.cut)):
         if status is not None:
             await conn.say(status)
+        conn.finished = True  # whatever cuts the lingering short, the peer has had its due
         if conn.wants_linger():
             conn.phase.phase = Phase.FINISH
             await linger(conn.stream, seconds, LINGER_OCTETS)

@@ -63,7 +63,7 @@ class Drain:
         """
         self.deadline = min(self.deadline, deadline)
         if not notice:
-            self.cut = self.deadline
+            self.cut = min(self.cut, deadline)
         if self.started.is_set():
             return
         self.started.set()

@@ -57,8 +57,8 @@ class Drained:
     """How a drain went, in connections.
 
     Attributes:
-        finished: ended by themselves.
-        cut: ended by the deadline.
+        finished: ended by themselves, everything said; also when the deadline cut their lingering short.
+        cut: ended by the deadline, or cancelled before it.
         stuck: still there a second later: in a thread, or shielded by the application; named in the log.
     """
 
@@ -259,7 +259,7 @@ class Listener:
             where = stack_of(conn.task) if conn.task else "it has no task yet"
             log.error("the connection of %s is stuck, past the drain's deadline:\n%s", shown(conn.peer), where)
         cut = self._context.counters.cut
-        return Drained(max(0, self._present - cut - len(stuck)), cut, len(stuck))
+        return Drained(self._present - cut - len(stuck), cut, len(stuck))
 
     def _start_drain(self, deadline: float) -> None:
         """Synchronous: sockets emptied and closed, everybody told, the hard deadline set. Again: only sooner."""
@@ -286,8 +286,11 @@ class Listener:
     def notify(self, grace: float = 10.0) -> None:
         """Tells everybody present what a drain would tell them, and goes on listening: newcomers are not told.
 
-        Idle connections close, handlers see ``request.drain``; nothing is cut at the deadline.
+        Idle connections close, handlers see ``request.drain``; nothing is cut at the deadline. Does nothing unless it
+        accepts: a drain has told everybody already.
         """
+        if self.status != "accepting":
+            return
         told = self._context.drain
         self._told = [drain for drain in self._told if drain.members] + [told]
         self._context.drain = Drain()
@@ -333,6 +336,8 @@ class Listener:
         if self._connections is None:
             raise RuntimeError("the listener does not serve")
         self._context.counters.accepted += 1
+        if self.status == "draining":
+            self._present += 1  # accepted in the very tick the drain began
         conn = Connection(stream, self._context, peer)
         self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(peer)}")
 
