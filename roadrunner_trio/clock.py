@@ -46,10 +46,11 @@ class Clock:
 
     def arm(self, timer: Timer) -> None:
         """Makes sure ``timer`` is looked at by its deadline. Call it when the deadline is earlier than ``armed``."""
-        if timer.armed != math.inf:
-            self._bury()
+        replaced = timer.armed != math.inf
         timer.armed = timer.deadline
         heappush(self._heap, (timer.deadline, next(self._order), timer))
+        if replaced:
+            self._bury()
         if timer.deadline < self._sleep.deadline:
             self._sleep.deadline = timer.deadline
 
@@ -84,6 +85,7 @@ class Clock:
         """Counts an entry nobody waits for; a heap that is mostly such entries is rebuilt and cannot grow on them."""
         self._dead += 1
         if self._dead > 64 and self._dead * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].armed == entry[0]]
+            awaited = {id(entry[2]): entry for entry in self._heap if entry[2].armed == entry[0]}  # one a timer
+            self._heap = list(awaited.values())
             heapify(self._heap)
             self._dead = 0
