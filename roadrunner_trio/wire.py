@@ -38,6 +38,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self.socket = sock
         self.sending = False
         self._receiving = False
+        self._in_hand = False
         self._eof_sent = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -72,11 +73,15 @@ class SocketWire(trio.abc.HalfCloseableStream):
                 raise self._translated(exc) from exc
             else:
                 if not waited:
+                    self._in_hand = bool(data)
                     await trio.lowlevel.cancel_shielded_checkpoint()
+                    self._in_hand = False
                 return data
 
     def pending(self) -> bool:
-        """Whether a byte has arrived that nobody has taken; a close or a reset is not a byte."""
+        """Whether a byte has arrived that ``receive_some`` has not returned yet; a close or a reset is not a byte."""
+        if self._in_hand:
+            return True
         try:
             return bool(self.socket.recv(1, socket.MSG_PEEK))
         except OSError:
