@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import trio
 
-from roadrunner_trio import Listener
+from roadrunner_trio import Handler, Listener
 
 PATIENCE = 30.0
 """Seconds for what has to happen at once, on a machine that is busy with other things."""
@@ -111,15 +113,30 @@ class Peer:
         return await self.answer()
 
 
-async def no_connections(listener: Listener, seconds: float = PATIENCE) -> None:
-    """Waits until every connection has given its slot back.
+@asynccontextmanager
+async def serving(handler: Handler, **settings: Any) -> AsyncGenerator[Listener]:
+    """A listener on a free port, in this event loop; what is left at the end is cancelled."""
+    listener = Listener(handler, **{"bind": "127.0.0.1:0", **settings})
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listener.serve)
+        yield listener
+        nursery.cancel_scope.cancel(reason="the test is over")
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Waits for something of which no event tells.
 
     Raises:
-        trio.TooSlowError: one has not.
+        trio.TooSlowError: it did not become true in time.
     """
     with trio.fail_after(seconds):
-        while listener.info().active:  # noqa: ASYNC110 - from outside it can only be asked
+        while not condition():  # noqa: ASYNC110 - it can only be asked
             await trio.sleep(0.005)
+
+
+async def no_connections(listener: Listener) -> None:
+    """Waits until every connection has given its slot back."""
+    await eventually(lambda: not listener.info().active)
 
 
 def read_answer(data: bytes | bytearray, *, head: bool = False, ended: bool = False) -> tuple[Answer, int] | None:
