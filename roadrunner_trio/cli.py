@@ -23,7 +23,7 @@ from .bind import listed
 from .demo import board, demo
 from .dump import render_tasks
 from .exchange import BodyMode
-from .listener import ConnectionInfo, Listener
+from .listener import ConnectionInfo, Drained, Listener
 from .load import LoadError, load_handler
 from .observe import AccessLog
 from .options import add_settings, addresses, duration, settings, show_duration
@@ -209,9 +209,14 @@ async def attempt(listener: Listener, title: str, grace: float) -> int:
         return refuse(explain(exc))
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else 1
+    report(outcomes)
+    return 0
+
+
+def report(outcomes: Sequence[Drained]) -> None:
+    """A line for each drain."""
     for outcome in outcomes:
         log.info("drained: %d finished, %d cut, %d stuck", outcome.finished, outcome.cut, outcome.stuck)
-    return 0
 
 
 class Banner(trio.TaskStatus[tuple[Listener, ...]]):
@@ -233,8 +238,9 @@ class Banner(trio.TaskStatus[tuple[Listener, ...]]):
                 print(f"Serving {self.title} on http://{shown(address)} (Ctrl-C drains, twice stops)", flush=True)
 
 
-def give_up() -> None:
+def give_up(outcomes: Sequence[Drained]) -> None:
     """Ends the process although a thread or a shield in it will not end; the listener's log has said which."""
+    report(outcomes)
     log.error("some connections cannot be ended: leaving with exit status 1")
     sys.stdout.flush()
     sys.stderr.flush()

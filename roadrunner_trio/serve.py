@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import trio
 
@@ -46,7 +47,7 @@ def run(handler: Handler | App, bind: Bindable | Sequence[Bindable] = "127.0.0.1
     trio.run(main)
 
 
-def leave() -> None:
+def leave(_: tuple[Drained, ...] = ()) -> NoReturn:
     """Ends the process although something in it cannot be ended."""
     logging.shutdown()
     os._exit(1)
@@ -55,7 +56,7 @@ def leave() -> None:
 async def serve(
     *listeners: Listener,
     grace: float = 10.0,
-    on_stuck: Callable[[], None] | None = None,
+    on_stuck: Callable[[tuple[Drained, ...]], None] | None = None,
     task_status: trio.TaskStatus[tuple[Listener, ...]] = trio.TASK_STATUS_IGNORED,
 ) -> tuple[Drained, ...]:
     """Serves several listeners until SIGINT or SIGTERM, then drains them together, within ``grace`` seconds.
@@ -64,7 +65,8 @@ async def serve(
     the listeners back once all of them listen.
 
     Args:
-        on_stuck: called when a drain is over but something cannot be cancelled; ``serve`` goes on waiting for it.
+        on_stuck: called with how the drains went, when something in them cannot be cancelled; ``serve`` then goes on
+            waiting for it.
 
     Returns:
         How the drain of each went, in order; empty when they ended without one.
@@ -86,13 +88,15 @@ async def serve(
         raise _alone(group) from None
     if service.second is not None:
         raise SystemExit(128 + service.second)
-    return tuple(service.outcomes[listener] for listener in listeners if listener in service.outcomes)
+    return service.in_order()
 
 
 class _Service:
     """What the signals do to the listeners."""
 
-    def __init__(self, listeners: Sequence[Listener], grace: float, on_stuck: Callable[[], None] | None) -> None:
+    def __init__(
+        self, listeners: Sequence[Listener], grace: float, on_stuck: Callable[[tuple[Drained, ...]], None] | None
+    ) -> None:
         self.listeners = listeners
         self.grace = grace
         self.on_stuck = on_stuck
@@ -116,8 +120,13 @@ class _Service:
         async with trio.open_nursery() as nursery:
             for listener in self.listeners:
                 nursery.start_soon(self.drain_one, listener)
-        if self.on_stuck is not None and any(outcome.stuck for outcome in self.outcomes.values()):
-            self.on_stuck()
+        outcomes = self.in_order()
+        if self.on_stuck is not None and any(outcome.stuck for outcome in outcomes):
+            self.on_stuck(outcomes)
+
+    def in_order(self) -> tuple[Drained, ...]:
+        """The outcomes there are, in the order of the listeners."""
+        return tuple(self.outcomes[listener] for listener in self.listeners if listener in self.outcomes)
 
     async def drain_one(self, listener: Listener) -> None:
         """One of them."""
