@@ -53,9 +53,18 @@ class HTTPError(Exception):
         return f"{self.status} {self.detail}"
 
 
+_RENAMED = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+"""Before Python 3.13, ``http`` has the phrases of older RFCs for these; the same server says the same on all."""
+
+
 def phrase(status: int) -> str:
     """The standard reason phrase of ``status`` (RFC 9110 section 15), or an empty string."""
     try:
-        return HTTPStatus(status).phrase
+        return _RENAMED.get(status) or HTTPStatus(status).phrase
     except ValueError:
         return ""
