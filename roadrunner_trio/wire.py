@@ -148,10 +148,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
     async def wait_send_all_might_not_block(self) -> None:
         """Returns when the socket would take something."""
         async with self._sender(sending=False):
-            try:
-                await trio.lowlevel.wait_writable(self.socket)
-            except OSError as exc:
-                raise self._translated(exc) from exc
+            await trio.lowlevel.wait_writable(self.socket)
 
     async def send_eof(self) -> None:
         """Half-closes: the peer reads an end, and can still send."""
@@ -184,11 +181,14 @@ class SocketWire(trio.abc.HalfCloseableStream):
     def _sender(self, *, sending: bool = True) -> _Sending:
         if self.sending:
             raise trio.BusyResourceError("another task is sending on this stream")
+        return _Sending(self, sending)
+
+    def check_open(self, *, sending: bool) -> None:
+        """Raises ``ClosedResourceError`` when the wire is closed, or half-closed and something is to be sent."""
         if self.socket.fileno() == -1:
-            return _Sending(self, trio.ClosedResourceError("this stream is closed"))
+            raise trio.ClosedResourceError("this stream is closed")
         if sending and self._eof_sent:
-            return _Sending(self, trio.ClosedResourceError("send_eof was called on this stream"))
-        return _Sending(self, None)
+            raise trio.ClosedResourceError("send_eof was called on this stream")
 
     def _translated(self, exc: OSError) -> Exception:
         if self.socket.fileno() == -1:
@@ -199,18 +199,17 @@ class SocketWire(trio.abc.HalfCloseableStream):
 class _Sending:
     """The guard around a send: a checkpoint before, one sender at a time, one error in Trio's words."""
 
-    __slots__ = ("error", "wire")
+    __slots__ = ("sends", "wire")
 
-    def __init__(self, wire: SocketWire, error: Exception | None) -> None:
+    def __init__(self, wire: SocketWire, sends: bool) -> None:
         self.wire = wire
-        self.error = error
+        self.sends = sends
 
     async def __aenter__(self) -> None:
         self.wire.sending = True
         try:
             await trio.lowlevel.checkpoint()
-            if self.error is not None:
-                raise self.error
+            self.wire.check_open(sending=self.sends)  # only now: somebody may have closed it in between
         except BaseException:
             self.wire.sending = False
             raise
