@@ -31,7 +31,7 @@ from .observe import ConnectionClosed, ConnectionEvent, Outcome, RequestEnded, R
 from .phases import Phase
 from .request import Request
 from .response import Response
-from .streams import Address, linger, shown
+from .streams import Address, close_notify, linger, shown
 from .wire import BodyTimeout, PeerGone
 
 log = logging.getLogger("roadrunner_trio")
@@ -363,8 +363,8 @@ async def part(conn: Connection, status: int | None) -> None:
         if status is not None:
             await conn.say(status)
         conn.finished = True  # whatever cuts the lingering short, the peer has had its due
+        if conn.tls is not None and not (conn.gone or conn.taken_over or conn.truncated):
+            conn.stream = await close_notify(conn.tls)
         if conn.wants_linger():
             conn.phase.phase = Phase.FINISH
             await linger(conn.stream, seconds, LINGER_OCTETS)
-        if conn.tls is not None and not conn.gone:
-            await conn.tls.aclose()  # close_notify (RFC 8446 section 6.1)
