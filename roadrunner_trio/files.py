@@ -39,9 +39,12 @@ class OpenFile:
         self._closing = False
 
     async def read(self, offset: int, count: int) -> bytes:
-        """Up to ``count`` octets from ``offset``, read in a thread; fewer only at the end of the file."""
-        with self._lock:
-            self._readers += 1
+        """Up to ``count`` octets from ``offset``, read in a thread; fewer only at the end of the file.
+
+        Raises:
+            OSError: the file cannot be read.
+            trio.ClosedResourceError: it is closed.
+        """
         return await trio.to_thread.run_sync(self._read, offset, count, abandon_on_cancel=True)
 
     def is_cached(self, offset: int, count: int) -> bool:
@@ -55,6 +58,10 @@ class OpenFile:
             return False
 
     def _read(self, offset: int, count: int) -> bytes:
+        with self._lock:
+            if self._closing:  # abandoned while it waited for a thread, so the owner has closed already
+                raise trio.ClosedResourceError("this file is closed")
+            self._readers += 1
         try:
             return os.pread(self.fd, count, offset)
         finally:
