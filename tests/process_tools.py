@@ -1,0 +1,100 @@
+"""Servers in processes of their own: their memory, their descriptors, their end. Every wait is bounded."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+from socket_tools import PATIENCE
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Server:
+    """A running server process.
+
+    Attributes:
+        port: where it listens.
+    """
+
+    def __init__(self, process: trio.Process, log: Path) -> None:
+        self.process = process
+        self.port = 0
+        self._log = log
+
+    async def started(self, said: trio.abc.ReceiveStream) -> None:
+        """Waits until it has said where it listens."""
+        line = b""
+        with trio.fail_after(PATIENCE):
+            while (found := re.search(rb"(?:^|:)(\d+)(?: .*)?\n", line)) is None:
+                piece = await said.receive_some()
+                assert piece, f"the server did not start: {line!r} {self.log()}"
+                line += piece
+        self.port = int(found[1])
+
+    def log(self) -> str:
+        """What it has written to standard error."""
+        return self._log.read_text()
+
+    def memory(self) -> int:
+        """Resident octets."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def terminate(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    async def end(self, seconds: float = PATIENCE) -> int:
+        """Waits for its end and returns its exit status.
+
+        Raises:
+            trio.TooSlowError: it did not end in time.
+        """
+        with trio.fail_after(seconds):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def running(command: list[str], folder: Path) -> AsyncGenerator[Server]:
+    """Starts a server that prints its address, or its port alone; kills it at the end if it still runs."""
+    log = folder / "stderr"
+    with log.open("wb") as stderr:
+        process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, stderr=stderr, cwd=folder)
+    try:
+        assert process.stdout is not None
+        server = Server(process, log)
+        await server.started(process.stdout)
+        yield server
+    finally:
+        if process.returncode is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            await process.stdout.aclose()
+
+
+@asynccontextmanager
+async def script(source: str, folder: Path) -> AsyncGenerator[Server]:
+    """Runs a program that serves and prints its port."""
+    path = folder / "server.py"
+    path.write_text(source)
+    async with running([sys.executable, str(path)], folder) as server:
+        yield server
+
+
+@asynccontextmanager
+async def command_line(source: str, folder: Path, *options: str) -> AsyncGenerator[Server]:
+    """``roadrunner_trio serve app:handler`` on a free port, ``source`` being ``app.py``."""
+    (folder / "app.py").write_text(source)
+    serve = [sys.executable, "-m", "roadrunner_trio", "serve", "app:handler", "--bind", "127.0.0.1:0"]
+    async with running([*serve, "--app-dir", str(folder), *options], folder) as server:
+        yield server
