@@ -288,6 +288,7 @@ async def dispatch(conn: Connection, request: Request) -> None:
     began, error = trio.current_time(), None
     try:
         await conn.context.app(conn)
+        conn.ended |= conn.taken_over
         if not conn.ended:
             raise RuntimeError("the application returned without ending its response")
     except BaseException as exc:

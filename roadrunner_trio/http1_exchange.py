@@ -286,7 +286,7 @@ class Http1Exchange:
         if status is not None:
             await self.send(encode.head(encode.status_line(status), fields))
         self.status = status or 101
-        self.ended = self.taken_over = True
+        self.taken_over = True
         self.phase.enter(Phase.HANDED_OFF, float("inf"))
         early = self.engine.release()
         return PrefixedStream(self.head.raw + early if replay_head else early, self.stream)
