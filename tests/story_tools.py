@@ -149,8 +149,6 @@ class Watch(rr.Observer):
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
-        self.news = trio.lowlevel.ParkingLot()
-        """Unparked when a connection closes."""
 
     def names(self) -> list[str]:
         """What happened, in order."""
@@ -166,7 +164,6 @@ class Watch(rr.Observer):
 
     def listener_conn_close(self, event: rr.ConnectionClosed) -> None:
         self.events.append(("close", event))
-        self.news.unpark_all()
 
     def listener_conn_rejected(self, event: rr.ConnectionRejected) -> None:
         self.events.append(("conn_rejected", event))
@@ -279,20 +276,24 @@ class House:
         self.door = door
         self.watch = watch
         self.nursery = nursery
+        self.news = trio.lowlevel.ParkingLot()
+        """Unparked when the server has closed a stream."""
 
     def peer(self) -> Peer:
         """A new peer, which listens."""
         ours, theirs = memory_stream_pair()
-        return self._connect(Peer(ours, theirs), theirs)
+        return self.connect(Peer(ours, theirs), theirs)
 
     def slow_peer(self, room: int) -> tuple[Peer, SlowStream]:
         """A new peer that takes only ``room`` octets, and what decides so."""
         ours, theirs = memory_stream_pair()
         stream = SlowStream(theirs, room)
-        return self._connect(Peer(ours, theirs), stream), stream
+        return self.connect(Peer(ours, theirs), stream), stream
 
-    def _connect(self, peer: Peer, stream: trio.abc.Stream) -> Peer:
+    def connect(self, peer: Peer, stream: trio.abc.Stream) -> Peer:
+        """Connects a peer through what stands before its stream."""
         self.nursery.start_soon(peer.listen)
+        peer.theirs.receive_stream.close_hook = self.news.unpark_all
         self.door.put.send_nowait(stream)
         return peer
 
@@ -304,7 +305,7 @@ class House:
     async def empty(self) -> float:
         """Waits until the last connection has closed, and says when that was."""
         while self.active:
-            await self.watch.news.park()
+            await self.news.park()
         return trio.current_time()
 
     def phases(self) -> list[str]:
