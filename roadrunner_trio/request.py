@@ -188,12 +188,14 @@ class Request:
             PeerGone: the peer went away, or was slower than the minimum rate.
             RuntimeError: a part was already taken by :meth:`stream`, or the exchange is over.
         """
-        if self._body is None:
-            if self._streaming:
-                raise RuntimeError("a part of this body was already taken by stream()")
-            self._streaming = True
-            self._body = b"".join([piece async for piece in BodyStream(self)])
-        return self._body
+        if self._body is not None:
+            return self._body
+        if self._streaming:
+            raise RuntimeError("a part of this body was already taken by stream()")
+        self._streaming = True
+        body = b"".join([piece async for piece in BodyStream(self)])
+        self.keep_body(body)
+        return body
 
     def stream(self) -> AsyncIterator[bytes]:
         """The body in pieces as they arrive, for ``async for``; one piece when it has been read already.
@@ -228,7 +230,7 @@ class Request:
         self._open_source().acknowledge_drain()
 
     def keep_body(self, body: bytes) -> None:
-        """Keeps a body the server has read in advance."""
+        """Keeps a body that has been read whole; ``stream`` gives it once more."""
         self._body = self._left = body
 
     def detach(self) -> None:
