@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +20,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import roadrunner_trio as rr
 from roadrunner_trio.testing import MemoryStream
+from roadrunner_trio.wire import SocketWire
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 GET_CLOSE = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
@@ -82,7 +84,7 @@ def loud(caplog: pytest.LogCaptureFixture) -> list[str]:
 class Peer:
     """The other end of a connection: reads all the time, and notes what it heard and when."""
 
-    def __init__(self, stream: MemoryStream, theirs: MemoryStream) -> None:
+    def __init__(self, stream: MemoryStream | SocketWire, theirs: MemoryStream | SocketWire) -> None:
         self.stream = stream
         self.theirs = theirs
         self.heard = b""
@@ -110,7 +112,10 @@ class Peer:
 
     def slip(self, data: bytes) -> None:
         """Sends, synchronously: whoever waits for it is scheduled, in the very tick of the caller."""
-        self.theirs.receive_stream.put_data(data)
+        if isinstance(self.stream, SocketWire):
+            assert self.stream.send_now(data) == len(data)
+        else:
+            self.theirs.receive_stream.put_data(data)
 
     async def finish(self) -> None:
         """Half-closes, and lets everybody act on it."""
@@ -254,6 +259,18 @@ class SlowStream(trio.abc.HalfCloseableStream):
         await self.stream.aclose()
 
 
+class Wire(SocketWire):
+    """A wire that says when it is closed."""
+
+    def __init__(self, sock: socket.socket, news: trio.lowlevel.ParkingLot) -> None:
+        super().__init__(sock)
+        self._news = news
+
+    def close(self) -> None:
+        super().close()
+        self._news.unpark_all()
+
+
 class Door(trio.abc.Listener[trio.abc.Stream]):
     """A listener that accepts what tests put in."""
 
@@ -289,6 +306,19 @@ class House:
         ours, theirs = memory_stream_pair()
         stream = SlowStream(theirs, room)
         return self.connect(Peer(ours, theirs), stream), stream
+
+    def wire_peer(self) -> Peer:
+        """A new peer on a real pair of sockets, where the server sends without waiting and looks before it reads."""
+        ours, theirs = socket.socketpair()
+        peer = Peer(SocketWire(ours), Wire(theirs, self.news))
+        self.nursery.start_soon(self._attend, peer)
+        self.door.put.send_nowait(peer.theirs)
+        return peer
+
+    async def _attend(self, peer: Peer) -> None:
+        async with peer.stream:
+            await peer.listen()
+            await trio.sleep_forever()
 
     def connect(self, peer: Peer, stream: trio.abc.Stream) -> Peer:
         """Connects a peer through what stands before its stream."""
