@@ -84,6 +84,15 @@ def readable(sock):
         return False
 
 
+def has_ipv6():
+    """Whether this machine has an IPv6 loopback; many containers have none."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
 def descriptors():
     """How many descriptors this process has open."""
     return len(os.listdir("/dev/fd"))
