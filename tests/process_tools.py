@@ -11,9 +11,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
 from socket_tools import PATIENCE
 
+PROC = Path("/proc/self/statm")
+needs_proc = pytest.mark.skipif(not PROC.exists(), reason="memory and descriptors are read from /proc")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
