@@ -209,6 +209,8 @@ class SlowStream(trio.abc.HalfCloseableStream):
     def __init__(self, stream: MemoryStream, room: int) -> None:
         self.stream = stream
         self.room = room
+        self.taken = 0
+        """Octets that the server has read."""
         self.gone = False
         self._changed = trio.lowlevel.ParkingLot()
         self._receiving = trio.CancelScope()
@@ -252,7 +254,9 @@ class SlowStream(trio.abc.HalfCloseableStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         self._check()
         with trio.CancelScope() as self._receiving:
-            return await self.stream.receive_some(max_bytes)
+            data = await self.stream.receive_some(max_bytes)
+            self.taken += len(data)
+            return data
         raise trio.BrokenResourceError("reset by the test")
 
     async def aclose(self) -> None:
