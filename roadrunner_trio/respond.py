@@ -162,14 +162,12 @@ async def _serve_messages(exchange: Exchange, response: LoopResponse, send: Send
 
 
 async def _take_messages(mailbox: trio.MemoryReceiveChannel[Any], response: LoopResponse, send: Send) -> bool:
-    async for message in mailbox:
-        if message is STOP:
-            return True
+    while (message := await mailbox.receive()) is not STOP:
         verdict = await response.on_message(message, send)
         if isinstance(message, Disconnected):
             return False
         if verdict is STOP:
-            return True
+            break
     return True
 
 
