@@ -71,6 +71,9 @@ class Connection(Http1Exchange):
         if self.phase.phase is not Phase.IDLE or self.may_wait():
             return
         if self._idle_scope is None:
+            if self.wire is not None:  # in the same step as the look: what comes from now on has crossed the end
+                with suppress(trio.BrokenResourceError):
+                    self.wire.send_eof_now()
             self.phase.end("the server is draining")
         else:
             self._idle_scope.cancel(reason="the server is draining")

@@ -153,8 +153,15 @@ class SocketWire(trio.abc.HalfCloseableStream):
     async def send_eof(self) -> None:
         """Half-closes: the peer reads an end, and can still send."""
         async with self._sender(sending=False):
-            if self._eof_sent:
-                return
+            self.send_eof_now()
+
+    def send_eof_now(self) -> None:
+        """Half-closes at once; not a checkpoint.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: as for :meth:`send_now`.
+        """
+        if not self._eof_sent:
             try:
                 self.socket.shutdown(socket.SHUT_WR)
             except OSError as exc:
