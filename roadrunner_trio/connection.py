@@ -70,10 +70,11 @@ class Connection(Http1Exchange):
         """The drain's word: an idle connection ends, unless a request has reached it; a newborn has its second."""
         if self.phase.phase is not Phase.IDLE or self.may_wait():
             return
+        if self.wire is not None:
+            # In the step of the look itself: a request that comes from now on has crossed an end that was sent.
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                self.wire.send_eof_now()
         if self._idle_scope is None:
-            if self.wire is not None:  # in the same step as the look: what comes from now on has crossed the end
-                with suppress(trio.BrokenResourceError):
-                    self.wire.send_eof_now()
             self.phase.end("the server is draining")
         else:
             self._idle_scope.cancel(reason="the server is draining")
