@@ -215,7 +215,7 @@ async def handshake(conn: Connection) -> None:
 async def read_request(conn: Connection) -> Request | None:
     """The next request, or None when there will be none. Pipelined bytes come first."""
     conn.reset()
-    head = conn.engine.next_head()
+    head = conn.engine.next_head() if conn.engine.buffered else NEED_DATA
     if head is NEED_DATA:
         head = await await_head(conn)
     else:
@@ -230,42 +230,35 @@ async def read_request(conn: Connection) -> Request | None:
     conn.context.counters.requests += 1
     conn.head = head
     conn.request = Request(
-        head,
-        conn,
-        conn.drain,
-        peer=conn.peer,
-        scheme=conn.scheme,
-        request_id=conn.context.next_request_id(),
-        listener_name=conn.context.name,
+        head, conn, conn.drain, conn.peer, conn.scheme, conn.context.next_request_id(), conn.context.name
     )
     return conn.request
 
 
 async def await_head(conn: Connection) -> RequestHead | Signal:
-    """Reads until the engine has a head, or the peer has closed.
-
-    Until a byte of a head is there the connection is IDLE; from that byte on the head has a time of its own (N8) and
-    a rate to keep (N5).
-    """
-    timeouts, phase = conn.context.timeouts, conn.phase
-    phase.enter(Phase.IDLE, timeouts.keep_alive if conn.served else timeouts.request)
-    while True:
-        before = trio.current_time()
-        if phase.phase is Phase.IDLE and conn.engine.buffered:
-            phase.enter(Phase.READ_REQUEST, timeouts.request)
-            conn.meter.reset(conn.engine.buffered)
-        if phase.phase is Phase.IDLE:
-            if conn.drain.draining and not conn.may_wait():
-                return CLOSED
-            octets = await conn.fill_idle()
-        else:
-            octets = await conn.fill()
-            if not conn.meter.add(octets, trio.current_time() - before) and not conn.engine.ended:
-                raise PeerGone("the peer sends its head more slowly than the minimum rate")  # E7
-        if octets is None:
+    """Waits until a head has begun, and reads it to its end: IDLE until the first byte of it."""
+    timeouts, engine = conn.context.timeouts, conn.engine
+    conn.phase.enter(Phase.IDLE, timeouts.keep_alive if conn.served else timeouts.request)
+    while not engine.buffered:
+        if conn.drain.draining and not conn.may_wait():
             return CLOSED
-        if (head := conn.engine.next_head()) is not NEED_DATA:
+        if (await conn.fill_idle() if conn.wire is None else await conn.fill()) is None:
+            return CLOSED
+        if (head := engine.next_head()) is not NEED_DATA:
             return head
+    return await complete_head(conn)
+
+
+async def complete_head(conn: Connection) -> RequestHead | Signal:
+    """The rest of a head that has begun: it has a time of its own (N8) and a rate to keep (N5)."""
+    conn.phase.enter(Phase.READ_REQUEST, conn.context.timeouts.request)
+    conn.meter.reset(conn.engine.buffered)
+    while (head := conn.engine.next_head()) is NEED_DATA:
+        before = trio.current_time()
+        octets = await conn.fill()
+        if not conn.meter.add(octets, trio.current_time() - before) and not conn.engine.ended:
+            raise PeerGone("the peer sends its head more slowly than the minimum rate")  # E7
+    return head
 
 
 async def read_body(conn: Connection, request: Request) -> None:
@@ -289,7 +282,7 @@ async def dispatch(conn: Connection, request: Request) -> None:
     if observers:
         observers.tell("request_start", request)
     conn.phase.enter(Phase.DISPATCH, conn.plan.timeout)
-    began, error = trio.current_time(), None
+    began, error = conn.phase.now(), None
     try:
         await conn.context.app(conn)
         conn.ended |= conn.taken_over

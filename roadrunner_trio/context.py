@@ -9,6 +9,7 @@ from .clock import Clock
 from .drain import Drain
 from .exchange import App
 from .observe import Observers
+from .poller import Poller
 from .settings import Limits, Timeouts
 
 _ID_OCTETS = 8
@@ -49,6 +50,7 @@ class ServerContext:
     observers: Observers = field(default_factory=Observers)
     drain: Drain = field(default_factory=Drain)
     clock: Clock = field(default_factory=Clock)
+    poller: Poller | None = None
     counters: Counters = field(default_factory=Counters)
     _ids: list[str] = field(default_factory=list[str])
 

@@ -26,21 +26,18 @@ class Drain:
     Attributes:
         started: set when the drain begins; await ``started.wait()`` to be told.
         deadline: absolute Trio time by which everything has to be over; ``math.inf`` before the drain.
+        draining: whether it has begun.
         cut: absolute Trio time at which what is left is cancelled; ``math.inf`` after a mere notice.
     """
 
-    __slots__ = ("cut", "deadline", "members", "started")
+    __slots__ = ("cut", "deadline", "draining", "members", "started")
 
     def __init__(self) -> None:
         self.started = trio.Event()
+        self.draining = False
         self.deadline = math.inf
         self.cut = math.inf
         self.members: set[Member] = set()
-
-    @property
-    def draining(self) -> bool:
-        """Whether the drain has begun."""
-        return self.started.is_set()
 
     @property
     def remaining(self) -> float:
@@ -66,6 +63,7 @@ class Drain:
             self.cut = min(self.cut, deadline)
         if self.started.is_set():
             return
+        self.draining = True
         self.started.set()
         for member in tuple(self.members):
             member.told()

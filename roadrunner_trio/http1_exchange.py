@@ -103,7 +103,8 @@ class Http1Exchange:
             raise PeerGone("the connection was reset") from exc
         finally:
             self._reading = False
-            self._readers.unpark_all()
+            if self._readers:
+                self._readers.unpark_all()
         self.engine.receive(bytes(data))
         self._received += len(data)
         return len(data)
@@ -115,7 +116,9 @@ class Http1Exchange:
             ProtocolError: 413, when it is declared larger than planned.
         """
         self.plan = plan
-        self.body_done = self.head.framing is Framing.NONE
+        if self.head.framing is Framing.NONE:
+            self.body_done = True
+            return
         self.engine.limit_body(plan.max_body)
         self.continue_owed = self.head.expects_continue and not self.engine.buffered  # N17
         self.meter.reset()
@@ -352,7 +355,7 @@ class Http1Exchange:
         connection = b"" if keep else b"close"
         if keep and head.version == (1, 0):
             connection = b"keep-alive"
-        out = encode.head(encode.status_line(status, reason), encode.server_fields(wishes, framing, length, connection))
+        out = encode.final_head(encode.status_line(status, reason), wishes, framing, length, connection)
         self.keep, self.status, self.framing = keep, status, framing
         self._left = length if framing is BodyFraming.LENGTH else None
         return out

@@ -21,6 +21,7 @@ from typing import Final, Literal, TypeAlias
 
 import trio
 
+from . import poller
 from .bind import Bindable, listed, open_listeners
 from .connection import Connection, serve_connection
 from .context import ServerContext
@@ -218,11 +219,16 @@ class Listener:
         try:
             async with trio.open_nursery() as helpers:
                 helpers.start_soon(self._context.clock.run, name=f"{self.name}: clock")
+                if poller.AVAILABLE:
+                    self._context.poller = poller.Poller()
+                    helpers.start_soon(self._context.poller.run, name=f"{self.name}: poller")
                 async with trio.open_nursery() as self._connections:
                     self._start_accepting(self._connections)
                     task_status.started(self)
                 helpers.cancel_scope.cancel(reason="the listener has no connections left")
         finally:
+            if self._context.poller is not None:
+                self._context.poller.close()
             self.status = "closed"
             self._closed.set()
             for listener in self._listeners:
@@ -325,7 +331,7 @@ class Listener:
             self._turn_away(sock)
             return
         try:
-            wire = made_of(sock)
+            wire = made_of(sock, self._context.poller)
         except OSError:  # reset between accept and here
             sock.close()
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import trio
@@ -82,9 +83,6 @@ class Request:
     """One request.
 
     Attributes:
-        target: the request target as sent, bytes (RFC 9112 section 3.2).
-        fields: pairs of lower-case name and value, bytes, in order, repeats kept.
-        version: ``(1, 1)`` or ``(1, 0)``.
         peer: host and port, or the path of a Unix socket.
         scheme: ``"http"`` or ``"https"``; from the transport, never from the peer.
         request_id: 16 hexadecimal digits, unique to the request.
@@ -95,40 +93,48 @@ class Request:
         trailers: trailer fields, once the body has been read (RFC 9110 section 6.5).
     """
 
-    __slots__ = (
-        "_body", "_cookies", "_left", "_query", "_source", "_streaming", "bindings", "drain", "fields", "head",
-        "listener_name", "peer", "request_id", "scheme", "state", "target", "trailers", "version",
-    )  # fmt: skip
+    # What most requests never ask for is None here, once, and not set once a request.
+    bindings: Mapping[str, str] = MappingProxyType({})
+    state: Any = None
+    trailers: Fields = ()
+    _body: bytes | None = None
+    _left = b""
+    _streaming = False
+    _query: Params | None = None
+    _cookies: Params | None = None
 
     def __init__(
         self,
         head: RequestHead,
         source: BodySource,
         drain: Drain,
-        *,
         peer: Address,
         scheme: str,
         request_id: str,
         listener_name: str,
     ) -> None:
         self.head = head
-        self.target = head.target
-        self.fields = head.fields
-        self.version = head.version
+        self.drain = drain
         self.peer = peer
         self.scheme = scheme
         self.request_id = request_id
         self.listener_name = listener_name
-        self.drain = drain
-        self.bindings: Mapping[str, str] = {}
-        self.state: Any = None
-        self.trailers: Fields = ()
         self._source: BodySource | None = source
-        self._body: bytes | None = None
-        self._left = b""
-        self._streaming = False
-        self._query: Params | None = None
-        self._cookies: Params | None = None
+
+    @property
+    def target(self) -> bytes:
+        """The request target as sent (RFC 9112 section 3.2)."""
+        return self.head.target
+
+    @property
+    def fields(self) -> Fields:
+        """Pairs of lower-case name and value, in order, repeats kept."""
+        return self.head.fields
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """``(1, 1)`` or ``(1, 0)``."""
+        return self.head.version
 
     def __repr__(self) -> str:
         return f"<Request {self.request_id} {self.method} {self.target.decode('latin-1')}>"

@@ -129,6 +129,8 @@ class Response(ResponseHead):
 
 
 def _typed(media_type: bytes, fields: FieldsLike) -> list[Field]:
+    if not fields:
+        return [(b"content-type", media_type)]
     given = encoded(fields)
     if any(name == b"content-type" for name, _ in given):
         return given

@@ -9,11 +9,16 @@ await, ``ClosedResourceError`` after a close and in those a close interrupts.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 from typing import Final
 
 import trio
+
+from .poller import Poller
+
+EPOLLIN = getattr(select, "EPOLLIN", 1)
 
 RECEIVE_SIZE: Final = 65536
 
@@ -33,13 +38,19 @@ class SocketWire(trio.abc.HalfCloseableStream):
         sock: the socket; it is made non-blocking and belongs to the wire from now on.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, poller: Poller | None = None) -> None:
         sock.setblocking(False)
         self.socket = sock
         self.sending = False
+        self.readable = False
+        self.hung_up = False
         self._receiving = False
         self._in_hand = False
         self._eof_sent = False
+        self._poller = poller
+        self._waiter: trio.lowlevel.Task | None = None
+        if poller is not None:
+            poller.watch(sock, self)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What has arrived, at most ``max_bytes`` (64 KiB); ``b""`` when the peer has finished.
@@ -55,10 +66,43 @@ class SocketWire(trio.abc.HalfCloseableStream):
             raise trio.BusyResourceError("another task is receiving from this stream")
         self._receiving = True
         try:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            return await self._receive(max_bytes or RECEIVE_SIZE)
+            if self._poller is None:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                return await self._receive(max_bytes or RECEIVE_SIZE)
+            if self.readable:
+                await trio.lowlevel.checkpoint()
+            return await self._receive_by_edge(max_bytes or RECEIVE_SIZE)
         finally:
             self._receiving = False
+
+    async def _receive_by_edge(self, size: int) -> bytes:
+        while True:
+            if not self.readable and self.socket.fileno() != -1:
+                self._waiter = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
+            try:
+                data = self.socket.recv(size)
+            except BlockingIOError:
+                self.readable = False
+                continue
+            except OSError as exc:
+                raise self._translated(exc) from exc
+            if len(data) < size and not self.hung_up:
+                self.readable = False  # a short read has emptied the buffer: what comes next is a new edge
+            return data
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._waiter = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def edge(self, events: int) -> None:
+        """The poller's word: something has arrived, or the peer has gone."""
+        self.readable = True
+        if events != EPOLLIN:
+            self.hung_up = True
+        if self._waiter is not None:
+            trio.lowlevel.reschedule(self._waiter)
+            self._waiter = None
 
     async def _receive(self, size: int) -> bytes:
         waited = False
@@ -171,8 +215,13 @@ class SocketWire(trio.abc.HalfCloseableStream):
     def close(self) -> None:
         """Closes the socket now; waiting tasks get ``ClosedResourceError``."""
         if self.socket.fileno() != -1:
+            if self._poller is not None:
+                self._poller.forget(self.socket)
             trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
+            if self._waiter is not None:
+                trio.lowlevel.reschedule(self._waiter)
+                self._waiter = None
 
     def reset(self) -> None:
         """Closes with a reset: the peer learns that what it has is not the whole."""
@@ -225,8 +274,8 @@ class _Sending:
         self.wire.sending = False
 
 
-def made_of(sock: socket.socket) -> SocketWire:
+def made_of(sock: socket.socket, poller: Poller | None = None) -> SocketWire:
     """A wire for a socket fresh from accept; on TCP small responses are not held back (TCP_NODELAY)."""
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-    return SocketWire(sock)
+    return SocketWire(sock, poller)

@@ -31,7 +31,7 @@ FLOORS = {
         "codec.uri",
         "codec.cookies",
     ],
-    "time and wire": ["clock", "phases", "drain", "wire", "files", "streams", "dump"],
+    "time and wire": ["clock", "poller", "phases", "drain", "wire", "files", "streams", "dump"],
     "messages": ["request", "response", "exchange", "observe"],
     "answering": ["context", "faults", "respond"],
     "protocols": ["http1_exchange", "connection"],

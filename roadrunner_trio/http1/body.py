@@ -103,6 +103,8 @@ class BodyReader(Protocol):
 
 def body_reader(head: RequestHead, buffer: bytearray, limits: Limits) -> BodyReader:
     """The reader for the body of ``head``, whose octets begin at the front of ``buffer``."""
+    if head.framing is Framing.NONE:
+        return NO_BODY
     if head.framing is Framing.CHUNKED:
         return ChunkedReader(buffer, limits)
     return LengthReader(buffer, head.content_length)
@@ -130,6 +132,10 @@ class LengthReader:
         piece = _take(self._buffer, self._left)
         self._left -= len(piece)
         return piece or NEED_DATA
+
+
+NO_BODY: Final = LengthReader(bytearray(), 0)
+"""The body of nearly every request; it has no state, so one serves all."""
 
 
 class ChunkedReader:

@@ -10,14 +10,11 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from ..date import http_date
+from ..date import date_line
 from ..errors import phrase
 from ..fields import Field, tokens
-
-CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b\r\n" % (status, phrase(status).encode("ascii")) for status in range(100, 600)
@@ -27,6 +24,7 @@ STATUS_LINES: Final = {
 FRAMING_FIELDS: Final = frozenset(
     {b"connection", b"content-length", b"keep-alive", b"proxy-connection", b"transfer-encoding"}
 )
+_SPECIAL: Final = FRAMING_FIELDS | {b"date"}
 FORBIDDEN_TRAILERS: Final = FRAMING_FIELDS | {
     b"authorization", b"content-encoding", b"content-range", b"content-type", b"cookie", b"expect", b"host",
     b"max-forwards", b"set-cookie", b"te", b"trailer", b"upgrade",
@@ -47,11 +45,12 @@ class BodyFraming(enum.Enum):
     """To HTTP/1.0 a body of unknown length ends with the connection (N33)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(NamedTuple):
     """What an application said about framing in its fields, apart from the fields that are passed on."""
 
     fields: Sequence[Field]
+    dated: bool = False
+    """Whether Date is among them."""
     close: bool = False
     length: int | None = None
     options: tuple[bytes, ...] = ()
@@ -65,7 +64,7 @@ def sift(fields: Sequence[Field]) -> Wishes:
         ValueError: ``content-length`` is given twice or is not a number.
     """
     for name, _ in fields:
-        if name in FRAMING_FIELDS:
+        if name in _SPECIAL:
             break
     else:
         return Wishes(fields)
@@ -75,6 +74,7 @@ def sift(fields: Sequence[Field]) -> Wishes:
     options = tokens(fields, b"connection")
     return Wishes(
         [field for field in fields if field[0] not in FRAMING_FIELDS],
+        dated=any(name == b"date" for name, _ in fields),
         close=b"close" in options,
         length=int(lengths[0]) if lengths else None,
         options=tuple(sorted(options - {b"close", b"keep-alive"})),
@@ -101,38 +101,52 @@ def head(line: bytes, fields: Sequence[Field]) -> bytes:
     """A head from its first line and its fields, in order.
 
     Raises:
+        ValueError: a field holds CR, LF or NUL.
+    """
+    return b"%b%b\r\n" % (line, field_lines(fields))
+
+
+def field_lines(fields: Sequence[Field]) -> bytes:
+    """Fields as lines.
+
+    Raises:
         ValueError: a field holds CR, LF or NUL. :func:`roadrunner_trio.fields.encoded` has refused them long
             before; this is the last door, for fields that came another way, and costs three C-speed counts.
     """
-    out = b"%b%b\r\n" % (line, b"".join([b"%b: %b\r\n" % field for field in fields]))
-    ends = len(fields) + 2
+    out = b"".join([b"%b: %b\r\n" % field for field in fields])
+    ends = len(fields)
     if out.count(b"\n") != ends or out.count(b"\r") != ends or b"\0" in out:
         raise ValueError("a response field holds CR, LF or NUL")
     return out
 
 
-def server_fields(wishes: Wishes, framing: BodyFraming, length: int | None, connection: bytes) -> list[Field]:
-    """All fields of a final response: Date (RFC 9110 section 6.6.1), what the server decides, the application's."""
-    out: list[Field] = []
-    if not any(name == b"date" for name, _ in wishes.fields):
-        out.append((b"date", http_date()))
-    options = (*wishes.options, connection) if connection else wishes.options
-    if options:
-        out.append((b"connection", b", ".join(options)))
-    out.extend(wishes.fields)
+def final_head(line: bytes, wishes: Wishes, framing: BodyFraming, length: int | None, connection: bytes) -> bytes:
+    """The head of a final response: Date (RFC 9110 section 6.6.1), what the server decides, the application's fields.
+
+    Args:
+        connection: ``b""``, ``b"close"`` or ``b"keep-alive"``, told with the application's connection options.
+
+    Raises:
+        ValueError: a field holds CR, LF or NUL.
+    """
+    options = (*wishes.options, connection) if wishes.options and connection else wishes.options or (connection,)
     if framing is BodyFraming.CHUNKED:
-        out.append((b"transfer-encoding", b"chunked"))
-    elif length is not None:
-        out.append((b"content-length", b"%d" % length))
-    return out
+        delimiter = b"transfer-encoding: chunked\r\n"
+    else:
+        delimiter = b"" if length is None else b"content-length: %d\r\n" % length
+    return b"%b%b%b%b%b\r\n" % (
+        line,
+        b"" if wishes.dated else date_line(),
+        b"connection: %b\r\n" % b", ".join(options) if options[0] else b"",
+        field_lines(wishes.fields),
+        delimiter,
+    )
 
 
 def error_response(status: int, fields: Iterable[Field] = ()) -> bytes:
     """A whole response without content that ends the connection (N65)."""
-    return head(
-        STATUS_LINES[status],
-        [(b"date", http_date()), (b"connection", b"close"), *fields, (b"content-length", b"0")],
-    )
+    lines = field_lines([(b"connection", b"close"), *fields, (b"content-length", b"0")])
+    return b"%b%b%b\r\n" % (STATUS_LINES[status], date_line(), lines)
 
 
 def chunk(data: bytes) -> bytes:

@@ -13,7 +13,7 @@ import h11
 from ..errors import ProtocolError
 from ..fields import Fields
 from ..settings import Limits
-from .body import BodyReader, LengthReader, body_reader
+from .body import NO_BODY, BodyReader, body_reader
 from .engine import CLOSED, NEED_DATA, RequestHead, Signal
 from .head import FieldSection, LineReader, RequestLine, judge, request_line
 
@@ -32,6 +32,8 @@ class H11Engine:
 
     # Of the current message, renewed by next_cycle.
     _body: BodyReader
+    _lines: LineReader | None
+    _section: FieldSection
     _line: RequestLine | None
 
     def __init__(self, limits: Limits) -> None:
@@ -57,7 +59,8 @@ class H11Engine:
         if not data:
             self._ended = True
         self._buffer += data
-        self._skip_empty_line()
+        if self._may_skip:
+            self._skip_empty_line()
 
     def next_head(self) -> RequestHead | Signal:
         """See :class:`~.engine.Http1Engine`."""
@@ -83,12 +86,12 @@ class H11Engine:
 
     def next_cycle(self) -> None:
         """See :class:`~.engine.Http1Engine`."""
-        self._lines = LineReader(self._buffer)
+        self._lines = None
         self._line = None
-        self._section = FieldSection(self._limits)
-        self._body = LengthReader(self._buffer, 0)
+        self._body = NO_BODY
         self._may_skip = True
-        self._skip_empty_line()
+        if self._buffer:
+            self._skip_empty_line()
 
     def release(self) -> bytes:
         """See :class:`~.engine.Http1Engine`."""
@@ -102,11 +105,14 @@ class H11Engine:
     def _skip_empty_line(self) -> None:
         # One CRLF before a request line is forgiven (RFC 9112 section 2.2). It goes as soon as it is there,
         # so that a connection on which nothing else has come still counts as idle.
-        if self._may_skip and self._buffer.startswith(b"\r\n"):
+        if self._buffer.startswith(b"\r\n"):
             del self._buffer[:2]
             self._may_skip = False
 
     def _read_head(self) -> RequestHead | None:
+        if self._lines is None:
+            self._lines = LineReader(self._buffer)
+            self._section = FieldSection(self._limits)
         if self._line is None:
             line = self._lines.next(self._limits.max_request_line, 414, "request_line_too_long", "bad_request_line")
             if line is None:

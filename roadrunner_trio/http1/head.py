@@ -252,6 +252,12 @@ def judge(line: RequestLine, fields: Fields, raw: bytes) -> RequestHead:
         ProtocolError: Host, Content-Length or Transfer-Encoding is wrong, or they contradict each other.
     """
     judged = [field for field in fields if field[0] in _JUDGED]
+    if len(judged) == 1 and line.version == (1, 1) and line.authority is None:
+        (name, value), *_ = judged
+        if name == b"host" and value and is_authority(value):  # nothing else to judge: most heads
+            return RequestHead(
+                line.method, line.target, line.path, (1, 1), fields, value, Framing.NONE, 0, True, False, raw
+            )
     framing, length = _framing(line.version, judged)
     host = _host(line.version, judged)
     connection = tokens(judged, b"connection")

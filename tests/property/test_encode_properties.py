@@ -14,9 +14,9 @@ from roadrunner_trio.http1.encode import (
     FRAMING_FIELDS,
     BodyFraming,
     chunk,
+    final_head,
     head,
     last_chunk,
-    server_fields,
     sift,
     status_line,
 )
@@ -88,7 +88,7 @@ def test_a_client_reads_back_what_was_written(status, reason, fields, wishes, pi
     sifted = sift(encoded([(b"date", DATE), *fields, *wishes]))
     connection = b"close" if framing is BodyFraming.CLOSE else b""
     length = len(body) if framing is BodyFraming.LENGTH else None
-    wire = head(status_line(status, reason), server_fields(sifted, framing, length, connection))
+    wire = final_head(status_line(status, reason), sifted, framing, length, connection)
     if framing is BodyFraming.CHUNKED:
         wire += b"".join(map(chunk, pieces)) + last_chunk(encoded(trailers))
     else:
@@ -117,7 +117,7 @@ def test_a_client_reads_back_what_was_written(status, reason, fields, wishes, pi
 def test_nothing_follows_a_response_without_a_body(bodiless, fields, length):
     method, status = bodiless
     told = None if status == 204 else length
-    wire = head(status_line(status), server_fields(sift(encoded(fields)), BodyFraming.NONE, told, b""))
+    wire = final_head(status_line(status), sift(encoded(fields)), BodyFraming.NONE, told, b"")
     _, _, seen_fields, body, _, rest = read(method, wire + b"HTTP/1.1 ")
     assert (body, rest) == (b"", b"HTTP/1.1 ")
     assert framing_of(seen_fields) == ([] if told is None else [(b"content-length", b"%d" % told)])

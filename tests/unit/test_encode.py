@@ -13,7 +13,7 @@ SPLITS = [b"a\r\nb: 2", b"a\nb", b"a\rb", b"a\0", b"\r\n", b"a\r\n\r\nbody"]
 
 @pytest.fixture(autouse=True)
 def date(monkeypatch):
-    monkeypatch.setattr(encode, "http_date", lambda: b"today")
+    monkeypatch.setattr(encode, "date_line", lambda: b"date: today\r\n")
 
 
 # The status line
@@ -112,43 +112,42 @@ def test_a_length_is_one_number(values):
 # The fields of a response
 
 
+def lines(wishes, framing, length, connection):
+    """The field lines of a final head."""
+    wire = encode.final_head(b"HTTP/1.1 200 OK\r\n", wishes, framing, length, connection)
+    assert wire.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert wire.endswith(b"\r\n\r\n")
+    return wire.split(b"\r\n")[1:-2]
+
+
 def test_a_response_of_known_length():
-    assert encode.server_fields(Wishes([(b"a", b"1")]), BodyFraming.LENGTH, 12, b"") == [
-        (b"date", b"today"),
-        (b"a", b"1"),
-        (b"content-length", b"12"),
-    ]
+    told = lines(Wishes([(b"a", b"1")]), BodyFraming.LENGTH, 12, b"")
+    assert told == [b"date: today", b"a: 1", b"content-length: 12"]
 
 
 def test_a_response_in_chunks_has_no_length():
-    assert encode.server_fields(Wishes([]), BodyFraming.CHUNKED, None, b"close") == [
-        (b"date", b"today"),
-        (b"connection", b"close"),
-        (b"transfer-encoding", b"chunked"),
-    ]
+    told = lines(Wishes([]), BodyFraming.CHUNKED, None, b"close")
+    assert told == [b"date: today", b"connection: close", b"transfer-encoding: chunked"]
 
 
 def test_a_response_that_ends_with_the_connection_has_neither():
-    assert encode.server_fields(Wishes([]), BodyFraming.CLOSE, None, b"close") == [
-        (b"date", b"today"),
-        (b"connection", b"close"),
-    ]
+    assert lines(Wishes([]), BodyFraming.CLOSE, None, b"close") == [b"date: today", b"connection: close"]
 
 
 def test_a_response_without_a_body_may_tell_its_length():
-    assert encode.server_fields(Wishes([]), BodyFraming.NONE, 0, b"")[1:] == [(b"content-length", b"0")]
-    assert encode.server_fields(Wishes([]), BodyFraming.NONE, None, b"")[1:] == []
+    assert lines(Wishes([]), BodyFraming.NONE, 0, b"") == [b"date: today", b"content-length: 0"]
+    assert lines(Wishes([]), BodyFraming.NONE, None, b"") == [b"date: today"]
 
 
 def test_the_date_of_an_application_stands():
-    given = Wishes([(b"a", b"1"), (b"date", b"yesterday")])
-    assert encode.server_fields(given, BodyFraming.NONE, None, b"") == given.fields
+    given = encode.sift([(b"a", b"1"), (b"date", b"yesterday")])
+    assert lines(given, BodyFraming.NONE, None, b"") == [b"a: 1", b"date: yesterday"]
 
 
 def test_connection_names_the_options_and_its_fate():
     wishes = Wishes([], options=(b"upgrade", b"x"))
-    assert encode.server_fields(wishes, BodyFraming.NONE, None, b"")[1] == (b"connection", b"upgrade, x")
-    assert encode.server_fields(wishes, BodyFraming.NONE, None, b"close")[1] == (b"connection", b"upgrade, x, close")
+    assert lines(wishes, BodyFraming.NONE, None, b"")[1] == b"connection: upgrade, x"
+    assert lines(wishes, BodyFraming.NONE, None, b"close")[1] == b"connection: upgrade, x, close"
 
 
 def test_error_responses_are_whole():
@@ -159,7 +158,7 @@ def test_error_responses_are_whole():
 
 
 def test_100_continue_is_25_octets():
-    assert encode.CONTINUE == encode.head(encode.status_line(100), []) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert encode.head(encode.status_line(100), []) == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 # Chunks

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from roadrunner_trio.errors import ProtocolError
@@ -271,4 +269,4 @@ def test_h11_has_to_agree(raw):
     head = engine(GET).next_head()
     assert isinstance(head, RequestHead)
     confirm(head)
-    assert refusal(confirm, replace(head, raw=raw)) == (400, "bad_request")
+    assert refusal(confirm, head._replace(raw=raw)) == (400, "bad_request")

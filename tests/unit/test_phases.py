@@ -27,7 +27,7 @@ async def ended_at(phase):
     return trio.current_time()
 
 
-def test_a_connection_begins_with_its_handshake_and_no_deadline():
+async def test_a_connection_begins_with_its_handshake_and_no_deadline():
     phase = PhaseScope(Clock())
     assert phase.phase is Phase.HANDSHAKE
     assert phase.deadline == math.inf
