@@ -11,7 +11,7 @@ Use it with pytest-trio's ``autojump_clock`` and every timeout is exact and take
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from .exchange import App
 from .fields import Field, FieldsLike, encoded, lookup
 from .listener import Listener
 from .respond import Handler
+from .streams import PrefixedStream
 from .wire import RECEIVE_SIZE
 
 MemoryStream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
@@ -51,9 +52,13 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         return await self._get.receive()
 
     async def aclose(self) -> None:
-        """Stops accepting."""
+        """Stops accepting; connections that still wait are closed, so their peers do not wait for ever."""
+        with self._get, suppress(trio.WouldBlock, trio.ClosedResourceError):
+            while True:
+                stream = self._get.receive_nowait()
+                stream.send_stream.close()
+                stream.receive_stream.close()
         self._put.close()
-        self._get.close()
         await trio.lowlevel.checkpoint()
 
 
@@ -88,6 +93,8 @@ class ClientResponse:
 
 class Client:
     """A small HTTP/1.1 client on one connection, for tests. Not for the open sea: it trusts its server.
+
+    After a 101, or a 2xx to CONNECT, ``stream`` is what speaks the other protocol.
 
     Args:
         stream: the connection; the client does not close it.
@@ -129,6 +136,7 @@ class Client:
         answer = _Answer()
         while not answer.take(self._h11.next_event()):
             if self._h11.their_state is h11.SWITCHED_PROTOCOL:
+                self.stream = PrefixedStream(self._h11.trailing_data[0], self.stream)
                 break
             if answer.hungry:
                 self._h11.receive_data(bytes(await self.stream.receive_some(RECEIVE_SIZE)))
@@ -149,9 +157,10 @@ class _Answer:
         self.hungry = event is h11.NEED_DATA
         match event:
             case h11.InformationalResponse():
-                self.interim.append(event.status_code)
                 if event.status_code == 101:
                     self.status, self.fields = 101, list(event.headers)
+                else:
+                    self.interim.append(event.status_code)
             case h11.Response():
                 self.status, self.fields = event.status_code, list(event.headers)
             case h11.Data():
