@@ -20,11 +20,11 @@ def tcp_pair():
 
 
 @contextmanager
-def wire_and_peer(pair=tcp_pair):
+def wire_and_peer(pair=tcp_pair, poller=None):
     """A wire, and the raw non-blocking socket at its other end; both closed at the end of the block."""
     ours, theirs = pair()
     theirs.setblocking(False)
-    wire = SocketWire(ours)
+    wire = SocketWire(ours, poller)
     try:
         yield wire, theirs
     finally:

@@ -12,30 +12,43 @@ import trio
 import trio.testing
 from stream_tools import clogged_wires, fill, read_exactly, readable, reset, tcp_pair, wire_and_peer, wires
 
+from roadrunner_trio.poller import AVAILABLE, Poller
 from roadrunner_trio.wire import PeerGone, SocketWire, made_of
 
 BIG = bytes(range(256)) * 32768  # 8 MiB: more than any socket buffer takes
 
 
+@pytest.fixture(params=["alone", "polled"])
+async def poller(request, nursery):
+    """What wires wait on: a poller that runs, or None for Trio's own means."""
+    if request.param == "alone":
+        return None
+    if not AVAILABLE:
+        pytest.skip("this system has no epoll")
+    poller = Poller()
+    nursery.start_soon(poller.run)
+    return poller
+
+
 @pytest.fixture(params=[tcp_pair, socket.socketpair], ids=["tcp", "unix"])
-async def pair(request):
+async def pair(request, poller):
     """A wire and the raw socket at its other end."""
-    with wire_and_peer(request.param) as both:
+    with wire_and_peer(request.param, poller) as both:
         yield both
 
 
 @pytest.fixture
-async def vanished():
+async def vanished(poller):
     """A wire whose peer has reset the connection."""
-    with wire_and_peer() as (wire, peer):
+    with wire_and_peer(tcp_pair, poller) as (wire, peer):
         reset(peer)
         yield wire
 
 
-@pytest.fixture
-def file(tmp_path):
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
     """An open file with known content."""
-    path = tmp_path / "file"
+    path = tmp_path_factory.mktemp("wire") / "file"
     path.write_bytes(BIG)
     fd = os.open(path, os.O_RDONLY)
     yield fd
@@ -88,12 +101,12 @@ async def test_one_receiver_at_a_time(pair, nursery):
     assert await wire.receive_some() == b"y"
 
 
-async def test_a_reset_while_waiting_is_a_broken_stream():
+async def test_a_reset_while_waiting_is_a_broken_stream(poller):
     async def wait(wire):
         with pytest.raises(trio.BrokenResourceError, match="broken"):
             await wire.receive_some()
 
-    with wire_and_peer() as (wire, peer):
+    with wire_and_peer(tcp_pair, poller) as (wire, peer):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait, wire)
             await trio.testing.wait_all_tasks_blocked()
@@ -143,25 +156,25 @@ async def test_pending_looks_and_takes_nothing(pair):
     assert not wire.pending()
 
 
-async def test_a_byte_that_is_being_received_is_pending(pair):
+async def test_a_byte_that_is_being_received_is_pending():
     """Taken from the socket, not yet given to the task: nobody may think that nothing has come."""
-    wire, peer = pair
     in_hand = 0
 
-    async def receive():
+    async def receive(wire):
         nonlocal received
         received = bool(await wire.receive_some())
 
-    for _ in range(50):  # in which order Trio runs two tasks is left to chance
-        received = False
-        peer.sendall(b"x")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(receive)
-            while not received:
-                assert wire.pending()
-                in_hand += not readable(wire.socket)
-                await trio.lowlevel.checkpoint()
-        assert not wire.pending()
+    with wire_and_peer() as (wire, peer):
+        for _ in range(50):  # in which order Trio runs two tasks is left to chance
+            received = False
+            peer.sendall(b"x")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive, wire)
+                while not received:
+                    assert wire.pending()
+                    in_hand += not readable(wire.socket)
+                    await trio.lowlevel.checkpoint()
+            assert not wire.pending()
     assert in_hand
 
 
