@@ -96,12 +96,13 @@ class Peer:
         self._news = trio.lowlevel.ParkingLot()
 
     async def listen(self) -> None:
-        """Reads until the server has finished sending, or we close."""
+        """Reads until the server has finished sending, or has reset the connection, or we close."""
         with suppress(trio.ClosedResourceError):
-            while data := await self.stream.receive_some(65536):
-                self.heard += data
-                self.times.append(trio.current_time())
-                self._news.unpark_all()
+            with suppress(trio.BrokenResourceError):
+                while data := await self.stream.receive_some(65536):
+                    self.heard += data
+                    self.times.append(trio.current_time())
+                    self._news.unpark_all()
             self.ended_at = trio.current_time()
             self._news.unpark_all()
 
