@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -81,6 +82,14 @@ class Peer:
         self.received += data
         self.ended = self.ended or not data
         return bool(data)
+
+    def has_ended(self) -> bool:
+        """Whether an end has come already, with nothing before it; looks only."""
+        with socket.socket(fileno=os.dup(self.socket.fileno())) as twin:
+            try:
+                return not twin.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                return False
 
     async def until(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
         """Receives until ``condition`` holds; False when the server ended, or nothing of the kind came in time."""
