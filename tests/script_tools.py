@@ -112,12 +112,17 @@ speech = st.tuples(st.lists(words, min_size=1, max_size=3).map(b"".join), st.int
 """Requests and parts of requests, the last perhaps not whole."""
 pauses = st.sampled_from([0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0])
 actions = st.one_of(speech, words, pauses)
-scripts = st.tuples(st.lists(actions, max_size=6), st.lists(st.sampled_from([FINISH, CLOSE]), max_size=1)).map(
-    lambda parts: [*parts[0], *parts[1]]
-)
+
+
+def _scripts(ends: list[str]) -> st.SearchStrategy[Script]:
+    acts, end = st.lists(actions, max_size=6), st.lists(st.sampled_from(ends), max_size=1)
+    return st.tuples(acts, end).map(lambda parts: [*parts[0], *parts[1]])
+
+
+scripts = _scripts([FINISH, CLOSE])
+staying = _scripts([FINISH])
+"""Of peers that hear the server out."""
 kinds = st.sampled_from(["memory", "wire"])
-staying = scripts.filter(lambda script: CLOSE not in script)
-"""Peers that hear the server out."""
 modes = st.sampled_from(["buffered", "streaming"])
 
 
