@@ -265,6 +265,14 @@ async def test_the_end_of_tls_is_said_and_the_transport_stays_open(autojump_cloc
     assert trio.current_time() == 0, "it waits for no answer"
 
 
+async def test_after_the_end_of_tls_a_close_closes_the_transport(tls):
+    server, client = tls
+    await close_notify(server)
+    await trio.aclose_forcefully(server)
+    assert await client.transport_stream.receive_some() != b"", "the farewell"
+    assert await client.transport_stream.receive_some() == b""
+
+
 async def test_the_end_of_tls_on_a_transport_that_is_gone_or_closed_is_no_error(tls):
     server, client = tls
     await client.transport_stream.aclose()
