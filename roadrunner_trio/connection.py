@@ -215,12 +215,12 @@ async def handshake(conn: Connection) -> None:
 async def read_request(conn: Connection) -> Request | None:
     """The next request, or None when there will be none. Pipelined bytes come first."""
     conn.reset()
-    head = conn.engine.next_head() if conn.engine.buffered else NEED_DATA
-    if head is NEED_DATA:
-        head = await await_head(conn)
-    else:
+    if conn.engine.buffered:
         conn.phase.enter(Phase.READ_REQUEST, conn.context.timeouts.request)
         await trio.lowlevel.checkpoint()  # a pipelining peer must still yield to its neighbours
+        head = await complete_head(conn)
+    else:
+        head = await await_head(conn)
     if not isinstance(head, RequestHead):
         return None
     if conn.phase.scope.cancel_called:
@@ -239,14 +239,15 @@ async def await_head(conn: Connection) -> RequestHead | Signal:
     """Waits until a head has begun, and reads it to its end: IDLE until the first byte of it."""
     timeouts, engine = conn.context.timeouts, conn.engine
     conn.phase.enter(Phase.IDLE, timeouts.keep_alive if conn.served else timeouts.request)
-    while not engine.buffered:
+    while True:
         if conn.drain.draining and not conn.may_wait():
             return CLOSED
         if (await conn.fill_idle() if conn.wire is None else await conn.fill()) is None:
             return CLOSED
         if (head := engine.next_head()) is not NEED_DATA:
             return head
-    return await complete_head(conn)
+        if engine.buffered:
+            return await complete_head(conn)
 
 
 async def complete_head(conn: Connection) -> RequestHead | Signal:

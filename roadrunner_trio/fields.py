@@ -39,6 +39,12 @@ def tokens(fields: Iterable[Field], name: bytes) -> frozenset[bytes]:
     return frozenset(member for member in members if member)
 
 
+class Encoded(list[Field]):
+    """Fields that have been through :func:`encoded`, which then has only to copy them."""
+
+    __slots__ = ()
+
+
 def encoded(given: FieldsLike) -> list[Field]:
     """The response fields an application gave, as pairs of bytes with lower-case names.
 
@@ -47,12 +53,14 @@ def encoded(given: FieldsLike) -> list[Field]:
             RFC 9110 section 5.5) or a character outside latin-1.
         TypeError: a name or value is neither str nor bytes.
     """
+    if isinstance(given, Encoded):
+        return Encoded(given)  # a copy: a middleware may change what a response has
     if not given:
-        return []
+        return Encoded()
     # A list is asked about first: asking about an abstract class takes ten times as long.
     if not isinstance(given, list) and isinstance(given, Mapping):
         given = cast("Mapping[Any, Any]", given).items()
-    return [(_encoded_name(name), _encoded_value(name, value)) for name, value in given]
+    return Encoded([(_encoded_name(name), _encoded_value(name, value)) for name, value in given])
 
 
 @lru_cache(maxsize=256)

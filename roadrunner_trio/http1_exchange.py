@@ -207,19 +207,20 @@ class Http1Exchange:
     async def respond(self, status: int, fields: Sequence[Field], body: bytes, *, reason: bytes | None = None) -> None:
         """A whole response in one write."""
         self.kind = "buffered"
-        wishes = encode.sift(fields)
+        wishes = encode.sift(tuple(fields))
         if self._bodiless(status):
             declared = wishes.length if not body else len(body)
             data = self._head(status, reason, wishes, BodyFraming.NONE, None if status == 204 else declared)
         else:
             data = self._head(status, reason, wishes, BodyFraming.LENGTH, len(body)) + body
             self.sent = len(body)
-        await self.send(data)
+        if (sent := self._send_now(data)) < len(data):
+            await self._send_rest(memoryview(data)[sent:])
         self.ended = True
 
     async def start_response(self, status: int, fields: Sequence[Field], *, reason: bytes | None = None) -> bool:
         """The head of a response whose content follows; False when none will be written."""
-        wishes = encode.sift(fields)
+        wishes = encode.sift(tuple(fields))
         if self._bodiless(status):
             framing, length = BodyFraming.NONE, None if status == 204 else wishes.length
         elif wishes.length is not None:
@@ -296,16 +297,18 @@ class Http1Exchange:
 
     async def send(self, data: bytes) -> None:
         """Sends all of ``data``: at once when the socket takes it, else bounded by the write timeout (N31)."""
+        if (sent := self._send_now(data)) < len(data):
+            await self._send_rest(memoryview(data)[sent:])
+
+    def _send_now(self, data: bytes) -> int:
         if self.broken:
             raise PeerGone("an earlier write was not finished")
-        sent = 0
-        if self.wire is not None:
-            try:
-                sent = self.wire.send_now(data)
-            except trio.BrokenResourceError as exc:
-                raise self._lost("the peer went away") from exc
-        if sent < len(data):
-            await self._send_rest(memoryview(data)[sent:])
+        if self.wire is None:
+            return 0
+        try:
+            return self.wire.send_now(data)
+        except trio.BrokenResourceError as exc:
+            raise self._lost("the peer went away") from exc
 
     async def _send_rest(self, data: memoryview) -> None:
         with self._writing():

@@ -50,7 +50,7 @@ class PhaseScope:
     def enter(self, phase: Phase, seconds: float) -> None:
         """Begins ``phase``, which may last ``seconds`` from now."""
         self.phase = phase
-        self.deadline = self.now() + seconds
+        self.deadline = self.now() + seconds if seconds != math.inf else math.inf
         if self.deadline < self.armed:
             self.clock.arm(self)
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, Self, TypeAlias, cast
 import trio
 
 from .errors import phrase
-from .fields import Field, FieldsLike, encoded
+from .fields import Encoded, Field, FieldsLike, encoded
 from .http1.encode import status_line
 from .request import Request
 
@@ -130,11 +130,11 @@ class Response(ResponseHead):
 
 def _typed(media_type: bytes, fields: FieldsLike) -> list[Field]:
     if not fields:
-        return [(b"content-type", media_type)]
+        return Encoded([(b"content-type", media_type)])
     given = encoded(fields)
     if any(name == b"content-type" for name, _ in given):
         return given
-    return [(b"content-type", media_type), *given]
+    return Encoded([(b"content-type", media_type), *given])
 
 
 def _content(body: Any) -> bytes:

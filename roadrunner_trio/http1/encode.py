@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from ..date import date_line
@@ -48,7 +49,8 @@ class BodyFraming(enum.Enum):
 class Wishes(NamedTuple):
     """What an application said about framing in its fields, apart from the fields that are passed on."""
 
-    fields: Sequence[Field]
+    lines: bytes
+    """Those that are passed on, rendered."""
     dated: bool = False
     """Whether Date is among them."""
     close: bool = False
@@ -57,23 +59,23 @@ class Wishes(NamedTuple):
     """Members of its Connection field that are passed on, such as ``upgrade`` (RFC 9110 section 7.6.1)."""
 
 
-def sift(fields: Sequence[Field]) -> Wishes:
+@lru_cache(maxsize=128)
+def sift(fields: tuple[Field, ...]) -> Wishes:
     """Parts an application's fields into what goes out as it is and what the server decides itself.
 
+    Applications answer with the same few sets of fields over and over, so the last 128 are remembered, rendered.
+
     Raises:
-        ValueError: ``content-length`` is given twice or is not a number.
+        ValueError: ``content-length`` is given twice or is not a number, or a field holds CR, LF or NUL.
     """
-    for name, _ in fields:
-        if name in _SPECIAL:
-            break
-    else:
-        return Wishes(fields)
+    if _SPECIAL.isdisjoint(name for name, _ in fields):
+        return Wishes(field_lines(fields))
     lengths = [value for name, value in fields if name == b"content-length"]
     if len(lengths) > 1 or not all(value.isdigit() for value in lengths):
         raise ValueError(f"response content-length must be one number, not {b', '.join(lengths)!r}")
     options = tokens(fields, b"connection")
     return Wishes(
-        [field for field in fields if field[0] not in FRAMING_FIELDS],
+        field_lines([field for field in fields if field[0] not in FRAMING_FIELDS]),
         dated=any(name == b"date" for name, _ in fields),
         close=b"close" in options,
         length=int(lengths[0]) if lengths else None,
@@ -125,22 +127,17 @@ def final_head(line: bytes, wishes: Wishes, framing: BodyFraming, length: int | 
 
     Args:
         connection: ``b""``, ``b"close"`` or ``b"keep-alive"``, told with the application's connection options.
-
-    Raises:
-        ValueError: a field holds CR, LF or NUL.
     """
-    options = (*wishes.options, connection) if wishes.options and connection else wishes.options or (connection,)
+    date = b"" if wishes.dated else date_line()
+    if length is not None and not (connection or wishes.options):
+        return b"%b%b%bcontent-length: %d\r\n\r\n" % (line, date, wishes.lines, length)  # nearly all of them
+    options = b", ".join([*wishes.options, connection] if connection else wishes.options)
     if framing is BodyFraming.CHUNKED:
         delimiter = b"transfer-encoding: chunked\r\n"
     else:
         delimiter = b"" if length is None else b"content-length: %d\r\n" % length
-    return b"%b%b%b%b%b\r\n" % (
-        line,
-        b"" if wishes.dated else date_line(),
-        b"connection: %b\r\n" % b", ".join(options) if options[0] else b"",
-        field_lines(wishes.fields),
-        delimiter,
-    )
+    told = b"connection: %b\r\n" % options if options else b""
+    return b"%b%b%b%b%b\r\n" % (line, date, told, wishes.lines, delimiter)
 
 
 def error_response(status: int, fields: Iterable[Field] = ()) -> bytes:

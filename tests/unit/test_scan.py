@@ -101,3 +101,46 @@ def test_a_verdict_is_the_same_on_both_lanes(data, status):
     with pytest.raises(ProtocolError) as caught:
         read(data)
     assert caught.value.status == status
+
+
+AGAIN = b"PUT /other HTTP/1.1\r\nHost: h\r\nX-A: v w\r\nEmpty:\r\n\r\n"
+
+
+def test_a_head_that_repeats_the_fields_of_the_last_is_not_judged_again(no_h11, monkeypatch):
+    engine, first = read(PLAIN)
+    engine.next_body()
+    engine.next_cycle()
+    monkeypatch.setattr("roadrunner_trio.http1.scan.judge", lambda *_: pytest.fail("judged again"))
+    engine.receive(AGAIN + b"rest")
+    second = engine.next_head()
+    assert second == first._replace(method=b"PUT", target=b"/other", path=b"/other", raw=AGAIN)
+    assert second.fields is first.fields
+    assert engine.release() == b"rest"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nHost: h\r\nX-A: v x\r\nEmpty:\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nX-A: v w\r\nEmpty:\r\nMore: 1\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: h\r\nX-A: v w\r\nEmpty:\r\n\r\n",
+        b"GET http://h/ HTTP/1.1\r\nHost: h\r\nX-A: v w\r\nEmpty:\r\n\r\n",
+    ],
+)
+def test_a_head_that_differs_is_judged_by_itself(head):
+    engine, _ = read(PLAIN)
+    engine.next_body()
+    engine.next_cycle()
+    engine.receive(head)
+    assert engine.next_head() == read(head)[1]
+
+
+def test_a_repeat_that_is_too_long_or_a_connect_is_refused():
+    for line, status in ((b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n", 414), (b"CONNECT / HTTP/1.1\r\n", 400)):
+        engine, _ = read(PLAIN)
+        engine.next_body()
+        engine.next_cycle()
+        engine.receive(line + PLAIN.partition(b"\r\n")[2])
+        with pytest.raises(ProtocolError) as caught:
+            engine.next_head()
+        assert caught.value.status == status
