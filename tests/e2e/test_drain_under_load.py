@@ -39,7 +39,7 @@ async def handler(request):
 """
 STREAM = b"".join(b"%04d" % number * 250 for number in range(40))
 
-KEEN, SLOW, STREAMS, IDLE, NEWBORN, QUEUED = 50, 10, 5, 20, 10, 20
+KEEN, SLOW, STREAMS, IDLE, NEWBORN, QUEUED = 50, 10, 5, 20, 10, 300
 AT_ONCE = 0.3
 """Seconds in which an idle connection has to be closed."""
 
@@ -120,6 +120,9 @@ class Day:
             assert await peer.end()
             assert not peer.received
             self.idle.append(time.monotonic() - self.when)
+            await peer.send(b"GET /late HTTP/1.1\r\n")  # it had set out already; a reset would be the answer
+            await trio.sleep(0.1)
+            await peer.send(b"Host: test\r\n\r\n")  # and would break this
 
 
 async def test_nobody_is_cut_off(tmp_path):
