@@ -37,7 +37,7 @@ class Drain:
         self.draining = False
         self.deadline = math.inf
         self.cut = math.inf
-        self.members: set[Member] = set()
+        self.members: dict[Member, None] = {}  # a set that keeps the order in which they came
 
     @property
     def remaining(self) -> float:
@@ -46,11 +46,11 @@ class Drain:
 
     def join(self, member: Member) -> None:
         """Adds a member, in the same synchronous step in which its task is spawned: none is ever missed."""
-        self.members.add(member)
+        self.members[member] = None
 
     def leave(self, member: Member) -> None:
         """Removes a member; harmless when it is gone."""
-        self.members.discard(member)
+        self.members.pop(member, None)
 
     def start(self, deadline: float, *, notice: bool = False) -> None:
         """Tells every member, once. A later call can only bring the deadline forward.
