@@ -25,7 +25,7 @@ QUIET = 0.3
 """Seconds of silence that show that a server waits."""
 SOON = 0.02
 """Seconds in which a close usually follows an answer; after that a further request finds out."""
-OCTETWISE = 3000
+OCTETWISE = 600
 """Only so much of a vector is sent octet by octet, then the rest."""
 
 PROBE = b"GET /probe HTTP/1.1\r\nHost: probe\r\n\r\n"
@@ -87,7 +87,7 @@ class Run:
             if self.enough or self.peer.ended:
                 break
             await self.peer.send(part)
-            for _ in range(3):  # the server is woken; it reads this piece and may answer; the answer is read
+            for _ in range(4):  # the poller wakes; the server reads this piece and may answer; the answer is read
                 await trio.lowlevel.checkpoint()
         if self.vector.eof:
             self.peer.send_eof()
