@@ -44,7 +44,7 @@ async def test_who_has_left_or_comes_later_is_not_told(autojump_clock):
     drain.start(10)
     late = Member(drain)
     assert (gone.told_at, late.told_at) == ([], [])
-    assert drain.members == {late}
+    assert list(drain.members) == [late]
 
 
 async def test_a_member_may_leave_when_it_is_told(autojump_clock):
@@ -57,7 +57,7 @@ async def test_a_member_may_leave_when_it_is_told(autojump_clock):
     members = [Leaving(drain) for _ in range(3)]
     drain.start(10)
     assert all(len(member.told_at) == 1 for member in members)
-    assert drain.members == set()
+    assert list(drain.members) == []
 
 
 async def test_waiting_for_it(autojump_clock, nursery):
