@@ -118,7 +118,8 @@ class Connection(Http1Exchange):
 
     async def close(self) -> None:
         """Gives up everything the connection holds; never waits for the peer beyond the last word."""
-        cut_short = not self.finished and self.drain.cut < math.inf
+        lingering = self.phase.phase is Phase.FINISH  # it has said what it had to say
+        cut_short = not (self.finished or lingering) and self.drain.cut < math.inf
         due = self.drain.cut <= trio.current_time() and self.phase.phase in (Phase.READ_BODY, Phase.DISPATCH)
         try:
             if cut_short and due:

@@ -206,8 +206,8 @@ class Request:
     def stream(self) -> AsyncIterator[bytes]:
         """The body in pieces as they arrive, for ``async for``; one piece when it has been read already.
 
-        Raises (from the iteration):
-            ProtocolError, BodyTimeout, PeerGone, RuntimeError: as :meth:`read`.
+        Raises:
+            ProtocolError, BodyTimeout, PeerGone, RuntimeError: as :meth:`read`, from the iteration.
         """
         return BodyStream(self)
 

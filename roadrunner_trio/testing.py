@@ -26,6 +26,8 @@ from .respond import Handler
 from .streams import PrefixedStream
 from .wire import RECEIVE_SIZE
 
+__all__ = ["Client", "ClientResponse", "MemoryListener", "MemoryServer", "MemoryStream", "open_server"]
+
 MemoryStream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
 """One end of a connection in memory, as ``trio.testing.memory_stream_pair`` makes it."""
 

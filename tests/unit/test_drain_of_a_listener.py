@@ -297,3 +297,14 @@ async def test_the_numbers_add_up_to_those_who_were_there(autojump_clock):
         outcome = await house.listener.drain(10)
         assert outcome == rr.Drained(finished=7, cut=2, stuck=1)
         assert house.listener.info().accepted == 11
+
+
+async def test_a_connection_that_only_lingers_at_the_deadline_was_not_cut(autojump_clock):
+    async with open_house() as house:
+        stream = house.door.connect()
+        await stream.send_all(b"GET / HTTP/1.1\r\nbad line\r\n")
+        assert b" 400 Bad Request" in await stream.receive_some()
+        await wait_all_tasks_blocked()
+        assert house.phases() == ["finishing"]
+        assert await house.listener.drain(1) == rr.Drained(finished=1, cut=0, stuck=0)
+        assert trio.current_time() == 1
