@@ -203,7 +203,8 @@ async def test_a_thread_that_cannot_be_ended_is_named_and_left_behind(tmp_path):
     async with command_line(APP, tmp_path, "--grace", "1") as server:
         with await Peer.connect(server.port) as peer:
             await peer.send(b"GET /thread HTTP/1.1\r\nHost: test\r\n\r\n")
-            await trio.sleep(0.3)
+            with await Peer.connect(server.port) as other:
+                assert (await other.get("/")).status == 200
             server.terminate()
             assert await server.end() == 1
             ours = peer.socket.getsockname()[1]
