@@ -301,9 +301,7 @@ async def test_the_numbers_add_up_to_those_who_were_there(autojump_clock):
 
 async def test_a_connection_that_only_lingers_at_the_deadline_was_not_cut(autojump_clock):
     async with open_house() as house:
-        stream = house.door.connect()
-        await stream.send_all(b"GET / HTTP/1.1\r\nbad line\r\n")
-        assert b" 400 Bad Request" in await stream.receive_some()
+        await house.peer().say(b"GET / HTTP/1.1\r\nbad line\r\n")
         await wait_all_tasks_blocked()
         assert house.phases() == ["finishing"]
         assert await house.listener.drain(1) == rr.Drained(finished=1, cut=0, stuck=0)
