@@ -436,3 +436,14 @@ async def test_a_bare_stream_is_drained_by_whoever_serves_it(autojump_clock):
         assert trio.current_time() == 2
         await ours.aclose()
     assert trio.current_time() == 2
+
+
+async def test_lingering_on_a_bare_stream_ends_with_the_drain_as_well(autojump_clock):
+    drain = rr.Drain()
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: rr.serve_connection(theirs, hello, drain=drain))
+        await trio.sleep(2)
+        drain.start(trio.current_time() + 0.5)
+        assert await ours.receive_some() == b""
+    assert trio.current_time() == 2.5

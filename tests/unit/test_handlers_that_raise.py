@@ -282,6 +282,25 @@ async def test_an_app_that_returns_without_a_response_is_a_500(autojump_clock, c
     assert len(loud(caplog)) == 1
 
 
+async def test_an_app_that_raises_behind_its_response_ends_the_connection(autojump_clock, caplog):
+    class App:
+        def plan(self, request: rr.Request) -> rr.Plan:
+            return rr.Plan()
+
+        async def __call__(self, exchange: rr.Exchange) -> None:
+            await exchange.respond(200, [], b"hi")
+            raise ValueError
+
+    async with open_house(App()) as house:
+        peer = house.peer()
+        await peer.say(GET + GET)
+        assert await peer.end() == answer(b"hi"), "the response stands, but nobody knows what state the app is in"
+        assert peer.ended_at == 0
+    event = house.watch.only("exception")
+    assert (event.status, event.outcome) == (200, "error")
+    assert len(loud(caplog)) == 1
+
+
 async def test_an_observer_that_raises_is_switched_off_and_nobody_else_notices(autojump_clock, caplog):
     class Broken(rr.Observer):
         calls = 0

@@ -222,6 +222,19 @@ async def test_the_rate_is_reckoned_anew_for_every_request(autojump_clock):
         assert peer.take() == answer(b"0"), "nine slow seconds of the last request are not held against this one"
 
 
+async def test_a_leisurely_head_is_not_held_against_the_body(autojump_clock):
+    async with open_house(length) as house:
+        peer = house.peer()
+        head = post(b"A: " + b"a" * 178, b"Content-Length: 1")
+        assert len(head) == 230
+        await peer.say(head[:1])
+        await trio.sleep(2.25)
+        await peer.say(head[1:])
+        await trio.sleep(1)
+        await peer.say(b"x")
+        assert peer.take() == answer(b"1"), "a body has a free second of its own"
+
+
 async def test_the_time_a_handler_thinks_makes_nobody_slow(autojump_clock):
     async def handler(request):
         sizes = []

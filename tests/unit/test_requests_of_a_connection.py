@@ -222,6 +222,8 @@ async def test_other_interim_responses_come_before_the_final_one_and_not_after(a
         early = b"HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n"
         final = b"HTTP/1.1 200 OK\r\ndate: D\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
         assert peer.take() == early + final
+        await peer.say(GET_10)
+        assert await peer.end() == b"HTTP/1.1 200 OK\r\ndate: D\r\nconnection: close\r\n\r\n", "HTTP/1.0 knows none"
 
 
 # Trailers
@@ -356,6 +358,23 @@ async def test_a_body_that_could_not_be_read_ends_the_connection_whatever_the_ha
         assert await peer.end() == answer(b"never mind", b"connection: close")
         assert peer.ended_at == (0 if malformed else 300)
     assert house.watch.names() == ["accept", "start", "stop", "close"]
+
+
+async def test_also_when_the_response_had_begun_and_promised_to_go_on(autojump_clock):
+    async def produce(send):
+        await send(b"tick")
+        with pytest.raises(rr.ProtocolError):
+            await house.watch.only("start").read()
+
+    async def handler(request):
+        return rr.StreamResponse(produce)
+
+    async with open_house(handler, body="streaming") as house:
+        peer = house.peer()
+        await peer.say(post(CHUNKED, body=b"0\r\nno colon\r\n\r\n" + GET))
+        heard = await peer.end()
+        assert heard.endswith(b"4\r\ntick\r\n0\r\n\r\n")
+        assert (heard.count(b"200 OK"), peer.ended_at) == (1, 0)
 
 
 async def test_413_in_a_streaming_handler_can_be_read_by_the_peer(autojump_clock):

@@ -86,7 +86,8 @@ async def test_n28_n38_options_that_would_do_nothing_are_refused(autojump_clock)
             rr.Listener(hello, **{name: 1})
 
 
-async def test_n29_a_loop_response_learns_that_its_peer_has_gone(autojump_clock, caplog):
+@pytest.mark.parametrize("leave", [Peer.close, Peer.finish], ids=["close", "half-close"])
+async def test_n29_a_loop_response_learns_that_its_peer_has_gone(leave, autojump_clock, caplog):
     heard = []
 
     async def on_message(message, send):
@@ -100,8 +101,9 @@ async def test_n29_a_loop_response_learns_that_its_peer_has_gone(autojump_clock,
         peer = house.peer()
         await peer.say(GET)
         await trio.sleep(3)
-        await peer.close()
+        await leave(peer)
         assert heard == [(rr.Disconnected(), 3)]
+        assert not peer.heard.endswith(b"0\r\n\r\n"), "it is cut, not ended"
         assert house.active == 0
         with pytest.raises(trio.BrokenResourceError):
             house.put.send_nowait(b"nobody reads this")
