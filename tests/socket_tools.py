@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -75,6 +76,11 @@ class Peer:
 
     def send_eof(self) -> None:
         self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Closes with a reset."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
 
     async def receive(self) -> bool:
         """Receives once; False at the end."""

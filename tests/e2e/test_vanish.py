@@ -11,8 +11,6 @@ import os
 import random
 import re
 import signal
-import socket
-import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -116,8 +114,9 @@ PATHS = ("/", "/own", "/group", "/stream", "/loop", "/file", "/large", "/handoff
 def vanish(peer: Peer, chance: random.Random) -> None:
     """Closes with a reset, or as processes do when they end."""
     if chance.random() < 0.5:
-        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    peer.socket.close()
+        peer.reset()
+    else:
+        peer.socket.close()
 
 
 async def vanishing(port: int, chance: random.Random) -> None:
