@@ -21,6 +21,48 @@ FieldsLike: TypeAlias = Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tup
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 """RFC 9110 section 5.6.2."""
 
+FORBIDDEN_TRAILERS: Final = frozenset(
+    {
+        # framing and the connection
+        b"connection",
+        b"content-length",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        # routing, control and conditions
+        b"cache-control",
+        b"expect",
+        b"forwarded",
+        b"host",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"if-unmodified-since",
+        b"max-forwards",
+        b"pragma",
+        b"range",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        # who is asking
+        b"authorization",
+        b"cookie",
+        b"proxy-authorization",
+        # what the content is
+        b"content-encoding",
+        b"content-range",
+        b"content-type",
+        # what a peer keeps
+        b"set-cookie",
+    }
+)
+"""Fields that no trailer section carries, from a peer or to one: they were needed before the body (RFC 9110 section
+6.5.1)."""
+
 _is_token = re.compile(TOKEN).fullmatch
 _forbidden = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 

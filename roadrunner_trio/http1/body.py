@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
 from ..errors import ProtocolError
-from ..fields import TOKEN, Fields
+from ..fields import FORBIDDEN_TRAILERS, TOKEN, Fields
 from ..settings import Limits
 from .engine import END, NEED_DATA, Framing, RequestHead, Signal
 from .head import FieldSection, LineReader
@@ -34,46 +34,6 @@ _chunk_line = re.compile(
     rb"(?=[0-9A-Fa-f])0*+([0-9A-Fa-f]{0,16})((?:" + _EXTENSION + rb")*)",
 ).fullmatch
 """chunk-size and chunk-ext (RFC 9112 section 7.1): at most 16 digits after leading zeros."""
-
-FORBIDDEN_TRAILERS: Final = frozenset(
-    {
-        # framing and the connection
-        b"connection",
-        b"content-length",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        # routing, control and conditions
-        b"cache-control",
-        b"expect",
-        b"forwarded",
-        b"host",
-        b"if-match",
-        b"if-modified-since",
-        b"if-none-match",
-        b"if-range",
-        b"if-unmodified-since",
-        b"max-forwards",
-        b"pragma",
-        b"range",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-proto",
-        # who is asking
-        b"authorization",
-        b"cookie",
-        b"proxy-authorization",
-        # what the content is
-        b"content-encoding",
-        b"content-range",
-        b"content-type",
-    }
-)
-"""Fields that a trailer section may not carry, as they were needed before the body (RFC 9110 section
-6.5.1)."""
 
 
 class BodyReader(Protocol):

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from ..date import date_line
 from ..errors import phrase
-from ..fields import Field, tokens
+from ..fields import FORBIDDEN_TRAILERS, Field, tokens
 
 STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b\r\n" % (status, phrase(status).encode("ascii")) for status in range(100, 600)
@@ -26,12 +26,6 @@ FRAMING_FIELDS: Final = frozenset(
     {b"connection", b"content-length", b"keep-alive", b"proxy-connection", b"transfer-encoding"}
 )
 _SPECIAL: Final = FRAMING_FIELDS | {b"date"}
-FORBIDDEN_TRAILERS: Final = FRAMING_FIELDS | {
-    b"authorization", b"content-encoding", b"content-range", b"content-type", b"cookie", b"expect", b"host",
-    b"max-forwards", b"set-cookie", b"te", b"trailer", b"upgrade",
-}  # fmt: skip
-"""What would change framing, routing or authentication after the fact (RFC 9110 section 6.5.1)."""
-
 _bad_reason = re.compile(rb"[^\t\x20-\x7e\x80-\xff]").search
 
 
