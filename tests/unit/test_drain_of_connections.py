@@ -409,6 +409,15 @@ async def test_an_idle_connection_whose_lingering_falls_to_the_deadline_has_fini
         assert trio.current_time() == 1
 
 
+async def test_so_has_one_that_skips_the_rest_of_a_body(autojump_clock):
+    async with open_house(body="streaming") as house:
+        peer = house.peer()
+        await peer.say(post(b"Content-Length: 5", body=b"1"))
+        assert peer.take() == answer(b"hi")
+        assert await house.listener.drain(1) == rr.Drained(finished=1, cut=0, stuck=0)
+        assert trio.current_time() == 1
+
+
 async def test_a_handler_that_overruns_in_its_clean_up_is_cut(autojump_clock):
     async def handler(request):
         try:

@@ -386,3 +386,39 @@ async def test_413_in_a_streaming_handler_can_be_read_by_the_peer(autojump_clock
         assert await peer.end() == last_word(b"413 Content Too Large")
         assert await house.empty() == 2
     assert house.watch.names() == ["accept", "start", "exception", "rejected", "close"]
+
+
+# Streams handed over
+
+
+async def test_a_tunnel_is_dug_by_a_hand_off_and_not_by_a_2xx(autojump_clock):
+    connect = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\nDig: %b\r\n\r\n"
+
+    async def run(request, stream):
+        await stream.send_all(request.path.encode() + b" " + await stream.receive_some())
+
+    async def handler(request):
+        return rr.Handoff(run, status=200) if request.header("dig") == "yes" else rr.Response()
+
+    async with open_house(handler) as house:
+        peer = house.peer()
+        await peer.say(connect % b"yes" + b"early")
+        assert await peer.end() == b"HTTP/1.1 200 OK\r\n\r\nexample.com:443 early"
+        peer = house.peer()
+        await peer.say(connect % b"no")
+        text = b"content-type: text/plain; charset=utf-8"
+        assert peer.take() == answer(b"Not Implemented", text, status=b"501 Not Implemented")
+
+
+async def test_a_stream_is_not_handed_over_inside_a_body(autojump_clock, caplog):
+    async def run(request, stream):
+        raise AssertionError("there are octets of a body on it")
+
+    async def handler(request):
+        return rr.Handoff(run, status=101)
+
+    async with open_house(handler, body="streaming") as house:
+        peer = house.peer()
+        await peer.say(post(b"Content-Length: 5", body=b"1"))
+        assert await peer.end() == last_word(b"500 Internal Server Error")
+    assert len(caplog.records) == 1
