@@ -187,3 +187,32 @@ async def test_a_timer_armed_many_times_for_one_moment_does_not_fill_the_clock(a
         assert len(clock) <= 70
     await trio.sleep(100)
     assert (alarm.log, other.log) == ([("a", 5)], [])
+
+
+class Counted(Alarm):
+    """A timer that counts how often the clock looks at it."""
+
+    looks = 0
+
+    @property
+    def armed(self):
+        Counted.looks += 1
+        return self._armed
+
+    @armed.setter
+    def armed(self, when):
+        self._armed = when
+
+
+@pytest.mark.parametrize("gap", [0, 0.01])
+async def test_a_heap_full_of_timers_is_not_walked_for_every_one_that_goes(autojump_clock, clock, gap):
+    """Whether those that go are swept in heaps, or one by one as their time comes."""
+    for _ in range(1000):
+        Counted().set(clock, 1000)
+    Counted.looks = 0
+    for _ in range(2000):
+        going = Counted()
+        going.set(clock, 1)
+        clock.disarm(going)
+        await trio.sleep(gap)
+    assert Counted.looks < 10 * 2000
