@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import h11
 import trio
 from hypothesis import strategies as st
-from story_tools import House, Peer
+from story_tools import Peer
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import roadrunner_trio as rr
@@ -122,13 +122,8 @@ def _scripts(ends: list[str]) -> st.SearchStrategy[Script]:
 scripts = _scripts([FINISH, CLOSE])
 staying = _scripts([FINISH])
 """Of peers that hear the server out."""
-kinds = st.sampled_from(["memory", "wire"])
+kinds = st.sampled_from(["memory", "wire", "tcp"])
 modes = st.sampled_from(["buffered", "streaming"])
-
-
-def connect(house: House, kind: str) -> Peer:
-    """A new peer on a memory stream or on a pair of sockets."""
-    return house.peer() if kind == "memory" else house.wire_peer()
 
 
 async def perform(peer: Peer, script: Script) -> float:

@@ -20,7 +20,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import roadrunner_trio as rr
 from roadrunner_trio.testing import MemoryStream
-from roadrunner_trio.wire import SocketWire
+from roadrunner_trio.wire import SocketWire, made_of
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 GET_CLOSE = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
@@ -84,9 +84,10 @@ def loud(caplog: pytest.LogCaptureFixture) -> list[str]:
 class Peer:
     """The other end of a connection: reads all the time, and notes what it heard and when."""
 
-    def __init__(self, stream: MemoryStream | SocketWire, theirs: MemoryStream | SocketWire) -> None:
+    def __init__(self, stream: MemoryStream | SocketWire, theirs: MemoryStream | None = None) -> None:
         self.stream = stream
         self.theirs = theirs
+        """The server's end, on memory streams."""
         self.heard = b""
         self.times: list[float] = []
         """When something was heard."""
@@ -113,7 +114,7 @@ class Peer:
 
     def slip(self, data: bytes) -> None:
         """Sends, synchronously: whoever waits for it is scheduled, in the very tick of the caller."""
-        if isinstance(self.stream, SocketWire):
+        if self.theirs is None:
             assert self.stream.send_now(data) == len(data)
         else:
             self.theirs.receive_stream.put_data(data)
@@ -155,6 +156,8 @@ class Watch(rr.Observer):
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
+        self.news = trio.lowlevel.ParkingLot()
+        """Unparked when a connection has closed."""
 
     def names(self) -> list[str]:
         """What happened, in order."""
@@ -170,6 +173,7 @@ class Watch(rr.Observer):
 
     def listener_conn_close(self, event: rr.ConnectionClosed) -> None:
         self.events.append(("close", event))
+        self.news.unpark_all()
 
     def listener_conn_rejected(self, event: rr.ConnectionRejected) -> None:
         self.events.append(("conn_rejected", event))
@@ -264,18 +268,6 @@ class SlowStream(trio.abc.HalfCloseableStream):
         await self.stream.aclose()
 
 
-class Wire(SocketWire):
-    """A wire that says when it is closed."""
-
-    def __init__(self, sock: socket.socket, news: trio.lowlevel.ParkingLot) -> None:
-        super().__init__(sock)
-        self._news = news
-
-    def close(self) -> None:
-        super().close()
-        self._news.unpark_all()
-
-
 class Door(trio.abc.Listener[trio.abc.Stream]):
     """A listener that accepts what tests put in."""
 
@@ -298,8 +290,6 @@ class House:
         self.door = door
         self.watch = watch
         self.nursery = nursery
-        self.news = trio.lowlevel.ParkingLot()
-        """Unparked when the server has closed a stream."""
 
     def peer(self) -> Peer:
         """A new peer, which listens."""
@@ -313,11 +303,18 @@ class House:
         return self.connect(Peer(ours, theirs), stream), stream
 
     def wire_peer(self) -> Peer:
-        """A new peer on a real pair of sockets, where the server sends without waiting and looks before it reads."""
+        """A new peer on a pair of sockets, where the server sends without waiting and looks before it reads."""
         ours, theirs = socket.socketpair()
-        peer = Peer(SocketWire(ours), Wire(theirs, self.news))
+        self.door.put.send_nowait(SocketWire(theirs))
+        return self._attended(ours)
+
+    def tcp_peer(self) -> Peer:
+        """A new peer over TCP, which comes in by the accept loop and is watched by the poller, where there is one."""
+        return self._attended(socket.create_connection(("127.0.0.1", self.listener.port)))
+
+    def _attended(self, ours: socket.socket) -> Peer:
+        peer = Peer(made_of(ours))  # without delay: the virtual clock does not wait for Nagle
         self.nursery.start_soon(self._attend, peer)
-        self.door.put.send_nowait(peer.theirs)
         return peer
 
     async def _attend(self, peer: Peer) -> None:
@@ -325,10 +322,15 @@ class House:
             await peer.listen()
             await trio.sleep_forever()
 
+    def meet(self, kind: str) -> Peer:
+        """A new peer: ``"memory"``, ``"wire"`` or, if the house is open for it, ``"tcp"``."""
+        return {"memory": self.peer, "wire": self.wire_peer, "tcp": self.tcp_peer}[kind]()
+
     def connect(self, peer: Peer, stream: trio.abc.Stream) -> Peer:
         """Connects a peer through what stands before its stream."""
         self.nursery.start_soon(peer.listen)
-        peer.theirs.receive_stream.close_hook = self.news.unpark_all
+        assert peer.theirs is not None
+        peer.theirs.receive_stream.close_hook = self.watch.news.unpark_all  # also when it never was a connection
         self.door.put.send_nowait(stream)
         return peer
 
@@ -340,7 +342,7 @@ class House:
     async def empty(self) -> float:
         """Waits until the last connection has closed, and says when that was."""
         while self.active:
-            await self.news.park()
+            await self.watch.news.park()
         return trio.current_time()
 
     def phases(self) -> list[str]:
@@ -349,10 +351,11 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(handler: Any = hello, **settings: Any) -> AsyncIterator[House]:
+async def open_house(handler: Any = hello, *, tcp: bool = False, **settings: Any) -> AsyncIterator[House]:
     """Serves ``handler`` in memory; when the block is over, all events must be paired and all slots free."""
     watch, door = Watch(), Door()
-    listener = rr.Listener(handler, bind=door, observers=(watch, *settings.pop("observers", ())), **settings)
+    bind = [door, "127.0.0.1:0"] if tcp else door
+    listener = rr.Listener(handler, bind=bind, observers=(watch, *settings.pop("observers", ())), **settings)
     async with trio.open_nursery() as nursery:
         await nursery.start(listener.serve)
         yield House(listener, door, watch, nursery)

@@ -11,7 +11,6 @@ from script_tools import (
     LIMITS,
     TIMEOUTS,
     Script,
-    connect,
     errors_logged,
     handler,
     kinds,
@@ -31,8 +30,8 @@ LONGEST_ANSWER = 4
 async def one_peer(script: Script, kind: str, mode: str, rate: int) -> None:
     limits = replace(LIMITS, min_bytes_per_second=rate)
     with errors_logged() as logged:
-        async with open_house(handler, timeouts=TIMEOUTS, limits=limits, body=mode) as house:
-            peer = connect(house, kind)
+        async with open_house(handler, tcp=True, timeouts=TIMEOUTS, limits=limits, body=mode) as house:
+            peer = house.meet(kind)
             await wait_all_tasks_blocked()
             last_act = await perform(peer, script)
             gone_at = await house.empty()
@@ -71,10 +70,10 @@ def test_a_connection_ends_in_time_and_in_order_whatever_its_peer_does(script, k
 
 
 async def statuses_heard(script: Script, kind: str, mode: str, neighbours: list[tuple[Script, str]]) -> list[int]:
-    async with open_house(handler, timeouts=TIMEOUTS, limits=LIMITS, body=mode) as house:
+    async with open_house(handler, tcp=True, timeouts=TIMEOUTS, limits=LIMITS, body=mode) as house:
         for other, other_kind in neighbours:
-            house.nursery.start_soon(perform, connect(house, other_kind), other)
-        peer = connect(house, kind)
+            house.nursery.start_soon(perform, house.meet(other_kind), other)
+        peer = house.meet(kind)
         await wait_all_tasks_blocked()
         await perform(peer, script)
         await house.empty()

@@ -10,7 +10,6 @@ from script_tools import (
     LIMITS,
     TIMEOUTS,
     Script,
-    connect,
     errors_logged,
     handler,
     kinds,
@@ -44,9 +43,9 @@ class Scene:
 
     async def play(self, begins: float, grace: float, notice: float | None = None) -> None:
         with errors_logged() as self.logged:
-            async with open_house(handler, timeouts=TIMEOUTS, limits=LIMITS, body=self.mode) as house:
+            async with open_house(handler, tcp=True, timeouts=TIMEOUTS, limits=LIMITS, body=self.mode) as house:
                 for _, kind in self.cast:
-                    self.peers.append(connect(house, kind))
+                    self.peers.append(house.meet(kind))
                 await wait_all_tasks_blocked()
                 for peer, (script, _) in zip(self.peers, self.cast, strict=True):
                     house.nursery.start_soon(self.act, peer, script)
@@ -116,7 +115,7 @@ async def polite(peers: list[tuple[list[bytes], str, float]], begins: float) -> 
         await trio.sleep(at)
         if house.listener.status != "accepting":
             return
-        peer = connect(house, kind)
+        peer = house.meet(kind)
         for path in asked:
             await peer.say(b"GET /%b HTTP/1.1\r\nHost: h\r\n\r\n" % path)
         await peer.end()
@@ -124,7 +123,7 @@ async def polite(peers: list[tuple[list[bytes], str, float]], begins: float) -> 
         assert peer.heard, "whoever speaks within a second of its coming is heard"
         await peer.stream.aclose()
 
-    async with open_house(handler, timeouts=TIMEOUTS, limits=LIMITS) as house:
+    async with open_house(handler, tcp=True, timeouts=TIMEOUTS, limits=LIMITS) as house:
         for asked, kind, at in peers:
             house.nursery.start_soon(speak, asked, kind, at)
         await trio.sleep(begins)

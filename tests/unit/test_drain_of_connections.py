@@ -12,11 +12,7 @@ import roadrunner_trio as rr
 PATIENT = rr.Limits(min_bytes_per_second=0)
 CLOSED = answer(b"hi", b"connection: close")
 ERROR_503 = last_word(b"503 Service Unavailable")
-KINDS = pytest.mark.parametrize("kind", ["memory", "wire"])
-
-
-def connect(house, kind):
-    return house.peer() if kind == "memory" else house.wire_peer()
+KINDS = pytest.mark.parametrize("kind", ["memory", "wire", "tcp"])
 
 
 async def slow(request: rr.Request) -> rr.Response:
@@ -43,8 +39,8 @@ class Draining:
 
 @KINDS
 async def test_an_idle_connection_ends_at_once_and_is_lingered_on(kind, autojump_clock):
-    async with open_house() as house:
-        peer = connect(house, kind)
+    async with open_house(tcp=kind == "tcp") as house:
+        peer = house.meet(kind)
         await peer.say(GET)
         peer.take()
         await trio.sleep(30)
@@ -63,8 +59,8 @@ async def test_an_idle_connection_ends_at_once_and_is_lingered_on(kind, autojump
 
 @KINDS
 async def test_an_old_connection_that_never_said_anything_ends_at_once_too(kind, autojump_clock):
-    async with open_house() as house:
-        peer = connect(house, kind)
+    async with open_house(tcp=kind == "tcp") as house:
+        peer = house.meet(kind)
         await trio.sleep(1)
         Draining(house)
         await peer.end()
@@ -73,8 +69,8 @@ async def test_an_old_connection_that_never_said_anything_ends_at_once_too(kind,
 
 @KINDS
 async def test_a_newborn_has_the_rest_of_its_second(kind, autojump_clock):
-    async with open_house() as house:
-        peer = connect(house, kind)
+    async with open_house(tcp=kind == "tcp") as house:
+        peer = house.meet(kind)
         await trio.sleep(0.25)
         drain = Draining(house)
         assert await peer.end() == b""
@@ -86,8 +82,8 @@ async def test_a_newborn_has_the_rest_of_its_second(kind, autojump_clock):
 
 @KINDS
 async def test_the_request_a_newborn_sends_in_its_second_is_served(kind, autojump_clock):
-    async with open_house() as house:
-        peer = connect(house, kind)
+    async with open_house(tcp=kind == "tcp") as house:
+        peer = house.meet(kind)
         await trio.sleep(0.25)
         Draining(house)
         await trio.sleep(0.5)
@@ -102,9 +98,9 @@ async def test_the_request_a_newborn_sends_in_its_second_is_served(kind, autojum
 async def test_whoever_joins_in_the_tick_of_the_drain_is_a_newborn_of_a_draining_server(kind, autojump_clock):
     for says in (GET, b"") * 6:
         start = trio.current_time()
-        async with open_house() as house:
+        async with open_house(tcp=kind == "tcp") as house:
             await wait_all_tasks_blocked()
-            peer = connect(house, kind)
+            peer = house.meet(kind)
             drain = Draining(house)
             await wait_all_tasks_blocked()
             assert house.active == 1
@@ -116,10 +112,11 @@ async def test_whoever_joins_in_the_tick_of_the_drain_is_a_newborn_of_a_draining
             assert drain.outcome == rr.Drained(finished=1, cut=0, stuck=0)
 
 
-async def test_a_request_in_the_sockets_buffer_is_served(autojump_clock):
+@pytest.mark.parametrize("kind", ["wire", "tcp"])
+async def test_a_request_in_the_sockets_buffer_is_served(kind, autojump_clock):
     for _ in range(12):
-        async with open_house() as house:
-            peer = house.wire_peer()
+        async with open_house(tcp=kind == "tcp") as house:
+            peer = house.meet(kind)
             await peer.say(GET)
             peer.take()
             await trio.sleep(5)
@@ -132,8 +129,8 @@ async def test_a_request_in_the_sockets_buffer_is_served(autojump_clock):
 async def test_a_request_that_comes_in_the_tick_of_the_drain_is_served(kind, autojump_clock):
     announced = set()
     for _ in range(24):
-        async with open_house() as house:
-            peer = connect(house, kind)
+        async with open_house(tcp=kind == "tcp") as house:
+            peer = house.meet(kind)
             await peer.say(GET)
             peer.take()
             await trio.sleep(5)
@@ -145,7 +142,8 @@ async def test_a_request_that_comes_in_the_tick_of_the_drain_is_served(kind, aut
     assert True in announced
 
 
-async def test_a_request_that_a_read_holds_while_the_drain_starts_is_served(autojump_clock):
+@pytest.mark.parametrize("kind", ["wire", "tcp"])
+async def test_a_request_that_a_read_holds_while_the_drain_starts_is_served(kind, autojump_clock):
     async def handler(request):
         if request.path == "/":
             await trio.sleep(1)
@@ -153,8 +151,8 @@ async def test_a_request_that_a_read_holds_while_the_drain_starts_is_served(auto
         return rr.Response(request.path)
 
     for _ in range(12):
-        async with open_house(handler) as house:
-            peer = house.wire_peer()
+        async with open_house(handler, tcp=kind == "tcp") as house:
+            peer = house.meet(kind)
             await peer.say(GET)
             await peer.say(GET.replace(b"/ ", b"/next ", 1))
             assert (await peer.end()).count(b"200 OK") == 2
@@ -165,8 +163,8 @@ async def test_a_request_that_a_read_holds_while_the_drain_starts_is_served(auto
 
 @KINDS
 async def test_a_half_read_head_is_served_with_close(kind, autojump_clock):
-    async with open_house() as house:
-        peer = connect(house, kind)
+    async with open_house(tcp=kind == "tcp") as house:
+        peer = house.meet(kind)
         await peer.say(GET)
         peer.take()
         await peer.say(GET[:-2])
@@ -207,8 +205,8 @@ async def test_a_half_read_body_is_served_with_close(mode, autojump_clock):
 
 @KINDS
 async def test_a_busy_connection_answers_with_close(kind, autojump_clock):
-    async with open_house(slow) as house:
-        peer = connect(house, kind)
+    async with open_house(slow, tcp=kind == "tcp") as house:
+        peer = house.meet(kind)
         await peer.say(GET + GET)
         await trio.sleep(2)
         drain = Draining(house)

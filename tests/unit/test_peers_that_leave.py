@@ -48,14 +48,14 @@ class Watcher:
         return rr.Response(done)
 
 
-KINDS = pytest.mark.parametrize("kind", ["memory", "wire"])
+KINDS = pytest.mark.parametrize("kind", ["memory", "wire", "tcp"])
 
 
 @KINDS
 async def test_a_peer_that_closes_is_noticed_at_once(kind, autojump_clock, caplog):
     watcher = Watcher()
-    async with open_house(watcher) as house:
-        peer = house.peer() if kind == "memory" else house.wire_peer()
+    async with open_house(watcher, tcp=kind == "tcp") as house:
+        peer = house.meet(kind)
         await peer.say(GET)
         await trio.sleep(3)
         await peer.close()
@@ -67,8 +67,8 @@ async def test_a_peer_that_closes_is_noticed_at_once(kind, autojump_clock, caplo
 @KINDS
 async def test_a_half_close_looks_the_same_but_the_answer_arrives(kind, autojump_clock):
     watcher = Watcher()
-    async with open_house(watcher) as house:
-        peer = house.peer() if kind == "memory" else house.wire_peer()
+    async with open_house(watcher, tcp=kind == "tcp") as house:
+        peer = house.meet(kind)
         await peer.say(GET)
         await trio.sleep(3)
         await peer.finish()

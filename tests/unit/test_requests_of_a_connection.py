@@ -30,7 +30,7 @@ async def length(request: rr.Request) -> rr.Response:
 # Pipelining
 
 
-@pytest.mark.parametrize("kind", ["memory", "wire"])
+@pytest.mark.parametrize("kind", ["memory", "wire", "tcp"])
 async def test_pipelined_requests_are_answered_in_order(kind, autojump_clock):
     delays = {"1": 3.0, "2": 0.0, "3": 1.0}
 
@@ -38,8 +38,8 @@ async def test_pipelined_requests_are_answered_in_order(kind, autojump_clock):
         await trio.sleep(delays[request.path[1:]])
         return await path(request)
 
-    async with open_house(handler) as house:
-        peer = house.peer() if kind == "memory" else house.wire_peer()
+    async with open_house(handler, tcp=kind == "tcp") as house:
+        peer = house.meet(kind)
         await peer.say(get(b"1") + get(b"2") + get(b"3"))
         assert await peer.until(b"3") == answer(b"1") + answer(b"2") + answer(b"3")
         assert sorted({*peer.times}) == [3, 4], "each as soon as it is there"
