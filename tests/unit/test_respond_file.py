@@ -11,7 +11,7 @@ import h11
 import pytest
 import trio
 from socket_tools import Cut, Peer, no_connections, serving
-from story_tools import GET, Watch, Wire, loud, open_house
+from story_tools import GET, Watch, loud, open_house
 from stream_tools import descriptors
 from trio.testing import wait_all_tasks_blocked
 
@@ -19,6 +19,7 @@ import roadrunner_trio as rr
 from roadrunner_trio import files
 from roadrunner_trio.files import SLICE, OpenFile
 from roadrunner_trio.testing import Client, open_server
+from roadrunner_trio.wire import SocketWire
 
 BIG = bytes(range(256)) * 4096 + b"the end"  # 1 MiB: several slices, and a short one
 ENDLESS = 1 << 30
@@ -288,7 +289,7 @@ async def test_a_peer_that_does_not_take_a_file_has_the_write_timeout(path, auto
         ours, theirs = socket.socketpair()
         with ours:
             ours.sendall(GET)
-            house.door.put.send_nowait(Wire(theirs, house.news))
+            house.door.put.send_nowait(SocketWire(theirs))
             await wait_all_tasks_blocked()
             ended = await house.empty()
     assert ended - begun[-1] == 30
