@@ -5,6 +5,7 @@ dependency groups; the other tools are dependency groups.
 """
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -88,6 +89,16 @@ def optimised(session: nox.Session) -> None:
     # pytest rewrites the assertions of test modules, so these still count; what it warns of is elsewhere.
     quiet = ("-W", "ignore::pytest.PytestConfigWarning", "-p", "no:cacheprovider")
     session.run("python", "-O", "-m", "pytest", "-q", *quiet, *(session.posargs or PARSER_TESTS))
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """curl, openssl, HAProxy and sslscan against the server. Unlike in ``tests``, they have to be there."""
+    missing = [program for program in ("curl", "openssl", "haproxy", "sslscan") if shutil.which(program) is None]
+    if missing:
+        session.error(f"this machine has no {', '.join(missing)}")
+    install(session)
+    session.run("pytest", "tests/e2e/test_interop.py", *session.posargs)
 
 
 @nox.session

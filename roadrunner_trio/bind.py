@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import socket
 from collections.abc import Sequence
 from typing import TypeAlias
 
 import trio
 
+from .unix import open_unix, parse_unix
+
 Bindable: TypeAlias = str | socket.socket | trio.abc.Listener[trio.abc.Stream]
-"""``"host:port"``, a bound or listening socket, or a Trio listener."""
+"""``"host:port"``, ``"unix:/path"``, ``"fd://3"``, a bound or listening socket, or a Trio listener."""
+
+UNIX = "unix:"
+FD = "fd://"
+
+_descriptor = re.compile(r"fd://([0-9]{1,9})", re.ASCII).fullmatch
 
 
 def listed(bind: Bindable | Sequence[Bindable]) -> list[Bindable]:
@@ -24,8 +33,34 @@ def listed(bind: Bindable | Sequence[Bindable]) -> list[Bindable]:
         raise ValueError("a listener needs at least one address")
     for item in items:
         if isinstance(item, str):
-            parse_address(item)
+            check_address(item)
     return items
+
+
+def check_address(text: str) -> None:
+    """Looks whether an address is well-formed; whether it can be had is seen when it is opened.
+
+    Raises:
+        ValueError: it is not; the message says what would be right.
+    """
+    if text.startswith(UNIX):
+        parse_unix(text.removeprefix(UNIX))
+    elif text.startswith(FD):
+        parse_descriptor(text)
+    else:
+        parse_address(text)
+
+
+def parse_descriptor(text: str) -> int:
+    """The number in ``"fd://3"``.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = _descriptor(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no file descriptor; write fd:// and its number, such as fd://3")
+    return int(found[1])
 
 
 def parse_address(text: str) -> tuple[str | None, int]:
@@ -42,9 +77,13 @@ def parse_address(text: str) -> tuple[str | None, int]:
 
 
 async def open_listeners(
-    items: Sequence[Bindable], backlog: int
+    items: Sequence[Bindable], backlog: int, *, reuse_port: bool = False
 ) -> list[socket.socket | trio.abc.Listener[trio.abc.Stream]]:
     """Binds and listens on all of ``items``, or on none.
+
+    Args:
+        backlog: connections the kernel holds for the accept loop.
+        reuse_port: share TCP ports with other processes that say so too (SO_REUSEPORT).
 
     Raises:
         OSError: an address cannot be had; ``filename`` says which.
@@ -53,7 +92,7 @@ async def open_listeners(
     try:
         for item in items:
             if isinstance(item, str):
-                opened.extend(await _open_tcp(item, backlog))
+                opened.extend(await _open(item, backlog, reuse_port))
             elif isinstance(item, socket.socket):
                 opened.append(_listening(item, backlog))
             elif isinstance(item, trio.SocketListener):
@@ -79,7 +118,31 @@ def _listening(sock: socket.socket, backlog: int) -> socket.socket:
     return sock
 
 
-async def _open_tcp(address: str, backlog: int) -> list[socket.socket]:
+async def _open(address: str, backlog: int, reuse_port: bool) -> list[socket.socket]:
+    try:
+        if address.startswith(UNIX):
+            return [_listening(open_unix(address.removeprefix(UNIX)), backlog)]
+        if address.startswith(FD):
+            return [_inherited(parse_descriptor(address), backlog)]
+    except OSError as exc:
+        raise OSError(exc.errno, exc.strerror or str(exc), address) from exc
+    return await _open_tcp(address, backlog, reuse_port)
+
+
+def _inherited(descriptor: int, backlog: int) -> socket.socket:
+    """A socket that the parent process opened, as systemd does from descriptor 3 on; not passed on to children."""
+    sock = socket.socket(fileno=descriptor)
+    try:
+        if sock.type != socket.SOCK_STREAM:
+            raise OSError(errno.EPROTOTYPE, "it is no stream socket")
+        sock.set_inheritable(False)
+        return _listening(sock, backlog)
+    except OSError:
+        sock.detach()  # it was not ours to close
+        raise
+
+
+async def _open_tcp(address: str, backlog: int, reuse_port: bool) -> list[socket.socket]:
     host, port = parse_address(address)
     try:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -93,7 +156,7 @@ async def _open_tcp(address: str, backlog: int) -> list[socket.socket]:
             except OSError:
                 continue  # a family the machine does not have, such as IPv6 in some containers
             sockets.append(sock)
-            _bind(sock, where, port or (sockets[0].getsockname()[1] if len(sockets) > 1 else 0))
+            _bind(sock, where, port or (sockets[0].getsockname()[1] if len(sockets) > 1 else 0), reuse_port)
             _listening(sock, backlog)
     except OSError as exc:
         for sock in sockets:
@@ -104,8 +167,10 @@ async def _open_tcp(address: str, backlog: int) -> list[socket.socket]:
     return sockets
 
 
-def _bind(sock: socket.socket, where: tuple[object, ...], port: int) -> None:
+def _bind(sock: socket.socket, where: tuple[object, ...], port: int, reuse_port: bool) -> None:
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+    if reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
     sock.bind((where[0], port, *where[2:]))

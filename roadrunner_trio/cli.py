@@ -21,15 +21,17 @@ import trio
 from . import __version__
 from .bind import listed
 from .demo import board, demo
+from .door_options import add_doors, doors
 from .dump import render_tasks
 from .exchange import BodyMode
-from .listener import ConnectionInfo, Drained, Listener
+from .listener import Listener
+from .listener_info import ConnectionInfo, Drained
 from .load import LoadError, load_handler
-from .observe import AccessLog
+from .logs import AccessLog
 from .options import add_settings, addresses, duration, settings, show_duration
 from .respond import Handler
 from .serve import leave, serve
-from .streams import shown
+from .streams import Address, shown
 
 log = logging.getLogger("roadrunner_trio")
 
@@ -117,6 +119,7 @@ def parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
         allow_abbrev=False,
     )
     add_basics(serving)
+    add_doors(serving)
     add_settings(serving)
     return parser, serving
 
@@ -125,7 +128,13 @@ def add_basics(parser: argparse.ArgumentParser) -> None:
     """Adds what is no timeout and no limit."""
     add = parser.add_argument
     add("app", nargs="?", metavar="app:handler", help="module and attribute (default the demo)")
-    add("-b", "--bind", action="append", metavar="HOST:PORT", help="where to listen; again for more; [::1]:8000; :8000")
+    add(
+        "-b",
+        "--bind",
+        action="append",
+        metavar="ADDRESS",
+        help="where to listen: 127.0.0.1:8000, [::1]:8000, :8000, unix:/run/app.sock?mode=660, fd://3; again for more",
+    )
     add("--host", help="the host alone (default 127.0.0.1)")
     add("--port", type=int, help="the port alone; 0 lets the system choose (default 8000)")
     add("--app-dir", default=".", metavar="DIR", help="where the module is (default the current directory)")
@@ -176,7 +185,9 @@ def prepare(chosen: argparse.Namespace, bind: Sequence[str]) -> tuple[Listener, 
         raise ValueError("--max-body none needs --body streaming: a buffered body must have a bound")
     start_logging(chosen.log_level)
     observers = [AccessLog()] if chosen.access_log else []
-    listener = Listener(handler, bind=bind, timeouts=timeouts, limits=limits, body=body, observers=observers)
+    listener = Listener(
+        handler, bind=bind, timeouts=timeouts, limits=limits, body=body, observers=observers, **doors(chosen)
+    )
     return listener, chosen.app or DEMO
 
 
@@ -235,7 +246,14 @@ class Banner(trio.TaskStatus[tuple[Listener, ...]]):
         self.shown = True
         for listener in value:
             for address in listener.addresses:
-                print(f"Serving {self.title} on http://{shown(address)} (Ctrl-C drains, twice stops)", flush=True)
+                print(f"Serving {self.title} on {url(listener, address)} (Ctrl-C drains, twice stops)", flush=True)
+
+
+def url(listener: Listener, address: Address) -> str:
+    """An address as a person would type it."""
+    if isinstance(address, str):
+        return f"unix:{address}"
+    return f"{'https' if listener.tls else 'http'}://{shown(address)}"
 
 
 def give_up(outcomes: Sequence[Drained]) -> None:
@@ -251,6 +269,10 @@ def explain(exc: OSError) -> str:
     """What to do about an address that cannot be had."""
     where = exc.filename or "the address"
     match exc.errno:
+        case errno.EADDRINUSE if where.startswith("unix:"):
+            return f"{where} is in use: stop what listens there, or choose another path"
+        case errno.EACCES if where.startswith("unix:"):
+            return f"{where} cannot be made: the folder has to be writable for this user"
         case errno.EADDRINUSE:
             return f"{where} is in use: stop what listens there, or choose another port"
         case errno.EACCES:

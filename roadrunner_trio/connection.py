@@ -15,20 +15,23 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from contextlib import suppress
-from typing import Final, cast
+from typing import Final
 
 import trio
 
+from .admission import FULL, Gate, Refusal
 from .context import ServerContext
+from .door import enter
 from .errors import HTTPError, ProtocolError
-from .faults import PEERS, essence
+from .faults import essence
 from .http1.encode import BodyFraming, error_response
-from .http1.engine import CLOSED, NEED_DATA, RequestHead, Signal
+from .http1.engine import CLOSED, NEED_DATA, Framing, RequestHead, Signal
 from .http1.scan import ScanEngine
-from .http1_exchange import Http1Exchange
-from .observe import ConnectionClosed, ConnectionEvent, Outcome, RequestEnded, RequestRejected
+from .observe import RequestStarted
 from .phases import Phase
+from .report import Reporting
 from .request import Request
 from .response import Response
 from .streams import Address, close_notify, linger, shown
@@ -44,7 +47,7 @@ LINGER_OCTETS: Final = 20 * 1024 * 1024
 """What a lingering close reads at most: twice the default body limit, as the original (N19)."""
 
 
-class Connection(Http1Exchange):
+class Connection(Reporting):
     """One connection: its stream, its engine, its one cancel scope, and the exchange it is in.
 
     It outlives the task that serves it only in name today; ``close`` runs once, from whoever holds it last.
@@ -57,10 +60,6 @@ class Connection(Http1Exchange):
 
     def __init__(self, stream: trio.abc.Stream, context: ServerContext, peer: Address) -> None:
         super().__init__(stream, ScanEngine(context.limits), context, peer)
-        self.tls = cast("trio.SSLStream[trio.abc.Stream]", stream) if isinstance(stream, trio.SSLStream) else None
-        self.scheme = "http" if self.tls is None else "https"
-        self.born = trio.current_time()
-        self.accept_told = False
         self.finished = False
         self.task: trio.lowlevel.Task | None = None
         self._idle_scope: trio.CancelScope | None = None
@@ -111,10 +110,10 @@ class Connection(Http1Exchange):
         """An error response that ends the connection, if none has begun; a peer that is gone is no matter."""
         if not self.started:
             try:
-                await self.send(error_response(status))
+                await self.send(error_response(status, self.extra))
             except PeerGone:
                 return
-            self.status, self.ended = status, True
+            self.status, self.ended, self.kind = status, True, "none"
 
     async def close(self) -> None:
         """Gives up everything the connection holds; never waits for the peer beyond the last word."""
@@ -129,6 +128,7 @@ class Connection(Http1Exchange):
             self.phase.close()
             self.drain.leave(self)
             self.context.counters.cut += cut_short
+            self.tell_aborted("cancelled", self.status or None)
             self.tell_close()
             if self.truncated and self.wire is not None:
                 self.wire.reset()
@@ -148,27 +148,6 @@ class Connection(Http1Exchange):
         asked = self.ended and self.body_done and not self.head.keep_alive
         return not asked or self.arrived()
 
-    def tell_end(self, request: Request, duration: float, error: BaseException | None) -> None:
-        """The end of a request, to the observers."""
-        complete = self.ended and (error is None or isinstance(error, HTTPError))
-        if complete:
-            outcome: Outcome = "complete"
-        elif error is None:
-            outcome = "timeout" if self.phase.expired else "cancelled"
-        else:
-            outcome = "gone" if isinstance(error, PEERS) or self.gone else "error"
-        cut = self.phase.expired or self.drain.cut <= trio.current_time()
-        status = self.status or (503 if cut and outcome in ("timeout", "cancelled") else None)
-        event = RequestEnded(request, status, self.kind, self.sent, duration, outcome, error)
-        self.context.observers.tell("request_stop" if complete else "request_exception", event)
-
-    def tell_close(self) -> None:
-        """The end of the connection, to the observers that heard of its beginning."""
-        if self.accept_told:
-            age = trio.current_time() - self.born
-            event = ConnectionClosed(self.context.name, self.peer, age, self.served)
-            self.context.observers.tell("listener_conn_close", event)
-
 
 async def serve_connection(conn: Connection) -> None:
     """Serves one connection and closes it. Raises nothing but a cancellation."""
@@ -178,6 +157,7 @@ async def serve_connection(conn: Connection) -> None:
             await live(conn)
         except Exception:  # ours or an app's plan: the peer gets its answer, the neighbours notice nothing
             log.exception("the connection of %s failed", shown(conn.peer))
+            conn.tell_aborted("error", 500)
             with suppress(Exception):
                 await part(conn, 500)
         conn.finished = True
@@ -191,26 +171,28 @@ async def live(conn: Connection) -> None:
         with conn.phase.scope:
             await handshake(conn)
             while (request := await read_request(conn)) is not None:
-                await read_body(conn, request)
-                await dispatch(conn, request)
+                if conn.context.gate is not None:
+                    await admit(conn, request, conn.context.gate)
+                else:
+                    await read_body(conn, request)
+                    await dispatch(conn, request)
                 if not await finish(conn):
                     break
         await expire(conn)
     except ProtocolError as error:
         await reject(conn, error)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
-        conn.gone = True  # N67: nobody is there to be told
+        conn.gone = True  # N67: nobody is there to be answered
+        conn.tell_aborted("peer_gone", None)
 
 
 async def handshake(conn: Connection) -> None:
-    """What lies between accept and the first byte: the TLS handshake, where the stream is a TLS one (N30)."""
+    """What lies between accept and the first byte: a PROXY header and TLS, within one deadline (N30, N36)."""
     conn.phase.enter(Phase.HANDSHAKE, conn.context.timeouts.handshake)
-    if conn.tls is not None:
-        await conn.tls.do_handshake()
+    if conn.context.tls or conn.context.proxy_protocol or conn.tls:
+        await enter(conn)
         conn.born = trio.current_time()
-    if conn.context.observers:
-        conn.context.observers.tell("listener_accept", ConnectionEvent(conn.context.name, conn.peer))
-        conn.accept_told = True
+    conn.tell_accept()
 
 
 async def read_request(conn: Connection) -> Request | None:
@@ -233,6 +215,10 @@ async def read_request(conn: Connection) -> Request | None:
     conn.request = Request(
         head, conn, conn.drain, conn.peer, conn.scheme, conn.context.next_request_id(), conn.context.name
     )
+    if conn.transport is not None:
+        conn.request.tls, conn.request.proxy = conn.transport
+    for step in conn.context.on_head:
+        step(conn)
     return conn.request
 
 
@@ -263,6 +249,30 @@ async def complete_head(conn: Connection) -> RequestHead | Signal:
     return head
 
 
+async def admit(conn: Connection, request: Request, gate: Gate) -> None:
+    """Answers a request where not everybody is let in. Nobody reads the body of one that is not.
+
+    One that is waits for its body outside: slow peers must not take the places of others.
+    """
+    if (refusal := gate.knock(request)) is not None:
+        return await turn_away(conn, request, refusal)
+    await read_body(conn, request)
+    if gate.is_full:
+        return await turn_away(conn, request, FULL)
+    with gate:
+        return await dispatch(conn, request)
+
+
+async def turn_away(conn: Connection, request: Request, refusal: Refusal) -> None:
+    """429 or 503, after which the connection goes on, if no body is in the way (E14)."""
+    conn.phase.enter(Phase.DISPATCH, math.inf)  # it is answered: an idle connection would end with a drain's word
+    conn.tell_throttled(request, refusal)
+    request.detach()
+    conn.body_done = conn.body_done or conn.head.framing is Framing.NONE
+    close = () if conn.body_done else ((b"connection", b"close"),)
+    await conn.respond(refusal.status, ((b"retry-after", b"%d" % refusal.retry_after), *close), b"")
+
+
 async def read_body(conn: Connection, request: Request) -> None:
     """The whole body as planned, or only the preparations, when the handler wants to read it itself."""
     conn.expect_body(conn.context.app.plan(request))
@@ -281,8 +291,8 @@ async def read_body(conn: Connection, request: Request) -> None:
 async def dispatch(conn: Connection, request: Request) -> None:
     """Runs the application, which writes its response; one ``except`` covers both (N3). Every start has its end."""
     observers = conn.context.observers
-    if observers:
-        observers.tell("request_start", request)
+    if observers.request_start:
+        observers.tell(observers.request_start, RequestStarted(request, time.time()))
     conn.phase.enter(Phase.DISPATCH, conn.plan.timeout)
     began, error = conn.phase.now(), None
     try:
@@ -295,7 +305,7 @@ async def dispatch(conn: Connection, request: Request) -> None:
         await fail(conn, error)
     finally:
         request.detach()
-        if observers:
+        if observers.request_stop or error is not None or not conn.ended:
             conn.tell_end(request, trio.current_time() - began, error)
 
 
@@ -316,7 +326,6 @@ async def fail(conn: Connection, error: BaseException) -> None:
             response = Response.text(error.detail, status=error.status, fields=error.fields)
             await conn.respond(response.status, response.fields, response.body)
         case _:
-            log.error("the handler of %r failed", conn.request, exc_info=error)
             conn.keep = False
             await conn.say(500)
 
@@ -344,15 +353,13 @@ async def expire(conn: Connection) -> None:
                 status = 503
             case _:
                 pass
+    conn.tell_aborted("timeout" if conn.phase.expired else "peer_gone", status)
     await part(conn, status)
 
 
 async def reject(conn: Connection, error: ProtocolError) -> None:
     """The one answer to a peer that broke the protocol or a limit, and the end of the connection."""
-    log.debug("refused a request of %s: %s", shown(conn.peer), error)
-    if conn.context.observers:
-        event = RequestRejected(conn.context.name, conn.peer, error.reason, error.status)
-        conn.context.observers.tell("request_rejected", event)
+    conn.tell_rejected(error)
     await part(conn, error.status)
 
 

@@ -6,8 +6,9 @@ or a peer that went away (closed, not logged); see :mod:`roadrunner_trio.connect
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from http import HTTPStatus
+
+from .fields import FieldsLike, encoded
 
 
 class ProtocolError(Exception):
@@ -35,19 +36,20 @@ class HTTPError(Exception):
     Args:
         status: a final status code, 200 to 599; usually 4xx or 5xx (RFC 9110 section 15).
         detail: text for the peer; the standard reason phrase when None.
-        fields: further response fields, pairs of name and value.
+        fields: further response fields, as a response takes them; the attribute holds pairs of bytes.
 
     Raises:
-        ValueError: ``status`` is not a final status code.
+        ValueError: ``status`` is not a final status code, or a field could split the message.
+        TypeError: a field is neither str nor bytes.
     """
 
-    def __init__(self, status: int, detail: str | None = None, *, fields: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(self, status: int, detail: str | None = None, *, fields: FieldsLike = ()) -> None:
         super().__init__(status, detail)
         if not 200 <= status <= 599:
             raise ValueError(f"HTTPError needs a final status from 200 to 599, not {status}")
         self.status = int(status)
         self.detail = detail if detail is not None else phrase(status)
-        self.fields = tuple(fields)
+        self.fields = tuple(encoded(fields))
 
     def __str__(self) -> str:
         return f"{self.status} {self.detail}"

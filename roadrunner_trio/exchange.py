@@ -41,6 +41,8 @@ class Exchange(Protocol):
 
     kind: str
     """What the response is, for observers: ``"buffered"``, ``"stream"``, ``"loop"``, ``"file"``, ``"handoff"``."""
+    extra: Sequence[Field]
+    """Fields that the server adds to the final response, unless the application has set them."""
 
     @property
     def request(self) -> Request:

@@ -63,7 +63,9 @@ FORBIDDEN_TRAILERS: Final = frozenset(
 """Fields that no trailer section carries, from a peer or to one: they were needed before the body (RFC 9110 section
 6.5.1)."""
 
-_is_token = re.compile(TOKEN).fullmatch
+is_token = re.compile(TOKEN).fullmatch
+"""Truth when octets are a token, and nothing else."""
+
 _forbidden = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
@@ -108,7 +110,7 @@ def encoded(given: FieldsLike) -> list[Field]:
 @lru_cache(maxsize=256)
 def _encoded_name(name: Any) -> bytes:
     octets = _octets(name).lower()
-    if not _is_token(octets):
+    if not is_token(octets):
         raise ValueError(f"response field name {name!r} is not a token")
     return octets
 

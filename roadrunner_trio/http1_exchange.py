@@ -7,8 +7,9 @@ phases, here the octets.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 import trio
 
@@ -21,14 +22,24 @@ from .files import READ_SIZE, SLICE, OpenFile
 from .http1 import encode
 from .http1.encode import BodyFraming
 from .http1.engine import CLOSED, END, Framing, Http1Engine, RequestHead
+from .observe import DrainAcknowledged, ResponseSendFailed
 from .phases import Phase, PhaseScope
+from .proxy_header import ProxyHeader
 from .request import Request
 from .streams import Address, PrefixedStream, RateMeter
+from .tls import TLSInfo
 from .wire import RECEIVE_SIZE, BodyTimeout, PeerGone, SocketWire
 
 READ_AHEAD: Final = 65536
 WRITE_SIZE: Final = 65536
 """Octets that the write timeout is for: a slow but honest peer may take long for all of a large response."""
+
+HEADS: Final = {
+    "stream": "stream_response_head",
+    "loop": "loop_response_head",
+    "file": "sendfile_response_head",
+}
+"""What observers are told has failed when the head of a response was not taken (behaviour 7.1)."""
 
 
 class Http1Exchange:
@@ -40,12 +51,14 @@ class Http1Exchange:
         keep: the connection may serve another request.
         spoiled: the request's body cannot be read to its end, whatever the application makes of that.
         sent: octets of content written.
+        extra: see :class:`Exchange`; gone when the final head is out.
     """
 
     drain: Drain
     request: Request
     head: RequestHead
     plan: Plan
+    extra: Sequence[Field] = ()
 
     def __init__(self, stream: trio.abc.Stream, engine: Http1Engine, context: ServerContext, peer: Address) -> None:
         self.stream = stream
@@ -53,6 +66,9 @@ class Http1Exchange:
         self.engine = engine
         self.context = context
         self.peer = peer
+        self.tls = cast("trio.SSLStream[trio.abc.Stream]", stream) if isinstance(stream, trio.SSLStream) else None
+        self.scheme = "http" if self.tls is None else "https"
+        self.transport: tuple[TLSInfo | None, ProxyHeader | None] | None = None
         self.drain = context.drain
         self.phase = PhaseScope(context.clock)
         self.meter = RateMeter(context.limits.min_bytes_per_second)
@@ -192,8 +208,11 @@ class Http1Exchange:
     def acknowledge_drain(self) -> None:
         """Counts and tells that the handler knows of the drain."""
         self.context.counters.acknowledged += 1
-        if self.context.observers:
-            self.context.observers.tell("drain_acknowledged", self.request)
+        observers = self.context.observers
+        if observers.drain_acknowledged:
+            deadline = self.drain.deadline if self.drain.draining else None
+            event = DrainAcknowledged(self.request, deadline, time.time())
+            observers.tell(observers.drain_acknowledged, event)
 
     # -- writing ---------------------------------------------------------------------------------
 
@@ -214,8 +233,12 @@ class Http1Exchange:
         else:
             data = self._head(status, reason, wishes, BodyFraming.LENGTH, len(body)) + body
             self.sent = len(body)
-        if (sent := self._send_now(data)) < len(data):
-            await self._send_rest(memoryview(data)[sent:])
+        try:
+            if (sent := self._send_now(data)) < len(data):
+                await self._send_rest(memoryview(data)[sent:])
+        except PeerGone as exc:
+            self._tell_send_failed("buffered_response", exc)
+            raise
         self.ended = True
 
     async def start_response(self, status: int, fields: Sequence[Field], *, reason: bytes | None = None) -> bool:
@@ -229,7 +252,11 @@ class Http1Exchange:
             framing, length = BodyFraming.CHUNKED, None
         else:
             framing, length = BodyFraming.CLOSE, None
-        await self.send(self._head(status, reason, wishes, framing, length))
+        try:
+            await self.send(self._head(status, reason, wishes, framing, length))
+        except PeerGone as exc:
+            self._tell_send_failed(HEADS.get(self.kind, "response_head"), exc)
+            raise
         return framing is not BodyFraming.NONE
 
     async def send_body(self, data: bytes) -> None:
@@ -242,12 +269,16 @@ class Http1Exchange:
 
     async def send_file(self, file: OpenFile, offset: int, length: int) -> None:
         """A range of a file: from the kernel on a plain socket, read in threads elsewhere."""
-        if self.wire is None or self.framing is BodyFraming.CHUNKED:
-            await self._send_file_read(file, offset, length)
-        else:
-            self._account(length)
-            for at in range(offset, offset + length, SLICE):
-                await self._send_slice(self.wire, file, at, min(SLICE, offset + length - at))
+        try:
+            if self.wire is None or self.framing is BodyFraming.CHUNKED:
+                await self._send_file_read(file, offset, length)
+            else:
+                self._account(length)
+                for at in range(offset, offset + length, SLICE):
+                    await self._send_slice(self.wire, file, at, min(SLICE, offset + length - at))
+        except PeerGone as exc:
+            self._tell_send_failed("sendfile_body", exc)
+            raise
 
     async def _send_slice(self, wire: SocketWire, file: OpenFile, at: int, count: int) -> None:
         if not file.is_cached(at, count):
@@ -286,9 +317,15 @@ class Http1Exchange:
         """Writes a head, if any, and gives up the rest of the wire: HANDED_OFF has no deadline but the drain's."""
         if not self.body_done:
             raise RuntimeError("read the request's body before handing its stream over")
+        if status == 101 and self.head.version < (1, 1):
+            raise HTTPError(400, "An HTTP/1.0 connection cannot be upgraded.\n")  # RFC 9110 section 15.2
         self.keep = False
         if status is not None:
-            await self.send(encode.head(encode.status_line(status), fields))
+            try:
+                await self.send(encode.head(encode.status_line(status), (*fields, *self.extra)))
+            except PeerGone as exc:
+                self._tell_send_failed("handoff_response", exc)
+                raise
         self.status = status or 101
         self.taken_over = True
         self.phase.enter(Phase.HANDED_OFF, float("inf"))
@@ -329,6 +366,13 @@ class Http1Exchange:
         self.gone = self.broken = True
         return PeerGone(why)
 
+    def _tell_send_failed(self, phase: str, error: PeerGone) -> None:
+        self.context.counters.send_failed += 1
+        observers = self.context.observers
+        if observers.response_send_failed:
+            event = ResponseSendFailed(self.request, phase, str(error), time.time())
+            observers.tell(observers.response_send_failed, event)
+
     def _bodiless(self, status: int) -> bool:
         return self.head.method == b"HEAD" or status in (204, 304)
 
@@ -355,6 +399,8 @@ class Http1Exchange:
             and not self.continue_owed
             and not self.spoiled
         )
+        if self.extra:
+            wishes, self.extra = encode.and_extra(wishes, self.extra), ()
         connection = b"" if keep else b"close"
         if keep and head.version == (1, 0):
             connection = b"keep-alive"

@@ -14,25 +14,34 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import ssl
+import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from dataclasses import fields
+from typing import Any, Final, Literal, TypeAlias
 
 import trio
 
 from . import poller
+from .admission import gate
 from .bind import Bindable, listed, open_listeners
 from .connection import Connection, serve_connection
-from .context import ServerContext
+from .context import Counters, ServerContext, steps
 from .drain import Drain
 from .dump import stack_of
 from .exchange import App, BodyMode
 from .http1.encode import error_response
-from .observe import ConnectionRejected, Observer, Observers
-from .respond import Handler, as_app
+from .listener_info import ConnectionInfo, Drained, ListenerInfo
+from .logs import with_error_log
+from .middleware import Middleware
+from .observe import ConnectionRejected, ListenerClosed, ListenerDraining, Observer, Observers
+from .rate_limit import RateLimit
+from .request_ids import RequestIds
+from .respond import Handler, Routed, as_app
 from .settings import Limits, Timeouts
 from .streams import Address, linger, peer_of, shown, tidy, wired
+from .trust import ProxyHeaders, ProxyProtocol
 from .wire import RECEIVE_SIZE, SocketWire, made_of
 
 log = logging.getLogger("roadrunner_trio")
@@ -50,64 +59,8 @@ REJECTED_AT_ONCE: Final = 64
 PATIENCE: Final = 1.0
 """Seconds past a drain's deadline after which what still runs is called stuck."""
 
+COUNTED: Final = fields(Counters)
 Status: TypeAlias = Literal["new", "accepting", "draining", "closed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Drained:
-    """How a drain went, in connections.
-
-    Attributes:
-        finished: ended by themselves, everything said; also when the deadline cut their lingering short.
-        cut: ended by the deadline, or cancelled before it.
-        stuck: still there a second later: in a thread, or shielded by the application; named in the log.
-    """
-
-    finished: int
-    cut: int
-    stuck: int
-
-
-@dataclass(frozen=True, slots=True)
-class ListenerInfo:
-    """Numbers of a listener; all but ``active`` are cumulative.
-
-    Attributes:
-        active: connections now.
-        max_connections: the cap.
-        accepted: connections that got a slot.
-        rejected: connections turned away at the cap.
-        requests: request heads accepted.
-        acknowledged: drains acknowledged by handlers.
-    """
-
-    active: int
-    max_connections: int
-    accepted: int
-    rejected: int
-    requests: int
-    acknowledged: int
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionInfo:
-    """One connection, now.
-
-    Attributes:
-        peer: who is at the other end.
-        phase: what it is doing, in words.
-        age: seconds since it was accepted.
-        deadline: seconds until its phase has had its time; ``math.inf`` without a bound.
-        requests: how many it has served, the current one included.
-        task: the Trio task that serves it.
-    """
-
-    peer: Address
-    phase: str
-    age: float
-    deadline: float
-    requests: int
-    task: trio.lowlevel.Task | None
 
 
 class Listener:
@@ -115,16 +68,25 @@ class Listener:
 
     Args:
         handler: ``async def handler(request)``, or an :class:`~roadrunner_trio.App`.
-        bind: ``"host:port"`` (``"[::1]:0"``, ``":8000"`` for all addresses), a bound socket, a ``trio.abc.Listener``,
-            or a sequence of these.
+        bind: ``"host:port"`` (``"[::1]:0"``, ``":8000"`` for all addresses), ``"unix:/run/app.sock?mode=660"``,
+            ``"fd://3"``, a bound socket, a ``trio.abc.Listener``, or a sequence of these.
         name: for logs, events and task names.
         timeouts: seconds allowed to each phase.
         limits: what peers may take.
+        tls: a server's context, such as :func:`server_context` makes; connections are encrypted.
+        reuse_port: TCP ports may be shared with other processes that say so too (SO_REUSEPORT).
+        proxy_protocol: peers whose connections begin with a PROXY header, before TLS.
+        proxy_headers: proxies that say in a request's fields whom it came from.
+        rate_limit: how often one peer may ask.
         body: ``"buffered"`` reads the whole body before the handler runs, ``"streaming"`` leaves it to the handler.
-        observers: who is told what happens.
+        observers: who is told what happens; an :class:`ErrorLog` is added if there is none.
+        request_ids: takes the ids of requests from trusted peers, and tells peers theirs.
+        log_context: sets :data:`current_request` for every request, so that what a handler logs can say which it is.
+        middlewares: around the handler, or all that a router answers, the first outermost.
 
     Raises:
         ValueError: a malformed address, or no body limit with buffered bodies.
+        TypeError: the handler or a middleware cannot be called, or an app that is no router is given middlewares.
     """
 
     def __init__(
@@ -137,12 +99,26 @@ class Listener:
         limits: Limits | None = None,
         body: BodyMode = "buffered",
         observers: Sequence[Observer] = (),
+        request_ids: RequestIds | None = None,
+        middlewares: Sequence[Middleware] = (),
+        log_context: bool = False,
+        tls: ssl.SSLContext | None = None,
+        reuse_port: bool = False,
+        proxy_protocol: ProxyProtocol | None = None,
+        proxy_headers: ProxyHeaders | None = None,
+        rate_limit: RateLimit | None = None,
     ) -> None:
         timeouts, limits = timeouts or Timeouts(), limits or Limits()
-        app = as_app(handler, body, limits, timeouts)
+        app = as_app(handler, body, limits, timeouts, middlewares)
+        self._handler = handler
         self.name = name
         self.bind = listed(bind)
-        self._context = ServerContext(app, name, timeouts, limits, Observers(observers))
+        self.tls = tls
+        self._reuse_port = reuse_port
+        told = Observers(with_error_log(observers))
+        self._context = ServerContext(app, name, timeouts, limits, told, tls=tls, proxy_protocol=proxy_protocol)
+        self._context.on_head = steps(request_ids, log_context=log_context, proxy_headers=proxy_headers)
+        self._context.gate = gate(rate_limit, limits.max_concurrent_requests)
         self._told: list[Drain] = []
         self._listeners: list[socket.socket | trio.abc.Listener[trio.abc.Stream]] = []
         self._accept_scopes: list[trio.CancelScope] = []
@@ -175,9 +151,8 @@ class Listener:
 
     def info(self) -> ListenerInfo:
         """Its numbers, now; also while it drains."""
-        c = self._context.counters
-        cap = self._context.limits.max_connections
-        return ListenerInfo(self._active, cap, c.accepted, c.rejected, c.requests, c.acknowledged)
+        cap, counters = self._context.limits.max_connections, self._context.counters
+        return ListenerInfo(self._active, cap, **{each.name: getattr(counters, each.name) for each in COUNTED})
 
     def connections(self) -> list[ConnectionInfo]:
         """Its connections, oldest first."""
@@ -202,6 +177,17 @@ class Listener:
         drains = [self._context.drain, *self._told]
         return [member for drain in drains for member in drain.members if isinstance(member, Connection)]
 
+    def reload_routes(self, routes: Sequence[Any]) -> None:
+        """Replaces all routes of its router from the next request on; see :meth:`Router.reload`.
+
+        Raises:
+            ValueError, TypeError: the routes are not possible, and those there were stay in force (N51).
+            RuntimeError: it serves a handler, and has no routes.
+        """
+        if not isinstance(self._handler, Routed):
+            raise RuntimeError(f"listener {self.name!r} serves {self._handler!r}, which is no router and has no routes")
+        self._handler.reload(routes)
+
     # -- its life --------------------------------------------------------------------------------
 
     async def serve(self, *, task_status: trio.TaskStatus[Listener] = trio.TASK_STATUS_IGNORED) -> None:
@@ -213,7 +199,7 @@ class Listener:
         """
         if self.status != "new":
             raise RuntimeError(f"listener {self.name!r} has served already; make a new one")
-        self._listeners = await open_listeners(self.bind, self._context.limits.backlog)
+        self._listeners = await open_listeners(self.bind, self._context.limits.backlog, reuse_port=self._reuse_port)
         self.task = trio.lowlevel.current_task()
         self.status = "accepting"
         try:
@@ -231,6 +217,8 @@ class Listener:
                 self._context.poller.close()
             self.status = "closed"
             self._closed.set()
+            told = self._context.observers
+            told.tell(told.listener_close, ListenerClosed(self.name, time.time()))
             for listener in self._listeners:
                 await _close(listener)
 
@@ -276,6 +264,8 @@ class Listener:
                     self._accept_batch(listener, self._context.limits.backlog + 1)
             self._stop_accepting()
             self._present = self._active
+            told = self._context.observers
+            told.tell(told.listener_drain, ListenerDraining(self.name, deadline, time.time()))
         for drain in (*self._told, self._context.drain):
             drain.start(deadline)
         if self._connections is not None:
@@ -372,13 +362,18 @@ class Listener:
 
     def _count_rejected(self) -> None:
         self._context.counters.rejected += 1
-        if self._context.observers:
-            self._context.observers.tell("listener_conn_rejected", ConnectionRejected(self.name, "max_connections"))
+        observers = self._context.observers
+        if observers.listener_conn_rejected:
+            event = ConnectionRejected(self.name, "max_connections", time.time())
+            observers.tell(observers.listener_conn_rejected, event)
 
     def _turn_away(self, sock: socket.socket) -> None:
         """503 by one send after one read, neither waiting; a few are read from a little longer (N70)."""
         self._count_rejected()
         wire = SocketWire(sock)
+        if self._context.tls is not None:  # an answer in clear would be noise, and a handshake more work, not less
+            wire.close()
+            return
         with suppress(OSError):
             sock.recv(RECEIVE_SIZE)  # what has come already would turn the close into a reset
         try:

@@ -19,8 +19,6 @@ from .settings import OPTIONAL, Limits, Timeouts
 SECONDS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 OCTETS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 UNBOUNDED: Final = frozenset({"none", "inf"})
-WITHOUT_FLAG: Final = frozenset({"handshake"})
-"""Bounds a TLS handshake, and only a program can serve TLS: here it would bound nothing."""
 ALIASES: Final = {"keep_alive": ("--keep-alive",)}
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8000
@@ -78,6 +76,20 @@ def count(text: str) -> int:
     return int(text)
 
 
+def optional_count(text: str) -> int | None:
+    """As :func:`count`; ``none`` and ``inf`` are None, no bound.
+
+    Raises:
+        argparse.ArgumentTypeError: ``text`` is none of these.
+    """
+    return None if text.lower() in UNBOUNDED else count(text)
+
+
+def show_count(number: int | None) -> str:
+    """What :func:`optional_count` reads back as ``number``."""
+    return "none" if number is None else str(number)
+
+
 def show_duration(seconds: float) -> str:
     """What :func:`duration` reads back as ``seconds``: ``none``, ``1.5s``, ``300s``."""
     if seconds == math.inf:
@@ -112,13 +124,11 @@ def addresses(binds: list[str] | None, host: str | None, port: int | None) -> tu
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for every field of Timeouts and Limits that bounds something here."""
+    """Adds a flag for every field of Timeouts and Limits."""
     timeouts = parser.add_argument_group(
         "timeouts", "seconds, or with a unit: 500ms, 1.5s, 5m, 1h; none waits for ever"
     )
     for setting in dataclasses.fields(Timeouts):
-        if setting.name in WITHOUT_FLAG:
-            continue
         names = (flag(setting), *ALIASES.get(setting.name, ()))
         _add(timeouts.add_argument, setting, names, duration, "TIME", show_duration(_default(setting)))
     limits = parser.add_argument_group("limits", "sizes in octets, or with a unit: 64K, 10M, 1G")
@@ -128,7 +138,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
             kind = optional_size if setting.name in OPTIONAL else size
             _add(limits.add_argument, setting, (flag(setting),), kind, "SIZE", show_size(default))
         else:
-            _add(limits.add_argument, setting, (flag(setting),), count, "N", str(default))
+            kind = optional_count if setting.name in OPTIONAL else count
+            _add(limits.add_argument, setting, (flag(setting),), kind, "N", show_count(default))
 
 
 def settings(chosen: argparse.Namespace) -> tuple[Timeouts, Limits]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -13,7 +13,11 @@ from .codec.uri import parse_query
 from .drain import Drain
 from .fields import Fields, lookup
 from .http1.engine import RequestHead
+from .proxy_header import ProxyHeader
 from .streams import Address
+from .tls import TLSInfo
+
+NO_BINDINGS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class BodySource(Protocol):
@@ -83,20 +87,28 @@ class Request:
     """One request.
 
     Attributes:
-        peer: host and port, or the path of a Unix socket.
-        scheme: ``"http"`` or ``"https"``; from the transport, never from the peer.
-        request_id: 16 hexadecimal digits, unique to the request.
+        peer: host and port, or the path of a Unix socket; of the real peer, where a trusted proxy tells of it.
+        scheme: ``"http"`` or ``"https"``; from the transport, or from a trusted proxy, never from the peer.
+        request_id: 16 hexadecimal digits, unique to the request; or what a trusted peer chose (:class:`RequestIds`).
         listener_name: the name of the listener it came through.
-        bindings: what a router captured; empty without one.
-        state: whatever the application wants to keep with the request.
+        bindings: what a router captured from the path, percent-decoded; empty without one.
+        raw_bindings: the same as sent, bytes.
+        endpoint: what a router chose to answer the request; None without one.
+        state: the state of the route, if it has one; else whatever the application wants to keep with the request.
         drain: the server's :class:`~roadrunner_trio.Drain`: an event and a deadline.
         trailers: trailer fields, once the body has been read (RFC 9110 section 6.5).
+        tls: the connection's encryption, a :class:`~roadrunner_trio.TLSInfo`; None without TLS.
+        proxy: the PROXY header that the connection began with, a :class:`~roadrunner_trio.ProxyHeader`; or None.
     """
 
     # What most requests never ask for is None here, once, and not set once a request.
-    bindings: Mapping[str, str] = MappingProxyType({})
+    bindings: Mapping[str, str] = NO_BINDINGS
+    raw_bindings: Mapping[str, bytes] = NO_BINDINGS
+    endpoint: Any = None
     state: Any = None
     trailers: Fields = ()
+    tls: TLSInfo | None = None
+    proxy: ProxyHeader | None = None
     _body: bytes | None = None
     _left = b""
     _streaming = False
@@ -172,7 +184,7 @@ class Request:
 
     @property
     def host(self) -> str:
-        """Host, or the authority of an absolute-form target, with its port; may be ``""``."""
+        """Host, or the authority of an absolute-form target, or what a trusted proxy tells; may be ``""``."""
         return self.head.host.decode("ascii")
 
     def header(self, name: str) -> str | None:
@@ -242,6 +254,11 @@ class Request:
     def detach(self) -> None:
         """Ends the exchange: the connection goes on, and the next request's body must not be read through this one."""
         self._source = None
+
+    @property
+    def over(self) -> bool:
+        """Whether its exchange has ended."""
+        return self._source is None
 
     def _open_source(self) -> BodySource:
         if self._source is None:

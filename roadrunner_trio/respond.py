@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import trio
 
@@ -11,6 +11,7 @@ from .errors import HTTPError
 from .exchange import App, BodyMode, Exchange, Plan
 from .fields import encoded, lookup
 from .files import OpenFile, open_file
+from .middleware import Middleware, checked, compose
 from .request import Request
 from .response import (
     STOP,
@@ -59,26 +60,54 @@ class native:
         if type(response) is Response:
             await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
         else:
-            await respond(exchange, response, self.handler)
+            await respond(exchange, response, self.author(exchange.request))
+
+    def author(self, request: Request) -> object:
+        """Who made the response to ``request``, for complaints about it."""
+        return self.handler
 
 
-def as_app(handler: Handler | App, body: BodyMode, limits: Limits, timeouts: Timeouts) -> App:
-    """The app itself, or one made of a plain handler.
+@runtime_checkable
+class Routed(Protocol):
+    """An app with a table of routes, as a listener sees it."""
+
+    def for_listener(self, defaults: Plan, middlewares: Sequence[Middleware]) -> App:
+        """Itself with a listener's defaults, for what its routes leave open, and inside of its middlewares."""
+        ...
+
+    def reload(self, routes: Sequence[Any]) -> None:
+        """Replaces its routes, or raises and keeps them."""
+        ...
+
+
+def as_app(
+    handler: Handler | App,
+    body: BodyMode,
+    limits: Limits,
+    timeouts: Timeouts,
+    middlewares: Sequence[Middleware] = (),
+) -> App:
+    """The app itself, or one made of a plain handler, inside of ``middlewares``.
 
     Raises:
         ValueError: bodies are to be buffered without a limit.
-        TypeError: the handler cannot be called.
+        TypeError: the handler or a middleware cannot be called, or an app that writes by itself is given middlewares.
     """
     if body not in ("buffered", "streaming"):
         raise ValueError(f"body is 'buffered' or 'streaming', not {body!r}")
     if body == "buffered" and limits.max_body is None:
         raise ValueError("buffered bodies need Limits.max_body; only body='streaming' may do without")
+    defaults, around = Plan(body, limits.max_body, timeouts.handler), checked(middlewares)
+    if isinstance(handler, Routed):
+        return handler.for_listener(defaults, around)
     if hasattr(handler, "plan"):
+        if around:
+            raise TypeError(f"middlewares wrap handlers and routers; {handler!r} is an App and writes its own response")
         return cast("App", handler)
     if not callable(handler):
         raise TypeError(f"a handler is an async function of one request, not {handler!r}")
     plain: Any = handler
-    return native(plain, Plan(body, limits.max_body, timeouts.handler))
+    return native(compose(around, plain), defaults)
 
 
 async def respond(exchange: Exchange, response: object, handler: object) -> None:

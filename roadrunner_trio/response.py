@@ -259,7 +259,7 @@ class Handoff:
         replay_head: begin the stream with the request head, for a library that reads it itself.
 
     Raises:
-        ValueError: a status that hands nothing over.
+        ValueError: a status that hands nothing over, or a field that delimits content (RFC 9110 section 9.3.6).
     """
 
     def __init__(
@@ -275,6 +275,8 @@ class Handoff:
         self.run = run
         self.status = status
         self.fields = encoded(fields)
+        if any(name in (b"content-length", b"transfer-encoding") for name, _ in self.fields):
+            raise ValueError("what follows a hand-off is no content: it has no content-length and no transfer-encoding")
         self.replay_head = replay_head
 
     def __repr__(self) -> str:

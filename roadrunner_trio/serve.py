@@ -8,23 +8,32 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import ssl
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import trio
 
+from .admission import gate
 from .bind import Bindable
 from .connection import Connection
 from .connection import serve_connection as serve_one
-from .context import ServerContext
+from .context import ServerContext, steps
 from .drain import Drain
 from .exchange import App, BodyMode
 from .faults import leaves
-from .listener import Drained, Listener
+from .listener import Listener
+from .listener_info import Drained
+from .log_context import current_request
+from .logs import with_error_log
+from .middleware import Middleware
 from .observe import Observer, Observers
+from .rate_limit import RateLimit
+from .request_ids import RequestIds
 from .respond import Handler, as_app
 from .settings import Limits, Timeouts
 from .streams import peer_of, wired
+from .trust import ProxyHeaders, ProxyProtocol
 
 log = logging.getLogger("roadrunner_trio")
 
@@ -148,6 +157,13 @@ async def serve_connection(
     limits: Limits | None = None,
     body: BodyMode = "buffered",
     observers: Sequence[Observer] = (),
+    request_ids: RequestIds | None = None,
+    middlewares: Sequence[Middleware] = (),
+    log_context: bool = False,
+    tls: ssl.SSLContext | None = None,
+    proxy_protocol: ProxyProtocol | None = None,
+    proxy_headers: ProxyHeaders | None = None,
+    rate_limit: RateLimit | None = None,
     drain: Drain | None = None,
 ) -> None:
     """Serves one connection on any ``trio.abc.Stream`` and closes it; for tests, tunnels and servers of one's own.
@@ -159,9 +175,16 @@ async def serve_connection(
         ValueError, TypeError: as :class:`Listener`.
     """
     timeouts, limits = timeouts or Timeouts(), limits or Limits()
-    app = as_app(handler, body, limits, timeouts)
-    context = ServerContext(app, name, timeouts, limits, Observers(observers), drain or Drain())
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(context.clock.run, name=f"{name}: clock")
-        await serve_one(Connection(wired(stream), context, peer_of(stream)))
-        nursery.cancel_scope.cancel(reason="the connection is closed")
+    app = as_app(handler, body, limits, timeouts, middlewares)
+    told = Observers(with_error_log(observers))
+    on_head = steps(request_ids, log_context=log_context, proxy_headers=proxy_headers)
+    context = ServerContext(app, name, timeouts, limits, told, drain or Drain(), on_head, tls, proxy_protocol)
+    context.gate = gate(rate_limit, limits.max_concurrent_requests)
+    before = current_request.set(None)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(context.clock.run, name=f"{name}: clock")
+            await serve_one(Connection(wired(stream), context, peer_of(stream)))
+            nursery.cancel_scope.cancel(reason="the connection is closed")
+    finally:
+        current_request.reset(before)  # this is the caller's own task

@@ -32,7 +32,7 @@ class Timeouts:
         ValueError: a value is not a positive number.
     """
 
-    handshake: float = _seconds(10.0, "TLS handshake, from accept")
+    handshake: float = _seconds(10.0, "a PROXY header and the TLS handshake together, from accept")
     request: float = _seconds(
         30.0, "a request head, from its first byte; also the wait for the first byte of a new connection"
     )
@@ -49,7 +49,7 @@ class Timeouts:
                 raise ValueError(f"Timeouts.{f.name} must be a positive number of seconds, not {value!r}")
 
 
-OPTIONAL: Final = frozenset({"max_body"})
+OPTIONAL: Final = frozenset({"max_body", "max_concurrent_requests"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +61,9 @@ class Limits:
     """
 
     max_connections: int = _count(1000, "connections at once; one more is answered 503 and closed")
+    max_concurrent_requests: int | None = _count(
+        None, "requests in the application at once; one more is answered 503, and its connection goes on"
+    )
     max_requests: int = _count(1000, "requests on one connection; the last is answered with connection: close")
     max_body: int | None = _size(
         10 * 1024 * 1024, "a request body, else 413; none lifts it (streaming handlers only)", least=0

@@ -171,8 +171,10 @@ def tidy(name: tuple[Any, ...] | str | bytes) -> Address:
 
 
 def shown(address: Address) -> str:
-    """An address as people write it: ``192.0.2.1:80``, ``[2001:db8::1]:80``, a path."""
+    """An address as people write it: ``192.0.2.1:80``, ``[2001:db8::1]:80``, a path; port 0 is one nobody knows."""
     if isinstance(address, str):
         return address
     host, port = address
+    if not port:
+        return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

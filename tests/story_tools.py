@@ -168,7 +168,7 @@ class Watch(rr.Observer):
         [event] = [event for known, event in self.events if known == name]
         return event
 
-    def listener_accept(self, event: rr.ConnectionEvent) -> None:
+    def listener_accept(self, event: rr.ConnectionAccepted) -> None:
         self.events.append(("accept", event))
 
     def listener_conn_close(self, event: rr.ConnectionClosed) -> None:
@@ -178,8 +178,8 @@ class Watch(rr.Observer):
     def listener_conn_rejected(self, event: rr.ConnectionRejected) -> None:
         self.events.append(("conn_rejected", event))
 
-    def request_start(self, request: rr.Request) -> None:
-        self.events.append(("start", request))
+    def request_start(self, event: rr.RequestStarted) -> None:
+        self.events.append(("start", event))
 
     def request_stop(self, event: rr.RequestEnded) -> None:
         self.events.append(("stop", event))
@@ -190,15 +190,18 @@ class Watch(rr.Observer):
     def request_rejected(self, event: rr.RequestRejected) -> None:
         self.events.append(("rejected", event))
 
-    def drain_acknowledged(self, request: rr.Request) -> None:
-        self.events.append(("acknowledged", request))
+    def request_throttled(self, event: rr.RequestThrottled) -> None:
+        self.events.append(("throttled", event))
+
+    def drain_acknowledged(self, event: rr.DrainAcknowledged) -> None:
+        self.events.append(("acknowledged", event))
 
     def check_pairs(self) -> None:
         """Every accept has one close, every start one end, and no end comes without a start."""
         count = Counter(self.names())
         assert count["accept"] == count["close"], self.names()
-        started = [request.request_id for name, request in self.events if name == "start"]
-        ended = [event.request.request_id for name, event in self.events if name in ("stop", "exception")]
+        started = [event.request_id for name, event in self.events if name == "start"]
+        ended = [event.request_id for name, event in self.events if name in ("stop", "exception")]
         assert sorted(started) == sorted(ended)
         assert len(set(started)) == len(started), "request ids are unique"
 

@@ -157,6 +157,8 @@ class Reader:
             self.start([script["file"]], said)
         elif command.startswith("curl "):
             self.curl(command, said)
+        elif command.startswith("openssl req "):
+            subprocess.run(shlex.split(command), cwd=self.folder, check=True, timeout=PATIENCE, capture_output=True)
         else:
             assert ELSEWHERE.match(command), f"nobody tests {command!r}"
 
@@ -165,7 +167,12 @@ class Reader:
         assert self.server is not None, "the page has not started a server"
         self.quits = command.endswith("/quit")
         done = subprocess.run(
-            shlex.split(self.here(command)), capture_output=True, text=True, timeout=PATIENCE, check=True
+            shlex.split(self.here(command)),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
         )
         assert printed_as_said(said, done.stdout), (said, done.stdout)
 
@@ -185,8 +192,9 @@ class Reader:
 @pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
 def test_page(page: Path, tmp_path: Path) -> None:
     found = blocks(page)
-    if any("$ curl " in block.text for block in found) and shutil.which("curl") is None:
-        pytest.skip("this machine has no curl")
+    for program in ("curl", "openssl"):
+        if any(f"$ {program} " in block.text for block in found) and shutil.which(program) is None:
+            pytest.skip(f"this machine has no {program}")
     with Reader(tmp_path) as reader:
         for block in found:
             match block.language:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
 import trio
+import trustme
 from trio.testing import MockClock
 from trio_websocket import CloseReason, ConnectionClosed, wrap_client_stream
 
 import embed
 import files
 import hello
+import routes
+import secure
 import ticker
 import websocket_echo
-from roadrunner_trio import Listener
+from roadrunner_trio import Listener, server_context
 from roadrunner_trio.testing import Client, MemoryListener, open_server
 
 EXAMPLES = Path(hello.__file__).parent
@@ -92,6 +96,26 @@ async def test_the_websocket_tells_others_what_it_wants() -> None:
         assert (response.status, response.header("upgrade")) == (426, "websocket")
 
 
+async def test_the_notes_are_kept_behind_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "notes", dict(routes.notes))
+    key = {"authorization": routes.KEY}
+    async with open_server(routes.router, middlewares=[routes.timing]) as server:
+        client = server.client()
+        assert (await client.get("/")).text == (
+            '{"/notes/1":"Every task has a nursery.","/notes/2":"Every wait has a deadline."}'
+        )
+        assert (await client.post("/notes", b"no key")).status == 401
+        added = await client.post("/notes", b"Three.", fields=key)
+        assert (added.status, added.header("location")) == (201, "/notes/3")
+        shown = await client.get("/notes/3")
+        assert (shown.text, (shown.header("server-timing") or "")[:8]) == ("Three.\n", "app;dur=")
+        assert (await client.request("DELETE", "/notes/3", fields=key)).status == 204
+        assert (await client.get("/notes/3")).text == "there is no note 3"
+        wrong = await client.request("PUT", "/notes/2")
+        assert (wrong.status, wrong.header("allow")) == (405, "DELETE, GET, HEAD, OPTIONS")
+        assert (await client.post("/notes", b"x" * 1001, fields=key)).status == 413
+
+
 async def test_the_embedded_server_ends_when_it_is_told(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +132,17 @@ async def test_the_embedded_server_ends_when_it_is_told(
         assert (await client.get("/quit")).status == 404
         assert (await client.post("/quit", b"")).status == 204
     assert capsys.readouterr().out == "listening on port 8000\ndrained: 1 finished, 0 cut\n"
+
+
+async def test_the_secure_example_knows_what_it_is_served_over(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "pem"))
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with open_server(secure.handler, tls=server_context(tmp_path / "pem")) as server:
+        stream = trio.SSLStream(server.connect(), trusting, server_hostname="localhost")
+        assert (await Client(stream).get("/")).text == "hello over TLSv1.3\n"
+        await stream.aclose()
 
 
 def test_every_example_is_tested() -> None:

@@ -18,7 +18,7 @@ import roadrunner_trio
 PACKAGE = Path(roadrunner_trio.__file__).parent
 
 FLOORS = {
-    "words": ["errors", "settings", "fields", "date"],
+    "words": ["fields", "errors", "settings", "date", "log_lines"],
     "bytes": [
         "http1",
         "http1.engine",
@@ -30,15 +30,31 @@ FLOORS = {
         "codec",
         "codec.uri",
         "codec.cookies",
+        "codec.forwarded",
+        "proxy_header",
+        "trust",
+        "rate_limit",
     ],
-    "time and wire": ["clock", "poller", "phases", "drain", "wire", "files", "streams", "dump"],
-    "messages": ["request", "response", "exchange", "observe"],
-    "answering": ["context", "faults", "respond"],
-    "protocols": ["http1_exchange", "connection"],
-    "doors": ["bind", "listener", "serve"],
+    "time and wire": ["clock", "poller", "phases", "drain", "wire", "files", "streams", "tls", "dump"],
+    "messages": [
+        "request",
+        "response",
+        "exchange",
+        "observe",
+        "request_ids",
+        "relayed",
+        "log_context",
+        "access_lines",
+        "logs",
+    ],
+    "answering": ["admission", "context", "faults", "middleware", "respond"],
+    "wing": ["apps", "apps.routes", "apps.router"],
+    "protocols": ["http1_exchange", "report", "door", "connection"],
+    "doors": ["unix", "bind", "listener_info", "listener", "serve"],
     "roof": [
         "",
         "options",
+        "door_options",
         "load",
         "demo.board",
         "demo.source",
@@ -53,6 +69,9 @@ FLOORS = {
 
 SANS_IO = "bytes"
 STDLIB_ONLY = "words"
+WING = "wing"
+"""Applications: they know the floors below, and of those above only the roof knows them."""
+MAY_KNOW_THE_WING = {WING, "roof"}
 TRIO = {"trio", "trio_websocket"}
 
 ROWS = [(module, floor) for floor, modules in FLOORS.items() for module in modules]
@@ -103,6 +122,8 @@ def violations(module: str, source: str, *, is_package: bool = False) -> list[st
                 wrong.append(f"{where}, which is not in the table")
             elif PLACE[name][0] >= place:
                 wrong.append(f"{where}, which comes later, on floor {PLACE[name][1]!r}")
+            elif PLACE[name][1] == WING and floor not in MAY_KNOW_THE_WING:
+                wrong.append(f"{where}: the tower does not know its wing")
             continue
         top = name.partition(".")[0]
         if floor == STDLIB_ONLY and top not in sys.stdlib_module_names:
@@ -154,6 +175,10 @@ def test_imports_go_down(module: str) -> None:
         ("http1.engine", "from .head import judge", "imports http1.head, which comes later"),
         ("http1.engine", "from . import head", "imports http1.head, which comes later"),
         ("codec.uri", "from ..request import Request", "imports request, which comes later"),
+        ("connection", "from .apps.router import Router", "does not know its wing"),
+        ("listener", "from . import apps", "does not know its wing"),
+        ("apps.router", "from ..connection import Connection", "comes later, on floor 'protocols'"),
+        ("apps.router", "from ..listener import Listener", "comes later, on floor 'doors'"),
     ],
 )
 def test_a_violation_is_caught(module: str, source: str, complaint: str) -> None:
@@ -171,6 +196,8 @@ def test_a_package_may_not_import_its_own_parts() -> None:
     [
         ("http1.head", "import h11\nfrom ..errors import ProtocolError\nfrom .engine import Signal"),
         ("settings", "from .errors import phrase"),
+        ("apps.router", "from ..respond import native\nfrom .routes import Route"),
+        ("cli", "from .apps.router import Router"),
         ("connection", "import trio\nfrom .http1 import encode\nfrom .request import Request"),
         ("errors", "from __future__ import annotations\nfrom collections.abc import Sequence"),
     ],

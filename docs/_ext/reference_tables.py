@@ -19,7 +19,7 @@ from sphinx.application import Sphinx
 
 import roadrunner_trio
 from roadrunner_trio.cli import parsers
-from roadrunner_trio.options import WITHOUT_FLAG, flag, show_duration, show_size
+from roadrunner_trio.options import flag, show_count, show_duration, show_size
 
 
 class Settings(Directive):
@@ -31,8 +31,7 @@ class Settings(Directive):
         """A list-table, parsed as if it stood in the page."""
         rows = ["* - Setting", "  - Flag", "  - Default", "  - Bounds"]
         for setting in fields(getattr(roadrunner_trio, self.arguments[0])):
-            name = "" if setting.name in WITHOUT_FLAG else f"``{flag(setting)}``"
-            rows += [f"* - ``{setting.name}``", f"  - {name}", f"  - {shown(setting)}"]
+            rows += [f"* - ``{setting.name}``", f"  - ``{flag(setting)}``", f"  - {shown(setting)}"]
             rows += [f"  - {setting.metadata['help']}"]
         table = [".. list-table::", "   :header-rows: 1", "   :widths: 20 28 12 40", "", *("   " + row for row in rows)]
         parent = nodes.container()
@@ -49,7 +48,7 @@ def shown(setting: Field[Any]) -> str:
             text = show_size(setting.default)
             return text if text == str(setting.default) else f"{text} ({setting.default})"
         case _:
-            return str(setting.default)
+            return show_count(setting.default)
 
 
 class CommandHelp(Directive):

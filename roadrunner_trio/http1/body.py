@@ -44,6 +44,11 @@ class BodyReader(Protocol):
         """The trailer fields, once :meth:`next` has answered END."""
         ...
 
+    @property
+    def taken(self) -> int:
+        """Octets of content handed out so far."""
+        ...
+
     def limit(self, most: int | None) -> None:
         """Caps the body at ``most`` octets, None for no cap, which is how a reader begins.
 
@@ -80,6 +85,11 @@ class LengthReader:
     def __init__(self, buffer: bytearray, length: int) -> None:
         self._buffer = buffer
         self._length = self._left = length
+
+    @property
+    def taken(self) -> int:
+        """See :class:`BodyReader`."""
+        return self._length - self._left
 
     def limit(self, most: int | None) -> None:
         """See :class:`BodyReader`."""
@@ -123,6 +133,11 @@ class ChunkedReader:
         self._extensions = 0
         self._left = 0  # of the current chunk
         self._step: _Step = ChunkedReader._read_size
+
+    @property
+    def taken(self) -> int:
+        """See :class:`BodyReader`."""
+        return self._declared - self._left
 
     def limit(self, most: int | None) -> None:
         """See :class:`BodyReader`."""

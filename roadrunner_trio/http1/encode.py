@@ -77,6 +77,13 @@ def sift(fields: tuple[Field, ...]) -> Wishes:
     )
 
 
+def and_extra(wishes: Wishes, extra: Iterable[Field]) -> Wishes:
+    """``wishes`` with the server's ``extra`` fields, those apart that the application has set itself."""
+    lines = b"\r\n" + wishes.lines
+    missing = [(name, value) for name, value in extra if b"\r\n%b:" % name not in lines]
+    return wishes._replace(lines=wishes.lines + field_lines(missing))
+
+
 def status_line(status: int, reason: bytes | None = None) -> bytes:
     """The status line (RFC 9112 section 4).
 

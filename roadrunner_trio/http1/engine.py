@@ -100,6 +100,11 @@ class Http1Engine(Protocol):
         """
         ...
 
+    @property
+    def body_taken(self) -> int:
+        """Octets of content of the current message that ``next_body`` has given out."""
+        ...
+
     def trailers(self) -> Fields:
         """The trailer fields, once ``next_body`` has answered END (RFC 9110 section 6.5)."""
         ...

@@ -80,6 +80,11 @@ class H11Engine:
         answer = self._body.next()
         return self._waiting() if answer is NEED_DATA else answer
 
+    @property
+    def body_taken(self) -> int:
+        """See :class:`~.engine.Http1Engine`."""
+        return self._body.taken
+
     def trailers(self) -> Fields:
         """See :class:`~.engine.Http1Engine`."""
         return self._body.trailers

@@ -214,7 +214,7 @@ async def test_settings_reach_the_server(folder: Path) -> None:
 async def test_access_log(folder: Path) -> None:
     async with running("app:handler", cwd=folder) as server:
         await server.ask(GET.format("logged"))
-        await server.until("err", r'INFO 127\.0\.0\.1:\d+ "GET /logged" 200 11 ')
+        await server.until("err", r'INFO 127\.0\.0\.1:\d+ "GET /logged HTTP/1\.1" 200 0 11 ')
 
 
 async def test_no_access_log(folder: Path) -> None:

@@ -56,7 +56,7 @@ async def one_peer(script: Script, kind: str, mode: str, rate: int) -> None:
         statuses, cut = responses(peer.heard, ended=True)
         last_words = statuses[len([event for event in ended if event.status]) :]
         assert len(last_words) <= 1
-        assert set(last_words) <= {400, 408, 413, 414, 431, 503}
+        assert set(last_words) <= {400, 408, 413, 414, 431, 501, 503}
         whole = [event for event in ended if event.outcome == "complete"]
         assert all(event.request.request_id.encode() in peer.heard for event in whole)
         assert not cut or ended[-1].outcome != "complete"

@@ -11,6 +11,7 @@ from roadrunner_trio import (
     STOP,
     AnyResponse,
     App,
+    CallNext,
     Disconnected,
     Drained,
     Draining,
@@ -21,6 +22,7 @@ from roadrunner_trio import (
     Limits,
     Listener,
     LoopResponse,
+    Middleware,
     Observer,
     Request,
     RequestEnded,
@@ -32,6 +34,7 @@ from roadrunner_trio import (
     serve,
     serve_connection,
 )
+from roadrunner_trio.apps.router import Endpoint, Group, Route, Router
 from roadrunner_trio.testing import ClientResponse, MemoryListener, open_server
 
 
@@ -94,6 +97,40 @@ async def sends_files(request: Request) -> FileResponse:
     return FileResponse("/file", offset=1, length=2)
 
 
+async def wraps(request: Request, call_next: CallNext) -> AnyResponse:
+    assert_type(request.bindings["id"], str)
+    assert_type(request.raw_bindings["id"], bytes)
+    response = await call_next(request)
+    assert_type(response, AnyResponse)
+    response.fields.append((b"x-a", b"b"))
+    return response
+
+
+async def wraps_nothing(request: Request) -> AnyResponse:
+    return Response()
+
+
+def routes() -> None:
+    router = Router(
+        [
+            Route("/users/:id", reads, methods=["GET"], name="user", max_body=None, body="streaming", state=7),
+            Group("/files", [Route("/*path", sends_files, timeout=1)], middlewares=[wraps], name="files"),
+        ],
+        middlewares=(wraps,),
+    )
+    app: App = router
+    Listener(router, middlewares=[wraps]).reload_routes([Route("/", reads)])
+    Listener(app)
+    assert_type(router.url_for("user", id=7), str)
+    assert_type(router.endpoints[0], Endpoint)
+    assert_type(router.endpoints[0].name, str | None)
+    router.url_for("user", id=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Route("/", wraps)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Route("/", reads, body="lazy")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Route("/", reads, middlewares=[wraps_nothing])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
+MIDDLEWARES: list[Middleware] = [wraps]
 HANDLERS: list[Handler] = [reads, builds, streams, loops, hands_over, sends_files]
 
 

@@ -22,7 +22,6 @@ from roadrunner_trio import Limits, Timeouts, cli
 from roadrunner_trio.cli import explain, main, parsers, prepare
 from roadrunner_trio.load import LoadError, load_handler
 from roadrunner_trio.options import (
-    WITHOUT_FLAG,
     addresses,
     count,
     duration,
@@ -36,9 +35,7 @@ from roadrunner_trio.options import (
 
 Write = Callable[[str], None]
 
-EVERY_SETTING = [
-    setting for kind in (Timeouts, Limits) for setting in dataclasses.fields(kind) if setting.name not in WITHOUT_FLAG
-]
+EVERY_SETTING = [setting for kind in (Timeouts, Limits) for setting in dataclasses.fields(kind)]
 
 
 def parse(*argv: str) -> argparse.Namespace:
@@ -182,12 +179,6 @@ def test_help_shows_defaults_in_units(capsys: pytest.CaptureFixture[str]) -> Non
         assert default in text
 
 
-def test_no_flag_that_does_nothing() -> None:
-    assert {"handshake"} == WITHOUT_FLAG
-    with pytest.raises(SystemExit):
-        parse("--timeout-handshake", "5")
-
-
 def test_aliases() -> None:
     chosen = parse("--keep-alive", "5m", "--graceful-timeout", "1.5s")
     assert settings(chosen)[0].keep_alive == 300
@@ -292,7 +283,7 @@ def test_the_demo_streams_unless_told_otherwise_and_an_app_does_not(app: Write) 
 @pytest.mark.parametrize(("argv", "observed"), [([], True), (["--access-log"], True), (["--no-access-log"], False)])
 def test_the_access_log_is_an_observer(argv: list[str], observed: bool) -> None:
     listener, _ = prepare(parse(*argv), (":0",))
-    assert bool(listener._context.observers) is observed
+    assert bool(listener._context.observers.request_stop) is observed
 
 
 @pytest.mark.usefixtures("quiet_logging")

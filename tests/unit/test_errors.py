@@ -22,7 +22,7 @@ def test_an_http_error_speaks_the_standard_phrase():
 def test_an_http_error_may_say_more():
     error = HTTPError(503, "back at noon", fields=[("retry-after", "3600")])
     assert error.detail == "back at noon"
-    assert error.fields == (("retry-after", "3600"),)
+    assert error.fields == ((b"retry-after", b"3600"),)
     assert str(error) == "503 back at noon"
 
 

@@ -1,7 +1,8 @@
 """Every way a connection can end, E1 to E26, has a test named after it, or a reason why it has none.
 
-The tests are in ``test_exits_head.py``, ``test_exits_body.py`` and ``test_exits_handler.py``. They look at the octets
-on the wire, at the time, at the observers' events, at the log, and at the slot that is free again.
+The tests are in ``test_exits_head.py``, ``test_exits_body.py``, ``test_exits_handler.py`` and ``test_exits_router.py``.
+They look at the octets on the wire, at the time, at the observers' events, at the log, and at the slot that is free
+again.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ from story_tools import rows_with_tests
 WITHOUT_COUNTERPART = {
     2: "a malformed PROXY header: the PROXY protocol is not spoken",
     14: "a peer above its rate limit: there is no rate limit",
-    15: "no route matches: there is no router; a handler raises HTTPError(404), which keeps the connection (N1)",
-    16: "a method that a route does not have: there is no router; HTTPError(405) with Allow is the handler's (N2)",
     22: "the end of a WebSocket session: WebSocket is not spoken; what is handed off is tested with hand-offs",
 }
 

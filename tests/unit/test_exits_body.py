@@ -99,7 +99,7 @@ async def test_e10_in_streaming_mode_408_too_and_the_handler_is_told(autojump_cl
     assert house.watch.names() == ["accept", "start", "exception", "rejected", "close"]
     event = house.watch.only("exception")
     assert isinstance(event.error, rr.BodyTimeout)
-    assert (event.outcome, event.duration) == ("gone", 300)
+    assert (event.outcome, event.phase, event.status, event.duration) == ("timeout", "body", 408, 300)
     assert loud(caplog) == []
 
 

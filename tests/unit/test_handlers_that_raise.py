@@ -87,7 +87,10 @@ async def test_an_http_error_has_fields_and_may_ask_for_the_close(autojump_clock
 
 
 async def test_an_http_error_whose_fields_are_unsound_is_a_500(autojump_clock, caplog):
-    async with open_house(raising(rr.HTTPError(404, fields=[("A", "b\r\nc: d")]))) as house:
+    async def handler(request):
+        raise rr.HTTPError(404, fields=[("A", "b\r\nc: d")])
+
+    async with open_house(handler) as house:
         peer = house.peer()
         await peer.say(GET)
         assert await peer.end() == ERROR_500
@@ -305,7 +308,7 @@ async def test_an_observer_that_raises_is_switched_off_and_nobody_else_notices(a
     class Broken(rr.Observer):
         calls = 0
 
-        def request_start(self, request: rr.Request) -> None:
+        def request_start(self, event: rr.RequestStarted) -> None:
             self.calls += 1
             raise ValueError
 

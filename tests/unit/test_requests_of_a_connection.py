@@ -364,7 +364,7 @@ async def test_also_when_the_response_had_begun_and_promised_to_go_on(autojump_c
     async def produce(send):
         await send(b"tick")
         with pytest.raises(rr.ProtocolError):
-            await house.watch.only("start").read()
+            await house.watch.only("start").request.read()
 
     async def handler(request):
         return rr.StreamResponse(produce)

@@ -192,3 +192,16 @@ async def test_a_drain_that_it_ignores_cuts_it_at_the_deadline(autojump_clock):
         assert await house.listener.drain(10) == rr.Drained(finished=0, cut=1, stuck=0)
         assert trio.current_time() == 10
         assert await peer.end() == SWITCHED
+
+
+async def test_a_peer_of_1_0_is_not_upgraded(autojump_clock):
+    async with open_house(handing(**TO_ECHO)) as house:
+        peer = house.peer()
+        await peer.say(UPGRADE.replace(b"1.1", b"1.0"))
+        assert b" 400 Bad Request\r\n" in await peer.end()
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding"])
+def test_what_follows_has_no_delimiter(name):
+    with pytest.raises(ValueError, match="no content"):
+        rr.Handoff(echo, status=200, fields=[(name, "5")])

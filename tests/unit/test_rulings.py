@@ -1,13 +1,13 @@
 """Every ruling on where the original surprises, N1 to N72, has a test named after it, or a reason why it has none.
 
-The tests are in ``test_rulings_requests.py``, ``test_rulings_responses.py`` and ``test_rulings_connections.py``.
+The tests are in ``test_rulings_requests.py``, ``test_rulings_responses.py``, ``test_rulings_connections.py`` and
+``test_rulings_router.py``.
 """
 
 from __future__ import annotations
 
 from story_tools import rows_with_tests
 
-ROUTER = "there is no router"
 WEBSOCKET = "WebSocket is not spoken; a handler can hand a stream over to a library that does"
 HTTP2 = "HTTP/2 and HTTP/3 are not spoken"
 STATIC = "there is no handler of static files; FileResponse sends a file that the application has chosen"
@@ -27,7 +27,6 @@ WITHOUT_COUNTERPART = {
     47: WEBSOCKET,
     48: WEBSOCKET,
     49: WEBSOCKET,
-    51: ROUTER,
     52: STATIC,
     53: STATIC,
     54: STATIC,

@@ -25,6 +25,7 @@ def test_the_defaults_are_the_documented_ones():
     }
     assert dataclasses.asdict(Limits()) == {
         "max_connections": 1000,
+        "max_concurrent_requests": None,
         "max_requests": 1000,
         "max_body": 10 * 1024 * 1024,
         "max_request_line": 8192,

@@ -1,0 +1,232 @@
+"""What a table of routes is made of: path patterns, routes and groups, all checked when they are built."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+from urllib.parse import quote
+
+from ..exchange import BodyMode, Plan
+from ..fields import is_token
+from ..middleware import Middleware, checked
+from ..respond import Handler
+from ..settings import Limits, Timeouts
+
+COMMON_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
+UNLIMITED: Final = "buffered bodies need a limit; give the route max_body, or body='streaming'"
+
+_PATH: Final = "-._~!$&'()*+,;=:@%"
+"""What a segment may hold beside letters and digits (RFC 3986 section 3.3)."""
+
+
+class Inherit(enum.Enum):
+    """The value of a setting that a route leaves to its listener, where None means something else."""
+
+    INHERIT = "inherit"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+INHERIT: Final = Inherit.INHERIT
+
+
+# -- patterns ------------------------------------------------------------------------------------
+
+
+class Kind(enum.Enum):
+    """What a segment of a pattern matches."""
+
+    LITERAL = ""
+    ONE = ":"
+    REST = "*"
+
+
+class Segment(NamedTuple):
+    """A segment of a pattern: its text for a literal, else the name of what it captures."""
+
+    kind: Kind
+    text: str
+
+
+Pattern: TypeAlias = tuple[Segment, ...]
+
+
+def parse(path: str) -> Pattern:
+    """The segments of a path pattern; empty ones are dropped (behaviour 8.2).
+
+    Raises:
+        ValueError: it could not match what it seems to mean. The original accepts such a pattern, and it matches
+            something else or nothing (behaviour 8.2): an empty name, a name twice, ``*`` before the end.
+    """
+    if not path.startswith("/"):
+        raise ValueError(f"{path!r}: a path begins with a slash; write {'/' + path!r}")
+    return whole(tuple(_segment(text, path) for text in path.split("/") if text), path)
+
+
+def _segment(text: str, path: str) -> Segment:
+    if text[0] in ":*":
+        if not text[1:].isidentifier():
+            raise ValueError(
+                f"{path!r}: {text[0]!r} is followed by a name of letters, digits and underscores, "
+                f"as in {text[0] + 'name'!r}, not by {text[1:]!r}"
+            )
+        return Segment(Kind(text[0]), text[1:])
+    right = quote(text, safe=_PATH)
+    if text != right:
+        raise ValueError(f"{path!r}: a path cannot hold {text!r}; write {right!r}, or ':name' to capture a segment")
+    return Segment(Kind.LITERAL, text)
+
+
+def whole(pattern: Pattern, path: str) -> Pattern:
+    """``pattern``, which is whole.
+
+    Raises:
+        ValueError: two segments have one name, or something follows ``*name``.
+    """
+    for segment in pattern[:-1]:
+        if segment.kind is Kind.REST:
+            raise ValueError(f"{path!r}: '*{segment.text}' takes the rest of the path, so it can only come last")
+    names = Counter(segment.text for segment in pattern if segment.kind is not Kind.LITERAL)
+    for name, times in names.items():
+        if times > 1:
+            raise ValueError(f"{path!r}: {times} segments are called {name!r}; give each a name of its own")
+    return pattern
+
+
+def shown(pattern: Pattern) -> str:
+    """The pattern as text."""
+    return "/" + "/".join(segment.kind.value + segment.text for segment in pattern)
+
+
+# -- what is declared ----------------------------------------------------------------------------
+
+
+class Route:
+    """A path, the methods it takes, and the handler that answers.
+
+    In a path, ``:name`` captures one segment and ``*name``, which can only come last, all that are left, perhaps none.
+    Everything else is literal: it matches octet by octet, and is not percent-decoded. Empty segments do not count, so
+    ``//a///b/`` is ``/a/b``.
+
+    Args:
+        path: begins with a slash; below the prefixes of the groups it is in.
+        handler: ``async def handler(request)``.
+        methods: those it takes; HEAD comes with GET unless a route with the same path lists it. None takes all,
+            apart from CONNECT, which has no path: a route that lists it is given the authority as its one segment.
+        name: for :meth:`Router.url_for`.
+        middlewares: around this handler, the first outermost.
+        body: ``"buffered"`` or ``"streaming"``; None is what the listener does.
+        max_body: octets; None lifts the limit and needs ``body="streaming"``. The listener's if it is left out.
+        timeout: seconds for the handler and its response, ``math.inf`` without end; None is the listener's.
+        state: found as ``request.state`` by the middlewares and the handler.
+
+    Raises:
+        ValueError: the path, a method or a setting is not possible; the message says what would be.
+        TypeError: the handler or a middleware cannot be called, or ``methods`` is a string.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        handler: Handler,
+        *,
+        methods: Collection[str] | None = None,
+        name: str | None = None,
+        middlewares: Sequence[Middleware] = (),
+        body: BodyMode | None = None,
+        max_body: int | Inherit | None = INHERIT,
+        timeout: float | None = None,
+        state: Any = None,
+    ) -> None:
+        if not callable(handler) or hasattr(handler, "plan"):
+            raise TypeError(f"{path!r}: a route needs a handler, an async function of one request, not {handler!r}")
+        self.pattern = parse(path)
+        self.path = path
+        self.handler = handler
+        self.methods = None if methods is None else _methods(methods, path)
+        self.name = name
+        self.middlewares = checked(middlewares)
+        self.body: BodyMode | None = body
+        self.max_body = max_body
+        self.timeout = timeout
+        self.state = state
+        self._check_settings()
+
+    def __repr__(self) -> str:
+        return f"<Route {' '.join(sorted(self.methods)) + ' ' if self.methods else ''}{self.path}>"
+
+    def _check_settings(self) -> None:
+        if self.body not in (None, "buffered", "streaming"):
+            raise ValueError(f"{self.path!r}: body is 'buffered' or 'streaming', not {self.body!r}")
+        try:
+            if self.max_body is not INHERIT:
+                Limits(max_body=self.max_body)
+            if self.timeout is not None:
+                Timeouts(handler=self.timeout)
+        except ValueError as exc:
+            raise ValueError(f"{self.path!r}: {exc}") from None
+        if self.body == "buffered" and self.max_body is None:
+            raise ValueError(f"{self.path!r}: {UNLIMITED}")
+
+    def plan(self, defaults: Plan) -> Plan:
+        """What is done with its requests, on a listener with these defaults.
+
+        Raises:
+            ValueError: bodies would be buffered without a limit.
+        """
+        body = defaults.body if self.body is None else self.body
+        max_body = defaults.max_body if isinstance(self.max_body, Inherit) else self.max_body
+        if body == "buffered" and max_body is None:
+            raise ValueError(f"{self.path!r}: {UNLIMITED}")
+        return Plan(body, max_body, defaults.timeout if self.timeout is None else self.timeout)
+
+
+def _methods(methods: Collection[str], path: str) -> frozenset[str]:
+    if isinstance(methods, str):
+        raise TypeError(f"{path!r}: methods is a list; write [{methods!r}]")
+    if not methods:
+        raise ValueError(f"{path!r}: an empty list of methods takes none; leave it out to take all")
+    for method in methods:
+        if not is_token(method.encode()):
+            raise ValueError(f"{path!r}: {method!r} is no method (RFC 9110 section 9.1)")  # N13: any token is
+        if method not in COMMON_METHODS and method.upper() in COMMON_METHODS:
+            raise ValueError(f"{path!r}: methods are case-sensitive; write {method.upper()!r}, not {method!r}")
+    return frozenset(methods)
+
+
+class Group:
+    """Routes below one prefix and inside of the same middlewares. Groups nest.
+
+    Args:
+        prefix: begins with a slash; may capture segments, but not the rest.
+        routes: routes and groups.
+        middlewares: around those of the routes, the first outermost.
+        name: goes before the names of the routes, with a dot: ``"admin.users"``.
+
+    Raises:
+        ValueError: the prefix is not possible; the message says what would be.
+        TypeError: a middleware cannot be called.
+    """
+
+    def __init__(
+        self,
+        prefix: str,
+        routes: Iterable[Route | Group],
+        *,
+        middlewares: Sequence[Middleware] = (),
+        name: str | None = None,
+    ) -> None:
+        self.pattern = parse(prefix)
+        if self.pattern and self.pattern[-1].kind is Kind.REST:
+            raise ValueError(f"{prefix!r}: nothing can follow '*{self.pattern[-1].text}'; a prefix ends before it")
+        self.prefix = prefix
+        self.routes = tuple(routes)
+        self.middlewares = checked(middlewares)
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Group {self.prefix} of {len(self.routes)}>"

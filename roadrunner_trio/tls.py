@@ -1,0 +1,152 @@
+"""TLS: contexts with today's defaults, and what a handler may know of the encryption it is under.
+
+The octets are Trio's :class:`trio.SSLStream`'s affair; when the handshake is due is :mod:`.door`'s.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Final, Literal, TypeAlias, cast
+
+import trio
+
+from .streams import linger
+from .wire import RECEIVE_SIZE
+
+ClientCertificate: TypeAlias = Literal["none", "optional", "required"]
+
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
+"""For TLS 1.2: a fresh key each connection, authenticated encryption, at least 112 bits, no SHA-1 signatures. TLS 1.3
+has nothing else."""
+ALPN: Final = ("http/1.1",)
+
+_VERIFY: Final[Mapping[str, ssl.VerifyMode]] = {
+    "none": ssl.CERT_NONE,
+    "optional": ssl.CERT_OPTIONAL,
+    "required": ssl.CERT_REQUIRED,
+}
+
+Path: TypeAlias = str | PathLike[str]
+
+
+def server_context(
+    certfile: Path,
+    keyfile: Path | None = None,
+    *,
+    password: str | Callable[[], str] | None = None,
+    client_ca: Path | None = None,
+    client_cert: ClientCertificate | None = None,
+) -> ssl.SSLContext:
+    """A context for ``Listener(tls=...)``: TLS 1.3 and 1.2, forward secrecy, authenticated encryption, ALPN.
+
+    Early data and renegotiation are off, and the environment variable SSLKEYLOGFILE is not obeyed.
+
+    Args:
+        certfile: the certificate and the intermediate ones after it, in PEM.
+        keyfile: the private key, in PEM; None when it is in ``certfile`` too.
+        password: of the key, or a function that gives it; nobody is asked on the terminal.
+        client_ca: certificates of those who may vouch for clients, in PEM.
+        client_cert: whether a client has to have a certificate; with ``client_ca`` that is ``"required"`` unless said
+            otherwise. What a client showed is ``request.tls.client_certificate``.
+
+    Raises:
+        ValueError: ``client_cert`` and ``client_ca`` do not go together; an encrypted key without a password.
+        OSError: a file cannot be read, or (``ssl.SSLError``) is not what it should be; a wrong password.
+    """
+    verify = _verify_mode(client_cert, client_ca)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # create_default_context would obey SSLKEYLOGFILE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols(ALPN)
+    context.load_cert_chain(certfile, keyfile, _no_password if password is None else password)
+    context.verify_mode = verify
+    if client_ca is not None:
+        context.load_verify_locations(client_ca)
+    return context
+
+
+def _verify_mode(client_cert: str | None, client_ca: Path | None) -> ssl.VerifyMode:
+    wanted = client_cert or ("none" if client_ca is None else "required")
+    if wanted not in _VERIFY:
+        raise ValueError(f"client_cert is 'none', 'optional' or 'required', not {client_cert!r}")
+    if (wanted == "none") != (client_ca is None):
+        raise ValueError("client certificates need client_ca to judge them by, and client_ca needs them wanted")
+    return _VERIFY[wanted]
+
+
+def _no_password() -> str:
+    # Without a function OpenSSL asks on the terminal, where nobody may be.
+    raise ValueError("the private key is encrypted and no password was given")
+
+
+@dataclass(frozen=True, slots=True)
+class TLSInfo:
+    """The encryption of a connection.
+
+    Attributes:
+        version: such as ``"TLSv1.3"``.
+        cipher: the suite, by OpenSSL's name.
+        client_certificate: what :meth:`ssl.SSLSocket.getpeercert` says of a client's verified certificate; None
+            without one.
+    """
+
+    version: str
+    cipher: str
+    client_certificate: Mapping[str, Any] | None = None
+
+
+class Handshake:
+    """A server's :class:`trio.SSLStream`, and the alert that is its last word when the handshake fails.
+
+    Trio's stream drops it, and the peer would not learn what was wrong: the version, the cipher, the certificate
+    (RFC 8446 section 6.2). What TLS has to say goes through a buffer that the context is given: we keep hold of it.
+
+    Args:
+        transport: the encrypted octets.
+        context: of the server.
+    """
+
+    def __init__(self, transport: trio.abc.Stream, context: ssl.SSLContext) -> None:
+        self._context = context
+        self._said: ssl.MemoryBIO | None = None
+        self.transport = transport
+        self.stream: trio.SSLStream[trio.abc.Stream] = trio.SSLStream(transport, cast(Any, self), server_side=True)
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **options: Any) -> ssl.SSLObject:
+        """The context's own; called by the stream."""
+        self._said = outgoing
+        return self._context.wrap_bio(incoming, outgoing, **options)
+
+    async def do(self, linger_for: float) -> None:
+        """The handshake.
+
+        Args:
+            linger_for: seconds in which a peer may read what was wrong.
+
+        Raises:
+            trio.BrokenResourceError: it failed, or the peer has gone.
+        """
+        try:
+            await self.stream.do_handshake()
+        except trio.BrokenResourceError:
+            alert = self._said.read() if self._said is not None else b""
+            if alert:
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await self.transport.send_all(alert)
+                    await linger(self.transport, linger_for, RECEIVE_SIZE)
+            raise
+
+
+def tls_info(encrypted: Any) -> TLSInfo:
+    """What there is to know after the handshake.
+
+    Args:
+        encrypted: an :class:`ssl.SSLObject`, or a :class:`trio.SSLStream`, which has all of its methods.
+    """
+    cipher = encrypted.cipher()
+    return TLSInfo(encrypted.version() or "", cipher[0] if cipher else "", encrypted.getpeercert() or None)

@@ -1,0 +1,108 @@
+"""Unix sockets by path: who may connect, what a crash left behind, and nothing left behind by us.
+
+A path that exists is looked at before it is taken. A socket that nobody listens on is a stale one, left by a process
+that died, and is removed; one that somebody listens on, and anything that is no socket, is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import stat
+from typing import Final, NamedTuple
+
+DEFAULT_MODE: Final = 0o600
+LONGEST_PATH: Final = 107
+"""Octets (sockaddr_un, unix(7))."""
+
+_written = re.compile(r"(?P<path>[^?\0]+)(?:\?mode=(?P<mode>[0-7]{3,4}))?", re.ASCII).fullmatch
+
+
+class UnixAddress(NamedTuple):
+    """Where to listen, and the permissions of the socket file: to connect is to write (unix(7))."""
+
+    path: str
+    mode: int
+
+
+def parse_unix(text: str) -> UnixAddress:
+    """What stands after ``unix:``: a path, and perhaps ``?mode=660``, octal; without it only the owner may connect.
+
+    Raises:
+        ValueError: it is something else; the message says what would be right.
+    """
+    found = _written(text)
+    if found is None:
+        raise ValueError(f"'unix:{text}' is no Unix socket; write unix:/run/app.sock or unix:/run/app.sock?mode=660")
+    octets = len(os.fsencode(found["path"]))
+    if octets > LONGEST_PATH:
+        raise ValueError(f"the path of a Unix socket has at most {LONGEST_PATH} octets, not {octets}: {found['path']}")
+    return UnixAddress(found["path"], int(found["mode"], 8) if found["mode"] else DEFAULT_MODE)
+
+
+class UnixSocket(socket.socket):
+    """A socket bound to a path, which goes when the socket is closed by the process that bound it.
+
+    The file is removed only while it is still the one that was made: a successor may have taken the path.
+    """
+
+    def __init__(self, address: UnixAddress) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._path = os.path.abspath(address.path)
+        self._owner = os.getpid()
+        self._made: tuple[int, int] | None = None
+        try:
+            self.bind(address.path)
+            self._made = _identity(self._path)
+            # Nobody can connect before listen(), so nobody slips in with the permissions that the umask left.
+            os.chmod(self._path, address.mode)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the socket and removes its file."""
+        made, self._made = self._made, None
+        if made is not None and self._owner == os.getpid() and _identity(self._path) == made:
+            os.unlink(self._path)
+        super().close()
+
+
+def open_unix(text: str) -> UnixSocket:
+    """A socket bound to what :func:`parse_unix` reads, not yet listening.
+
+    Raises:
+        ValueError: as :func:`parse_unix`.
+        OSError: the path is in use (EADDRINUSE), is no socket (EEXIST), or cannot be had.
+    """
+    address = parse_unix(text)
+    _make_way(address.path)
+    return UnixSocket(address)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _make_way(path: str) -> None:
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "it exists and is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        verdict = probe.connect_ex(path)
+    if verdict == errno.ECONNREFUSED:
+        os.unlink(path)
+    elif verdict in (0, errno.EAGAIN):  # EAGAIN: its accept queue is full, so somebody has one
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    elif verdict != errno.ENOENT:
+        raise OSError(verdict, os.strerror(verdict))

@@ -1,0 +1,213 @@
+"""The compiled table finds what a scan of the routes, one after the other, would find."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from urllib.parse import unquote
+
+from hypothesis import event, example, given
+from hypothesis import strategies as st
+
+import roadrunner_trio as rr
+from roadrunner_trio.apps.router import Group, Route, Router
+from roadrunner_trio.http1.engine import Framing, RequestHead
+
+METHODS = ["GET", "HEAD", "POST", "OPTIONS", "CONNECT", "BREW"]
+COMMON = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
+
+
+async def handler(request):
+    return rr.Response()
+
+
+# -- tables, requests ----------------------------------------------------------------------------
+
+SEGMENT = st.sampled_from(["a", "b", ":", ":", "%61", ""])
+LISTED = st.none() | st.lists(st.sampled_from(METHODS), min_size=1, max_size=3)
+ROUTE = st.tuples(st.just("route"), st.lists(SEGMENT, max_size=3), st.booleans(), LISTED)
+ROUTES = st.lists(ROUTE, max_size=4)
+GROUP = st.tuples(st.just("group"), st.lists(SEGMENT, max_size=1), ROUTES)
+NESTED = st.tuples(st.just("group"), st.lists(SEGMENT, max_size=1), st.lists(ROUTE | GROUP, max_size=3))
+TABLE = st.lists(ROUTE | NESTED, max_size=8)
+PATH = st.lists(st.sampled_from(["a", "b", "a", "%61", "", "..", "%"]), max_size=4).map("/".join).map("/".__add__)
+REQUEST = st.tuples(st.sampled_from(METHODS), PATH)
+
+
+class Namer:
+    """Gives the captures of a pattern names, none twice: a whole path must not have one twice."""
+
+    def __init__(self):
+        self.count = 0
+
+    def path(self, segments, rest=False):
+        parts = [self.named(segment) for segment in segments]
+        return "/" + "/".join([*parts, self.named("*")] if rest else parts)
+
+    def named(self, segment):
+        if segment not in (":", "*"):
+            return segment
+        self.count += 1
+        return f"{segment}n{self.count}"
+
+
+def declare(table, namer):
+    """The table as routes and groups, and beside it as a flat list of whole paths with their routes."""
+    declared, flat = [], []
+    for kind, segments, *more in table:
+        if kind == "route":
+            rest, methods = more
+            path = namer.path(segments, rest)
+            route = Route(path, handler, methods=methods)
+            declared.append(route)
+            flat.append((path, route))
+        else:
+            prefix = namer.path(segments)
+            inner, below = declare(more[0], namer)
+            declared.append(Group(prefix, inner))
+            flat += [(prefix + path, route) for path, route in below]
+    return declared, flat
+
+
+def request_for(method, target):
+    raw = target.encode()
+    head = RequestHead(method.encode(), raw, raw, (1, 1), (), b"h", Framing.NONE, 0, True, False, b"")
+    return rr.Request(head, None, rr.Drain(), peer="", scheme="http", request_id="", listener_name="")
+
+
+# -- the law, told as simply as can be -----------------------------------------------------------
+
+
+def split(path):
+    return [part for part in path.split("/") if part]
+
+
+def bound(pattern, path):
+    """What a pattern binds of a path, or None when it does not match."""
+    names, parts, bindings = split(pattern), split(path), {}
+    for at, name in enumerate(names):
+        if name[0] == "*":
+            return bindings | {name[1:]: "/".join(parts[at:])}
+        if at >= len(parts) or (name[0] != ":" and name != parts[at]):
+            return None
+        if name[0] == ":":
+            bindings[name[1:]] = parts[at]
+    return bindings if len(names) == len(parts) else None
+
+
+def shape(pattern):
+    return [name[0] if name[0] in ":*" else name for name in split(pattern)]
+
+
+def taken(flat, path, route):
+    """The methods a route takes; None for all."""
+    if route.methods is None:
+        return None
+    same = [other for pattern, other in flat if shape(pattern) == shape(path)]
+    lists_head = any("HEAD" in (other.methods or ()) for other in same)
+    return route.methods | ({"HEAD"} if "GET" in route.methods and not lists_head else set())
+
+
+def scan(flat, method, target):
+    """The route and its bindings; else a status, and what it allows."""
+    path = target.partition("?")[0]
+    allowed = set()
+    matched = False
+    for pattern, route in flat:
+        methods = taken(flat, pattern, route)
+        if method == "CONNECT":
+            if methods is None or "CONNECT" not in methods:
+                continue
+        elif methods == {"CONNECT"}:
+            continue
+        bindings = bound(pattern, path)
+        if bindings is None:
+            continue
+        if methods is None or method in methods:
+            return route, bindings
+        matched = True
+        allowed |= methods - {"CONNECT"}
+    if not matched:
+        return 404, None
+    return (204 if method == "OPTIONS" else 405), ", ".join(sorted(allowed | {"OPTIONS"}))
+
+
+class Recorder:
+    """An exchange that keeps what is answered."""
+
+    def __init__(self, request):
+        self.request = request
+
+    async def respond(self, status, fields, body, *, reason=None):
+        self.answer = status, dict(fields).get(b"allow", b"").decode() or None
+
+
+def ask(router, request):
+    """What a router does with a request: as ``scan``."""
+    router.plan(request)
+    if (route := request.endpoint.route) is not None:
+        return route, {name: value.decode() for name, value in request.raw_bindings.items()}
+    assert request.bindings == {}
+    exchange = Recorder(request)
+    with suppress(StopIteration):
+        router(exchange).send(None)  # nothing in it waits
+    return exchange.answer
+
+
+@given(TABLE, st.lists(REQUEST, min_size=1, max_size=8))
+@example([("route", ["a"], False, ["GET"]), ("route", [":"], False, None)], [("HEAD", "/a"), ("POST", "/a")])
+@example([("route", ["a"], True, ["GET"]), ("route", ["a"], False, ["HEAD"])], [("HEAD", "/a"), ("BREW", "/a")])
+@example([("route", ["a"], False, ["GET", "BREW"]), ("route", ["a"], False, ["GET"])], [("GET", "/a")])
+@example([("route", ["a"], False, ["CONNECT"])], [("GET", "/a"), ("CONNECT", "a")])
+@example([("route", [":"], False, ["CONNECT"]), ("route", [":"], False, ["POST"])], [("CONNECT", "a"), ("GET", "/a")])
+def test_the_compiled_table_finds_what_a_scan_finds(table, requests):
+    declared, flat = declare(table, Namer())
+    router = Router(declared)
+    for method, path in requests:
+        target = (path.replace("/", "") or "h") if method == "CONNECT" else path
+        expected = scan(flat, method, target)
+        event("a route" if isinstance(expected[0], Route) else f"{expected[0]}")
+        assert ask(router, request_for(method, target)) == expected
+
+
+@given(TABLE)
+def test_the_server_allows_what_its_routes_take(table):
+    declared, flat = declare(table, Namer())
+    every = {"OPTIONS"}.union(*(taken(flat, path, route) or COMMON for path, route in flat))
+    assert ask(Router(declared), request_for("OPTIONS", "*")) == (204, ", ".join(sorted(every)))
+
+
+@given(TABLE, TABLE, REQUEST)
+def test_after_a_reload_it_is_as_if_made_so(before, after, request):
+    method, path = request
+    router = Router(declare(before, Namer())[0])
+    ask(router, request_for("GET", path))
+    declared, flat = declare(after, Namer())
+    router.reload(declared)
+    target = (path.replace("/", "") or "h") if method == "CONNECT" else path
+    assert ask(router, request_for(method, target)) == scan(flat, method, target)
+
+
+# -- names ---------------------------------------------------------------------------------------
+
+DOTS = (".", "..")
+VALUE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6).filter(lambda text: text not in DOTS)
+SLASHLESS = VALUE.map(lambda text: text.replace("/", "x"))
+
+
+@given(st.lists(st.sampled_from(["a", "b%20c", ":"]), max_size=5), st.booleans(), st.data())
+def test_a_path_that_was_made_leads_back_with_the_values_it_was_made_of(segments, rest, data):
+    path = Namer().path(segments, rest)
+    names = [part for part in split(path) if part[0] in ":*"]
+    values = {
+        name[1:]: "/".join(data.draw(st.lists(SLASHLESS, max_size=3))) if name[0] == "*" else data.draw(VALUE)
+        for name in names
+    }
+    router = Router([Route(path, handler, name="it")])
+    url = router.url_for("it", **values)
+    request = request_for("GET", url)
+    router.plan(request)
+    assert request.endpoint.route is router.endpoints[0].route
+    assert request.bindings == values
+    assert {name: unquote(raw.decode()) for name, raw in request.raw_bindings.items()} == values
+    assert url.isascii()
+    assert not set(url) & set(' ?#<>{}"\\')
