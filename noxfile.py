@@ -106,3 +106,12 @@ def docs(session: nox.Session) -> None:
     """The documentation, every warning an error; the pages land in docs/_build/html."""
     install(session, "docs")
     session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session(python=PYTHONS[-1], default=False)
+def bench(session: nox.Session) -> None:
+    """This server beside its peers, see bench/README.md; arguments after ``--`` go to ``python -m bench``."""
+    session.install("-q", "-e", ".")
+    for peer in nox.project.dependency_groups(PYPROJECT, "bench"):
+        session.install("-q", peer, success_codes=[0, 1])
+    session.run("python", "-m", "bench", *session.posargs)

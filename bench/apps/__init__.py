@@ -1,0 +1,1 @@
+"""One application, written twice: for this server, and in ASGI for its peers. Paths and answers are the same."""

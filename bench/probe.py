@@ -1,0 +1,40 @@
+"""Says, as JSON, what the Python it runs in has: ``python -m bench.probe``. The benchmark asks it before it starts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import platform
+
+PACKAGES = ("trio", "h11", "uvicorn", "uvloop", "httptools", "granian", "hypercorn")
+
+
+def packages() -> dict[str, str]:
+    """The versions of those packages that are installed."""
+    found: dict[str, str] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def features() -> dict[str, bool]:
+    """What this server can do, and what not yet or no longer."""
+    from roadrunner_trio import Listener
+
+    apps = importlib.util.find_spec("roadrunner_trio.apps")
+    return {
+        "router": apps is not None and importlib.util.find_spec("roadrunner_trio.apps.router") is not None,
+        "tls": "tls" in inspect.signature(Listener).parameters,
+    }
+
+
+if __name__ == "__main__":
+    from roadrunner_trio import __version__
+
+    versions = {"roadrunner-trio": __version__, **packages()}
+    print(json.dumps({"python": platform.python_version(), "packages": versions, "features": features()}))

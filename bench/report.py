@@ -1,0 +1,130 @@
+"""The result of a run for people and for programs: one Markdown table, and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Final
+
+from .measure import median, ratio
+from .run import Outcome, Result
+
+REFERENCE: Final = "uvicorn"
+MEGA: Final = 1e6
+NOTHING: Final = "–"
+TITLES: Final = {"ours": "roadrunner-trio", "ours-again": "the same again"}
+
+HEADINGS: Final = (
+    "scenario",
+    "server",
+    "CPU µs/request: least",
+    "median",
+    "requests/s",
+    "p50 ms",
+    "p99 ms",
+    "p99.9 ms",
+    "peak MB",
+    "idle MB",
+    "bytes/idle connection",
+)
+
+
+def reference(results: Sequence[Result]) -> Result | None:
+    """What the others are compared with: uvicorn, or the first when it was not asked for.
+
+    None when it was asked for and has no figures.
+    """
+    chosen = next((each for each in results if each.server == REFERENCE), results[0] if results else None)
+    return chosen if chosen is not None and not chosen.left_out else None
+
+
+def title(server: str) -> str:
+    """What a server is called for people."""
+    return TITLES.get(server, server)
+
+
+def values(result: Result, figure: str) -> list[float]:
+    """A figure of all rounds that count and have it."""
+    found = [getattr(each, figure) for each in result.rounds if not each.void]
+    return [value for value in found if value is not None]
+
+
+def middle(result: Result, figure: str) -> float | None:
+    """The median over the rounds."""
+    return median(values(result, figure))
+
+
+def least(result: Result, figure: str) -> float | None:
+    """The smallest of the rounds: what the machine's other work has disturbed least."""
+    return min(values(result, figure), default=None)
+
+
+def cell(value: float | None, base: float | None, digits: int) -> str:
+    """A figure with its ratio: ``14.0 (0.66×)``."""
+    if value is None:
+        return NOTHING
+    times = ratio(value, base)
+    return f"{value:,.{digits}f}" if times is None else f"{value:,.{digits}f} ({times:.2f}×)"
+
+
+# -- the table -----------------------------------------------------------------------------------
+
+
+def markdown(outcomes: Sequence[Outcome]) -> str:
+    """One Markdown table of all that was measured, and a list of what was not."""
+    rows = [row for outcome in outcomes for row in _rows(outcome)]
+    lines = [f"| {' | '.join(HEADINGS)} |", f"|{' --- |' * 2}{' ---: |' * (len(HEADINGS) - 2)}"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    remarks = [f"- {remark}" for outcome in outcomes for remark in _remarks(outcome)]
+    return "\n".join([*lines, *([""] if remarks else []), *remarks]) + "\n"
+
+
+def _rows(outcome: Outcome) -> list[list[str]]:
+    base = reference(outcome.results)
+    return [
+        [outcome.scenario, title(each.server), *_figures(each, base)]
+        for each in outcome.results
+        if any(not found.void for found in each.rounds)
+    ]
+
+
+def _figures(result: Result, base: Result | None) -> list[str]:
+    def both(function: Any, figure: str, digits: int) -> str:
+        return cell(function(result, figure), None if base is None else function(base, figure), digits)
+
+    def octets(figure: str) -> str:
+        found, other = getattr(result, figure), None if base is None else getattr(base, figure)
+        return cell(found / MEGA, None if other is None else other / MEGA, 1)
+
+    return [
+        both(least, "cpu", 1),
+        both(middle, "cpu", 1),
+        both(middle, "rate", 0),
+        both(middle, "p50", 2),
+        both(middle, "p99", 2),
+        both(middle, "p999", 2),
+        octets("peak"),
+        octets("idle"),
+        both(middle, "connection", 0),
+    ]
+
+
+def _remarks(outcome: Outcome) -> list[str]:
+    if outcome.left_out:
+        return [f"{outcome.scenario}: left out, {outcome.left_out}"]
+    remarks = [f"{outcome.scenario}: {title(each.server)} {each.left_out}" for each in outcome.results if each.left_out]
+    for each in outcome.results:
+        void = [found.void for found in each.rounds if found.void]
+        if void:
+            reasons = "; ".join(dict.fromkeys(void))
+            count = f"{len(void)} of {len(each.rounds)} rounds are void"
+            remarks.append(f"{outcome.scenario}: {title(each.server)}: {count}: {reasons}")
+    return remarks
+
+
+# -- for programs --------------------------------------------------------------------------------
+
+
+def as_json(outcomes: Sequence[Outcome], about: dict[str, Any]) -> dict[str, Any]:
+    """All rounds, and under what they were measured."""
+    return {"about": about, "scenarios": [dataclasses.asdict(each) for each in outcomes]}
