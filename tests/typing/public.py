@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import assert_type
 
 import trio
 
 from roadrunner_trio import (
     STOP,
+    AccessLog,
     AnyResponse,
     App,
     CallNext,
     Disconnected,
     Drained,
     Draining,
+    ErrorLog,
     FileResponse,
     Handler,
     Handoff,
     HTTPError,
     Limits,
     Listener,
+    LogFormatter,
     LoopResponse,
     Middleware,
     Observer,
+    ProxyHeader,
+    ProxyHeaders,
+    ProxyProtocol,
+    RateLimit,
     Request,
     RequestEnded,
+    RequestIds,
+    RequestRejected,
+    RequestStarted,
     Response,
     Send,
     StreamResponse,
     Timeouts,
+    current_request,
     run,
     serve,
     serve_connection,
+    server_context,
 )
 from roadrunner_trio.apps.router import Endpoint, Group, Route, Router
 from roadrunner_trio.testing import ClientResponse, MemoryListener, open_server
@@ -110,6 +123,29 @@ async def wraps_nothing(request: Request) -> AnyResponse:
     return Response()
 
 
+async def looks_behind(request: Request) -> Response:
+    assert_type(request.proxy, ProxyHeader | None)
+    if request.proxy is not None:
+        assert_type(request.proxy.source, tuple[str, int] | None)
+        assert_type(request.proxy.tlv(5), bytes | None)
+    if request.tls is not None:
+        assert_type(request.tls.version, str)
+    return Response(request.tls.cipher)  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def behind_a_proxy() -> Listener:
+    return Listener(
+        looks_behind,
+        bind=["unix:/run/s?mode=660", "fd://3"],
+        tls=server_context("cert.pem", "key.pem", client_ca=Path("ca.pem"), client_cert="optional"),
+        proxy_protocol=ProxyProtocol("10.0.0.0/8"),
+        proxy_headers=ProxyHeaders(["10.0.0.0/8", "unix"], ("forwarded",)),
+        rate_limit=RateLimit(20, burst=100),
+        limits=Limits(max_concurrent_requests=100),
+        reuse_port=True,
+    )
+
+
 def routes() -> None:
     router = Router(
         [
@@ -158,7 +194,29 @@ def runs() -> None:
 
 
 class Watcher(Observer):
+    def request_start(self, event: RequestStarted) -> None:
+        assert_type(event.system_time, float)
+        assert_type(event.path, str)
+        assert_type(event.target, str)
+        assert_type(event.peer, tuple[str, int] | str)
+
     def request_stop(self, event: RequestEnded) -> None:
         assert_type(event.duration, float)
         assert_type(event.status, int | None)
         assert_type(event.request, Request)
+        assert_type(event.request_id, str)
+
+    def request_rejected(self, event: RequestRejected) -> None:
+        assert_type(event.request, Request | None)
+
+
+class Wrong(Observer):
+    def request_stop(self, event: RequestStarted) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Takes another event than it is given."""
+
+
+def logs() -> None:
+    ids = RequestIds(trust=["10.0.0.0/8"])
+    Listener(reads, observers=[AccessLog("json"), ErrorLog(lines=5), Watcher()], request_ids=ids, log_context=True)
+    assert_type(current_request.get(), Request | None)
+    LogFormatter("text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -241,7 +241,7 @@ def test_what_there_is_not_is_a_dash():
 @pytest.mark.parametrize(
     ("template", "complaint"),
     [
-        ("{stauts}", "there is no {stauts}"),
+        ("{state}", "there is no {state}"),
         ("{}", "there is no {}"),
         ("{status", "expected '}'"),
         ("{status!r}", "cannot convert with !r"),
