@@ -130,9 +130,12 @@ class Connection(Reporting):
             self.context.counters.cut += cut_short
             self.tell_aborted("cancelled", self.status or None)
             self.tell_close()
-            if self.truncated and self.wire is not None:
+            if self.wire is None:
+                await trio.aclose_forcefully(self.stream)
+            elif self.truncated:
                 self.wire.reset()
-            await trio.aclose_forcefully(self.stream)
+            else:
+                self.wire.close()  # without a wait, and without the cancelled one of aclose_forcefully
 
     @property
     def truncated(self) -> bool:
