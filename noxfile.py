@@ -21,6 +21,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
 PARSERS = ("body", "cookies", "encode", "fields", "h11_engine", "head", "scan", "uri")
+FUZZ_TARGETS = ("head", "chunks", "proxy", "websocket")
 PARSER_TESTS = (
     *(f"tests/unit/test_{name}.py" for name in PARSERS),
     "tests/property",
@@ -93,12 +94,87 @@ def optimised(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """curl, openssl, HAProxy and sslscan against the server. Unlike in ``tests``, they have to be there."""
-    missing = [program for program in ("curl", "openssl", "haproxy", "sslscan") if shutil.which(program) is None]
-    if missing:
+    """curl, openssl, HAProxy, sslscan and wscat against the server. Unlike in ``tests``, they have to be there."""
+    needed = ("curl", "openssl", "haproxy", "sslscan", "npm")
+    if missing := [program for program in needed if shutil.which(program) is None]:
         session.error(f"this machine has no {', '.join(missing)}")
     install(session)
-    session.run("pytest", "tests/e2e/test_interop.py", *session.posargs)
+    tools = Path(session.create_tmp()).resolve()
+    session.run("npm", "install", "--silent", "--prefix", str(tools), "wscat@6", external=True)
+    path = os.pathsep.join([str(tools / "node_modules" / ".bin"), *session.bin_paths, os.environ["PATH"]])
+    session.run("pytest", "tests/e2e/test_interop.py", *session.posargs, env={"PATH": path})
+
+
+@nox.session(default=False)
+def browser(session: nox.Session) -> None:
+    """The demo in headless Chromium, which has to be there; pictures of it land in .nox/screenshots."""
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        session.error("this machine has no Chromium: install the package chromium, or Chrome")
+    install(session, "browser")
+    env = {"ROADRUNNER_SCREENSHOTS": str(Path(".nox", "screenshots").resolve())}
+    session.run("pytest", "-q", "tests/browser", *session.posargs, env=env)
+
+
+def find_python_2() -> str | None:
+    """Autobahn's suite has never left Python 2."""
+    root = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    found = [*root.glob("versions/2.7.*/bin/python2.7")]
+    return str(found[-1]) if found else shutil.which("python2.7")
+
+
+@nox.session(default=False)
+def autobahn(session: nox.Session) -> None:
+    """Autobahn|Testsuite's 517 WebSocket cases, in ten minutes; ``-- --short`` leaves out compression at length."""
+    python = find_python_2()
+    if python is None:
+        session.error("this machine has no Python 2.7, which the suite is written for")
+    install(session)
+    session.install("-q", "virtualenv==20.21.1")  # the last that makes an environment of Python 2
+    suite = Path(session.create_tmp()) / "suite"
+    if not (suite / "bin" / "wstest").exists():
+        session.run("virtualenv", "-q", "-p", python, str(suite))
+        session.run(str(suite / "bin" / "pip"), "install", "-q", "autobahntestsuite==25.10.1", external=True)
+    session.run("python", "tests/conformance/autobahn.py", str(suite / "bin" / "wstest"), *session.posargs)
+
+
+@nox.session(default=False)  # the short one is part of the tests
+def hardening(session: nox.Session) -> None:
+    """Hostile input, with a table of what came of it: every vector and named attack, and some that are generated.
+
+    ``-- long`` generates at least 100,000; ``-- slow`` has slow attackers, 500 of each kind, and slowhttptest.
+    """
+    wishes = set(session.posargs)
+    if wishes - {"long", "slow"}:
+        session.error("the arguments are: long, slow")
+    install(session)
+    if wishes != {"slow"}:
+        env = {"ROADRUNNER_HARDENING": "long"} if "long" in wishes else {}
+        session.run("pytest", "-q", "tests/hardening", "--timeout=1800", env=env)
+    if "slow" in wishes:
+        session.run("python", "tests/slow_attacks.py")
+
+
+@nox.session(default=False)  # the short one is part of the tests
+def restarts(session: nox.Session) -> None:
+    """Restarts every few seconds under load, behind HAProxy and on one port, a minute each: nothing may be lost."""
+    install(session)
+    session.run("python", "tests/rolling_restarts.py", *session.posargs)
+
+
+@nox.session(default=False)  # the short one is part of the tests
+def soak(session: nox.Session) -> None:
+    """Half an hour of mixed traffic: memory, descriptors, tasks and slots have to stay flat; ``-- --minutes 3``."""
+    install(session)
+    session.run("python", "tests/soak.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[-1], default=False)
+def fuzz(session: nox.Session) -> None:
+    """Coverage-guided fuzzing, see fuzz/README.md: all targets for a minute, or what follows ``--``."""
+    install(session, "fuzz")
+    runs = [session.posargs] if session.posargs else [[target] for target in FUZZ_TARGETS]
+    for arguments in runs:
+        session.run("python", "-m", "fuzz", *arguments)
 
 
 @nox.session
@@ -115,3 +191,10 @@ def bench(session: nox.Session) -> None:
     for peer in nox.project.dependency_groups(PYPROJECT, "bench"):
         session.install("-q", peer, success_codes=[0, 1])
     session.run("python", "-m", "bench", *session.posargs)
+
+
+@nox.session(python=PYTHONS[-1], default=False)
+def profile(session: nox.Session) -> None:
+    """Where the time of a request goes, by py-spy and perf: ``nox -s profile -- hello``; it lands in build/profile."""
+    session.install("-q", "-e", ".", *nox.project.dependency_groups(PYPROJECT, "profile"))
+    session.run("python", "-m", "bench", "profile", *(session.posargs or ("hello",)))

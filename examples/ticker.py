@@ -1,4 +1,4 @@
-"""One clock, any number of readers, as server-sent events. Start it, then: curl -N http://127.0.0.1:8000/"""
+"""One clock, any number of readers, a line a second. Start it, then: curl -N http://127.0.0.1:8000/"""
 
 from itertools import count
 
@@ -33,16 +33,16 @@ class Ticker:
 
     async def handler(self, request: Request) -> LoopResponse:
         """A response for one reader."""
-        return LoopResponse(self.join(), tell, fields={"content-type": "text/event-stream"})
+        return LoopResponse(self.join(), tell, fields={"content-type": "text/plain"})
 
 
 async def tell(message: object, send: Send) -> object:
     """Writes one message to one reader; Draining and Disconnected come from the server."""
     match message:
         case int():
-            await send(b"data: %d\n\n" % message)
+            await send(b"%d\n" % message)
         case Draining():
-            await send(b"event: bye\ndata: the server is going down\n\n")
+            await send(b"the server is going down\n")
             return STOP
         case _:
             pass

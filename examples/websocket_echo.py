@@ -1,5 +1,7 @@
 """A WebSocket that answers with what it hears: the connection's stream, handed over to trio-websocket."""
 
+from contextlib import suppress
+
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
@@ -15,19 +17,13 @@ async def handler(request: Request) -> Handoff:
 async def session(request: Request, stream: trio.abc.Stream) -> None:
     """Runs in the connection's task; when it returns, the connection closes."""
     async with trio.open_nursery() as nursery:
-        websocket = await (await wrap_server_stream(nursery, stream)).accept()
-        nursery.start_soon(leave_on_drain, request, websocket)
-        await echo(websocket)
+        opening = await wrap_server_stream(nursery, stream)
+        with suppress(ConnectionClosed):  # by the peer or by us; by a peer in a hurry before it is open
+            websocket = await opening.accept()
+            nursery.start_soon(leave_on_drain, request, websocket)
+            while True:
+                await websocket.send_message(await websocket.get_message())
         nursery.cancel_scope.cancel()
-
-
-async def echo(websocket: WebSocketConnection) -> None:
-    """Until the peer closes, or we do."""
-    try:
-        while True:
-            await websocket.send_message(await websocket.get_message())
-    except ConnectionClosed:
-        pass
 
 
 async def leave_on_drain(request: Request, websocket: WebSocketConnection) -> None:

@@ -4,8 +4,11 @@ The names here, those of :mod:`roadrunner_trio.testing` and of the modules in ``
 deeper imports are not.
 """
 
+from .broadcast import Broadcast, Subscription
+from .codec.sse import ServerSentEvent
 from .drain import Drain
 from .errors import HTTPError, ProtocolError
+from .event_stream import EventSender, EventStream
 from .exchange import App, Exchange, Plan
 from .listener import Listener
 from .listener_info import ConnectionInfo, Drained, ListenerInfo
@@ -19,6 +22,7 @@ from .observe import (
     DrainAcknowledged,
     ListenerClosed,
     ListenerDraining,
+    ListenerRetiring,
     Observer,
     RequestAborted,
     RequestEnded,
@@ -43,12 +47,16 @@ from .response import (
     Response,
     Send,
     StreamResponse,
+    Upgrade,
 )
 from .serve import run, serve, serve_connection
 from .settings import Limits, Timeouts
 from .tls import TLSInfo, server_context
 from .trust import ProxyHeaders, ProxyProtocol
+from .websocket import WebSocketRequest, websocket
+from .websocket_session import WebSocket
 from .wire import BodyTimeout, PeerGone
+from .ws.deflate import Compression
 
 __version__ = "0.1.0"
 
@@ -58,7 +66,9 @@ __all__ = [
     "AnyResponse",
     "App",
     "BodyTimeout",
+    "Broadcast",
     "CallNext",
+    "Compression",
     "ConnectionAccepted",
     "ConnectionClosed",
     "ConnectionInfo",
@@ -69,6 +79,8 @@ __all__ = [
     "Drained",
     "Draining",
     "ErrorLog",
+    "EventSender",
+    "EventStream",
     "Exchange",
     "FileResponse",
     "HTTPError",
@@ -79,6 +91,7 @@ __all__ = [
     "ListenerClosed",
     "ListenerDraining",
     "ListenerInfo",
+    "ListenerRetiring",
     "LogContext",
     "LogFormatter",
     "LoopResponse",
@@ -102,13 +115,19 @@ __all__ = [
     "Response",
     "ResponseSendFailed",
     "Send",
+    "ServerSentEvent",
     "StreamResponse",
+    "Subscription",
     "TLSInfo",
     "Timeouts",
+    "Upgrade",
+    "WebSocket",
+    "WebSocketRequest",
     "__version__",
     "current_request",
     "run",
     "serve",
     "serve_connection",
     "server_context",
+    "websocket",
 ]

@@ -7,6 +7,7 @@ have something to keep out, and costs the others nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, NamedTuple
 
@@ -35,12 +36,20 @@ class Gate:
         rate: requests that one peer may make; None is any number.
         most: requests in the application at once, whoever they are from; None is any number. A stream and a WebSocket
             count for as long as they last.
+        spared: says of a request that it is let in whatever happens.
     """
 
-    def __init__(self, rate: RateLimit | None, most: int | None) -> None:
+    def __init__(
+        self, rate: RateLimit | None, most: int | None, spared: Callable[[Request], bool] | None = None
+    ) -> None:
         self._buckets = None if rate is None else Buckets(rate)
         self._most = most
+        self._spared = spared
         self.inside = 0
+
+    def spares(self, request: Request) -> bool:
+        """Whether a request is nobody's business here: how a server is, is asked most when it has much to do."""
+        return self._spared is not None and self._spared(request)
 
     def knock(self, request: Request) -> Refusal | None:
         """Whether a request whose head has come may have its body read; it counts against its peer's rate."""
@@ -69,6 +78,6 @@ class Gate:
 FULL: Final = Refusal("max_concurrent_requests", 503, RETRY)
 
 
-def gate(rate: RateLimit | None, most: int | None) -> Gate | None:
+def gate(rate: RateLimit | None, most: int | None, spared: Callable[[Request], bool] | None = None) -> Gate | None:
     """A gate, if there is anything to keep out."""
-    return None if rate is None and most is None else Gate(rate, most)
+    return None if rate is None and most is None else Gate(rate, most, spared)

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 
@@ -18,6 +18,11 @@ Bindable: TypeAlias = str | socket.socket | trio.abc.Listener[trio.abc.Stream]
 
 UNIX = "unix:"
 FD = "fd://"
+
+NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+UNSENT: Final = 262144
+"""Octets that the kernel holds of a response beyond what is under way to the peer, where it can be told so: left to
+itself it takes megabytes for every peer that does not read, and the write timeout does not see them."""
 
 _descriptor = re.compile(r"fd://([0-9]{1,9})", re.ASCII).fullmatch
 
@@ -113,6 +118,10 @@ def _detached(listener: trio.SocketListener) -> socket.socket:
 
 
 def _listening(sock: socket.socket, backlog: int) -> socket.socket:
+    if sock.family in (socket.AF_INET, socket.AF_INET6):  # accepted sockets inherit both
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # small responses are not held back
+        if NOTSENT_LOWAT is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, UNSENT)
     sock.setblocking(False)
     sock.listen(backlog)
     return sock

@@ -10,25 +10,28 @@ import argparse
 import errno
 import logging
 import math
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import trio
 
 from . import __version__
+from .apps.router import Router
 from .bind import listed
+from .configuration import Configuration, Values, render, resolve
 from .demo import board, demo
-from .door_options import add_doors, doors
+from .door_options import addressed, bounds, doors
 from .dump import render_tasks
 from .exchange import BodyMode
+from .flags import add_flags
 from .listener import Listener
 from .listener_info import ConnectionInfo, Drained
 from .load import LoadError, load_handler
-from .logs import AccessLog
-from .options import add_settings, addresses, duration, settings, show_duration
+from .logs import AccessLog, LogFormatter
 from .respond import Handler
 from .serve import leave, serve
 from .streams import Address, shown
@@ -37,9 +40,7 @@ log = logging.getLogger("roadrunner_trio")
 
 PROGRAM: Final = "roadrunner-trio"
 BAD_START: Final = 3
-GRACE: Final = 10.0
 DEMO: Final = "the demo"
-LEVELS: Final = ("debug", "info", "warning", "error")
 
 DESCRIPTION: Final = """\
 Serves `async def handler(request)`; without one, a demo to look at in a browser.
@@ -49,11 +50,15 @@ Serves `async def handler(request)`; without one, a demo to look at in a browser
   roadrunner-trio serve app:handler --port 8080          another port
   roadrunner-trio serve app:handler -b :80 -b [::1]:81   all addresses, and one of IPv6
   roadrunner-trio serve app:make_handler --factory       `def make_handler()` returns the handler
+
+Every option may also be a variable, ROADRUNNER_MAX_BODY=1M, and a line in a TOML file, max-body = "1M". A flag wins
+over a variable, and that over a file.
 """
 
 EPILOG: Final = """\
 signals:
   SIGINT, SIGTERM  finish what has begun, within --grace, and exit with 0; once more: stop at once
+                   (with --shutdown-delay: go on serving first; once more: finish; and again: stop at once)
   SIGUSR1          print every task and where it waits, to standard error
 
 exit status:
@@ -70,22 +75,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: bad usage (2), ``--help``, ``--version``, or a second signal.
     """
-    parser, serving = parsers()
-    chosen = parser.parse_args(argv)
+    chosen = parsers()[0].parse_args(argv)
     try:
-        bind = addresses(chosen.bind, chosen.host, chosen.port)
-        if chosen.factory and chosen.app is None:
-            raise ValueError("--factory needs an app: app:make_handler")
-    except ValueError as exc:
-        serving.error(str(exc))
-    try:
-        listener, title = prepare(chosen, bind)
+        configuration = resolve(chosen, os.environ)
+        for note in configuration.notes:
+            sys.stderr.write(f"{PROGRAM}: {note}\n")
+        status: int = chosen.command(configuration, chosen)
+        return status
     except LoadError as exc:
         return refuse(str(exc), exc.report)
     except ValueError as exc:
         return refuse(str(exc))
-    try:
-        return trio.run(serve_until_drained, listener, title, chosen.grace)
     except KeyboardInterrupt:  # before anybody listened for the signal
         return 128 + signal.SIGINT
 
@@ -95,6 +95,11 @@ def refuse(message: str, report: str = "") -> int:
     sys.stderr.write(f"{report}{PROGRAM}: {message}\n")
     return BAD_START
 
+
+CHECK_EPILOG: Final = """\
+exit status:
+  0 it would start, 2 bad usage, 3 it would not, and why
+"""
 
 # -- the command line ----------------------------------------------------------------------------
 
@@ -109,111 +114,178 @@ def parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    serving = commands.add_parser(
-        "serve",
-        help="serve a handler, or the demo",
-        usage=f"{PROGRAM} serve [app:handler] [options]",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=32),
-        allow_abbrev=False,
-    )
-    add_basics(serving)
-    add_doors(serving)
-    add_settings(serving)
+    serving = _command(commands, "serve", "serve a handler, or the demo", DESCRIPTION, EPILOG, serve_command)
+    about = "Does all that `serve` does before it listens: reads the settings, imports the application."
+    _command(commands, "check", "look whether `serve` would start", about, CHECK_EPILOG, check_command)
+    about = "Prints the routes of an application that is a router, in the order in which they are tried."
+    _command(commands, "routes", "print the routes of an application", about, "", routes_command)
     return parser, serving
 
 
-def add_basics(parser: argparse.ArgumentParser) -> None:
-    """Adds what is no timeout and no limit."""
-    add = parser.add_argument
-    add("app", nargs="?", metavar="app:handler", help="module and attribute (default the demo)")
-    add(
-        "-b",
-        "--bind",
-        action="append",
-        metavar="ADDRESS",
-        help="where to listen: 127.0.0.1:8000, [::1]:8000, :8000, unix:/run/app.sock?mode=660, fd://3; again for more",
+def _command(
+    commands: Any, name: str, help: str, description: str, epilog: str, run: Callable[..., int]
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        usage=f"{PROGRAM} {name} [app:handler] [options]",
+        description=description,
+        epilog=epilog,
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=32),
+        allow_abbrev=False,
     )
-    add("--host", help="the host alone (default 127.0.0.1)")
-    add("--port", type=int, help="the port alone; 0 lets the system choose (default 8000)")
-    add("--app-dir", default=".", metavar="DIR", help="where the module is (default the current directory)")
-    add("--factory", action="store_true", help="the attribute is a function that returns the handler")
-    add(
-        "--grace",
-        "--graceful-timeout",
-        type=duration,
-        default=GRACE,
-        metavar="TIME",
-        help=f"time to finish in, after the first signal (default {show_duration(GRACE)})",
+    parser.set_defaults(command=run)
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", help="settings in TOML (default [tool.roadrunner-trio] in pyproject.toml)"
     )
-    add(
-        "--body",
-        choices=("buffered", "streaming"),
-        help="who reads a request body: the server, before the handler runs, or the handler (default buffered; "
-        "the demo streaming)",
-    )
-    add(
-        "--access-log",
-        action=argparse.BooleanOptionalAction,
-        default=argparse.SUPPRESS,  # else Python 3.11 and 3.12 add a default of their own to the help
-        help="a line a request, at level info (default on)",
-    )
-    parser.set_defaults(access_log=True)
-    add("--log-level", choices=LEVELS, default="info", help="what to log, to standard error (default info)")
+    add_flags(parser)
+    if name == "serve":
+        parser.add_argument("--print-config", action="store_true", help="print every setting and where it is from")
+    return parser
+
+
+# -- the commands --------------------------------------------------------------------------------
+
+
+def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
+    """Serves until it has drained."""
+    if chosen.print_config:
+        print(render(configuration), end="")
+        return 0
+    listeners, title = prepare(configuration)
+    server = configuration.server
+    return trio.run(serve_until_drained, listeners, title, server["grace"], server["shutdown-delay"])
+
+
+def check_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
+    """Says where it would listen."""
+    listeners, title = prepare(configuration)
+    for listener in listeners:
+        print(f"{title} can be served on {', '.join(map(str, listener.bind))}")
+    return 0
+
+
+def routes_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
+    """A line for each route."""
+    handler: object
+    handler, title = application(configuration.server)
+    if not isinstance(handler, Router):  # pyright: ignore[reportUnnecessaryIsInstance]  # apps are loaded as well
+        raise ValueError(f"{title} is a handler and no Router, so it has no routes: it is asked for every path")
+    rows = [("METHODS", "PATH", "NAME", "HANDLER")]
+    for endpoint in handler.endpoints:
+        methods = "any" if endpoint.methods is None else ",".join(sorted(endpoint.methods))
+        rows.append(
+            (methods, endpoint.pattern, endpoint.name or "-", called(endpoint.route and endpoint.route.handler))
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
+    return 0
+
+
+def called(handler: object) -> str:
+    """A handler by its name, with its module."""
+    name = getattr(handler, "__qualname__", None)
+    return f"{getattr(handler, '__module__', '?')}.{name}" if name else repr(handler)
 
 
 # -- the start -----------------------------------------------------------------------------------
 
 
-def prepare(chosen: argparse.Namespace, bind: Sequence[str]) -> tuple[Listener, str]:
-    """The listener that was asked for, and the name of what it serves.
+def application(server: Values) -> tuple[Handler, str]:
+    """The handler that was asked for, and its name.
+
+    Raises:
+        LoadError: there is none.
+        ValueError: there is nothing that could be a factory.
+    """
+    target: str | None = server["app"]
+    if target is None:
+        if server["factory"]:
+            raise ValueError(f"{server.where('factory')} needs an app: app:make_handler")
+        return demo, DEMO
+    return load_handler(target, server["app-dir"], factory=server["factory"]), target
+
+
+def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
+    """The listeners that were asked for, and the name of what they serve.
 
     Raises:
         LoadError: there is no such handler.
         ValueError: an address or a setting is bad.
     """
-    listed(bind)
-    timeouts, limits = settings(chosen)
-    if chosen.app is None:
-        handler: Handler = demo
-        body: BodyMode = chosen.body or "streaming"
-    else:
-        handler = load_handler(chosen.app, chosen.app_dir, factory=chosen.factory)
-        body = chosen.body or "buffered"
-    if body == "buffered" and limits.max_body is None:
-        raise ValueError("--max-body none needs --body streaming: a buffered body must have a bound")
-    start_logging(chosen.log_level)
-    observers = [AccessLog()] if chosen.access_log else []
-    listener = Listener(
-        handler, bind=bind, timeouts=timeouts, limits=limits, body=body, observers=observers, **doors(chosen)
-    )
-    return listener, chosen.app or DEMO
+    server = configuration.server
+    places = [listed(addressed(values)) for values in configuration.listeners]
+    handler, title = application(server)
+    start_logging(server)
+    observers = [AccessLog(access_log_format(server))] if server["access-log"] else []
+    made: list[Listener] = []
+    for values, bind in zip(configuration.listeners, places, strict=True):
+        timeouts, limits = bounds(values)
+        body: BodyMode = values["body"] or ("streaming" if title == DEMO else "buffered")
+        if body == "buffered" and limits.max_body is None:
+            raise ValueError(
+                f"{values.where('max-body')} none needs --body streaming: a buffered body must have a bound"
+            )
+        made.append(
+            Listener(
+                handler,
+                bind=bind,
+                name=values["name"],
+                timeouts=timeouts,
+                limits=limits,
+                body=body,
+                observers=observers,
+                **doors(values),
+            )
+        )
+    return made, title
 
 
-def start_logging(level: str) -> None:
+def access_log_format(server: Values) -> str:
+    """That of the access log, or else that of all logs.
+
+    Raises:
+        ValueError: it is none.
+    """
+    name = "access-log-format" if server.has("access-log-format") else "log-format"
+    try:
+        AccessLog(server[name])
+    except ValueError as exc:
+        raise ValueError(f"{server.where(name)}: {exc}") from None
+    format: str = server[name]
+    return format
+
+
+def start_logging(server: Values) -> None:
     """To standard error, unless the application set up logging of its own when it was imported."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=level.upper())
-    log.setLevel(level.upper())
+    level: str = server["log-level"].upper()
+    output = logging.StreamHandler()
+    if server["log-format"] == "text":
+        output.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    else:
+        output.setFormatter(LogFormatter(server["log-format"]))
+    logging.basicConfig(handlers=[output], level=level)
+    log.setLevel(level)
 
 
-async def serve_until_drained(listener: Listener, title: str, grace: float) -> int:
+async def serve_until_drained(listeners: Sequence[Listener], title: str, grace: float, delay: float) -> int:
     """Serves, with what else a server in a shell needs, and returns the exit status."""
     async with trio.open_nursery() as nursery:
         if hasattr(signal, "SIGUSR1"):
-            await nursery.start(dump_on_signal, listener, name="SIGUSR1")
+            await nursery.start(dump_on_signal, listeners, name="SIGUSR1")
         if title == DEMO:
-            nursery.start_soon(board.beat, listener, name="the demo's beat")
-        status = await attempt(listener, title, grace)
+            nursery.start_soon(board.beat, listeners[0], name="the demo's beat")
+        status = await attempt(listeners, title, grace, delay)
         nursery.cancel_scope.cancel(reason="the server has ended")
     return status
 
 
-async def attempt(listener: Listener, title: str, grace: float) -> int:
+async def attempt(listeners: Sequence[Listener], title: str, grace: float, delay: float) -> int:
     """Serves; what comes of it becomes an exit status here, before a nursery makes a group of it."""
     banner = Banner(title)
     try:
-        outcomes = await serve(listener, grace=grace, on_stuck=give_up, task_status=banner)
+        outcomes = await serve(*listeners, grace=grace, shutdown_delay=delay, on_stuck=give_up, task_status=banner)
     except OSError as exc:
         if banner.shown:
             raise
@@ -286,18 +358,21 @@ def explain(exc: OSError) -> str:
 # -- the task dump -------------------------------------------------------------------------------
 
 
-async def dump_on_signal(listener: Listener, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def dump_on_signal(
+    listeners: Sequence[Listener], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     """Prints every task to standard error whenever SIGUSR1 comes."""
     with trio.open_signal_receiver(signal.SIGUSR1) as received:
         task_status.started()
         async for _ in received:
-            sys.stderr.write(render_tasks(connection_notes(listener)))
+            sys.stderr.write(render_tasks(connection_notes(listeners)))
             sys.stderr.flush()
 
 
-def connection_notes(listener: Listener) -> dict[trio.lowlevel.Task, str]:
-    """What the listener knows of the tasks that serve its connections."""
-    return {each.task: describe(each) for each in listener.connections() if each.task is not None}
+def connection_notes(listeners: Sequence[Listener]) -> dict[trio.lowlevel.Task, str]:
+    """What listeners know of the tasks that serve their connections."""
+    connections = [each for listener in listeners for each in listener.connections()]
+    return {each.task: describe(each) for each in connections if each.task is not None}
 
 
 def describe(connection: ConnectionInfo) -> str:

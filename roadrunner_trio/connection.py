@@ -58,8 +58,10 @@ class Connection(Reporting):
         peer: who is at the other end.
     """
 
+    __slots__ = ("_idle_scope", "finished", "task")
+
     def __init__(self, stream: trio.abc.Stream, context: ServerContext, peer: Address) -> None:
-        super().__init__(stream, ScanEngine(context.limits), context, peer)
+        super().__init__(stream, ScanEngine(context.limits, context.seen), context, peer)
         self.finished = False
         self.task: trio.lowlevel.Task | None = None
         self._idle_scope: trio.CancelScope | None = None
@@ -67,16 +69,26 @@ class Connection(Reporting):
 
     def told(self) -> None:
         """The drain's word: an idle connection ends, unless a request has reached it; a newborn has its second."""
-        if self.phase.phase is not Phase.IDLE or self.may_wait():
-            return
+        if self.phase.phase is Phase.IDLE and not self.may_wait():
+            self._end_idle("the server is draining")
+
+    def make_room(self) -> bool:
+        """Ends an idle connection for another's sake, at once; False when a request has reached it after all."""
+        if self.arrived():
+            return False
+        self.gone = True  # it has been answered all it asked: there is nothing to say, nor to linger for
+        self._end_idle("another connection needs its place")
+        return True
+
+    def _end_idle(self, reason: str) -> None:
         if self.wire is not None:
             # In the step of the look itself: a request that comes from now on has crossed an end that was sent.
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 self.wire.send_eof_now()
         if self._idle_scope is None:
-            self.phase.end("the server is draining")
+            self.phase.end(reason)
         else:
-            self._idle_scope.cancel(reason="the server is draining")
+            self._idle_scope.cancel(reason=reason)
 
     def may_wait(self) -> bool:
         """Whether an idle connection is worth waiting for although the server drains."""
@@ -126,6 +138,7 @@ class Connection(Reporting):
                     await self.say(503)
         finally:
             self.phase.close()
+            self.look_away()
             self.drain.leave(self)
             self.context.counters.cut += cut_short
             self.tell_aborted("cancelled", self.status or None)
@@ -174,8 +187,8 @@ async def live(conn: Connection) -> None:
         with conn.phase.scope:
             await handshake(conn)
             while (request := await read_request(conn)) is not None:
-                if conn.context.gate is not None:
-                    await admit(conn, request, conn.context.gate)
+                if (gate := conn.context.gate) is not None and not gate.spares(request):
+                    await admit(conn, request, gate)
                 else:
                     await read_body(conn, request)
                     await dispatch(conn, request)
@@ -191,8 +204,8 @@ async def live(conn: Connection) -> None:
 
 async def handshake(conn: Connection) -> None:
     """What lies between accept and the first byte: a PROXY header and TLS, within one deadline (N30, N36)."""
-    conn.phase.enter(Phase.HANDSHAKE, conn.context.timeouts.handshake)
     if conn.context.tls or conn.context.proxy_protocol or conn.tls:
+        conn.phase.enter(Phase.HANDSHAKE, conn.context.timeouts.handshake)
         await enter(conn)
         conn.born = trio.current_time()
     conn.tell_accept()
@@ -209,7 +222,7 @@ async def read_request(conn: Connection) -> Request | None:
         head = await await_head(conn)
     if not isinstance(head, RequestHead):
         return None
-    if conn.phase.scope.cancel_called:
+    if conn.phase.over:
         conn.phase.phase = Phase.READ_REQUEST  # it may have come all at once
         await trio.lowlevel.checkpoint()  # read in the very tick its time ran out: raises Cancelled
     conn.served += 1
@@ -287,7 +300,7 @@ async def read_body(conn: Connection, request: Request) -> None:
         while piece := await conn.receive_body():
             pieces.append(piece)
         request.keep_body(b"".join(pieces))
-        if conn.phase.scope.cancel_called:
+        if conn.phase.over:
             await trio.lowlevel.checkpoint()
 
 
@@ -297,6 +310,8 @@ async def dispatch(conn: Connection, request: Request) -> None:
     if observers.request_start:
         observers.tell(observers.request_start, RequestStarted(request, time.time()))
     conn.phase.enter(Phase.DISPATCH, conn.plan.timeout)
+    if conn.hung_up:
+        conn.miss()
     began, error = conn.phase.now(), None
     try:
         await conn.context.app(conn)
@@ -368,6 +383,9 @@ async def reject(conn: Connection, error: ProtocolError) -> None:
 
 async def part(conn: Connection, status: int | None) -> None:
     """The last word, if any, and a lingering close: a reset must not destroy what the peer has yet to read (N72)."""
+    if status is None and conn.tls is None and not conn.wants_linger():
+        conn.finished = True
+        return
     seconds = conn.context.timeouts.linger
     with trio.move_on_at(min(trio.current_time() + seconds, conn.drain.cut)):
         if status is not None:

@@ -12,6 +12,7 @@ from .admission import Gate
 from .clock import Clock
 from .drain import Drain
 from .exchange import App, Exchange
+from .http1.scan import Seen
 from .log_context import enter
 from .observe import Observers
 from .poller import Poller
@@ -51,6 +52,7 @@ class Counters:
     timed_out: int = 0
     cancelled: int = 0
     send_failed: int = 0
+    evicted: int = 0
     acknowledged: int = 0
     cut: int = 0
 
@@ -64,6 +66,7 @@ class ServerContext:
         on_head: what is done to every request before its plan.
         tls: for connections that are not encrypted when they come; None leaves them so.
         proxy_protocol: whose connections begin with a PROXY header.
+        seen: what the engines of its connections share.
         gate: what keeps requests out of the application, if anything does.
     """
 
@@ -80,7 +83,11 @@ class ServerContext:
     clock: Clock = field(default_factory=Clock)
     poller: Poller | None = None
     counters: Counters = field(default_factory=Counters)
+    seen: Seen = field(init=False)
     _ids: list[str] = field(default_factory=list[str])
+
+    def __post_init__(self) -> None:
+        self.seen = Seen(self.limits)
 
     def next_request_id(self) -> str:
         """16 hexadecimal digits from the system's generator, drawn 64 at a time."""

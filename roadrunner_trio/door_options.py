@@ -1,110 +1,132 @@
-"""The flags for what stands before the application: TLS, proxies, the rate of one peer, shared ports."""
+"""What a listener is given, made of its settings: addresses, TLS, proxies, the rate of one peer, timeouts, limits."""
 
 from __future__ import annotations
 
 import argparse
 import ssl
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
-from .options import count, duration
+from .configuration import Values
+from .options import addresses, count, duration
 from .rate_limit import RateLimit
+from .request_ids import RequestIds
+from .setting_table import BY_NAME, DEFAULT_FIELDS, OPTIONS
+from .settings import Limits, Timeouts
 from .tls import server_context
-from .trust import FORWARDED, X_FORWARDED, ProxyHeaders, ProxyProtocol
-
-DEFAULT_FIELDS: Final = X_FORWARDED[:2]
+from .trust import ProxyHeaders, ProxyProtocol
 
 
-def add_doors(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags; those that are not given stay absent, or None."""
-    group = parser.add_argument_group(
-        "TLS and proxies", "NETWORK is 10.0.0.0/8, 2001:db8::/32, 192.0.2.1 or unix; again, or with commas, for more"
-    )
-    add = group.add_argument
-    add("--tls-cert", metavar="FILE", help="serve over TLS with this certificate, and intermediate ones after it (PEM)")
-    add("--tls-key", metavar="FILE", help="its private key (default in the same file)")
-    add("--tls-client-ca", metavar="FILE", help="who may vouch for clients, which then need a certificate (PEM)")
-    add("--tls-client-cert", choices=("optional", "required"), help="whether they need it (default required)")
-    add("--proxy-protocol", action="append", metavar="NETWORK", help="peers that begin with a PROXY header")
-    add("--proxy-headers", action="append", metavar="NETWORK", help="proxies whose --proxy-fields are believed")
-    add(
-        "--proxy-fields",
-        metavar="NAMES",
-        help=f"what each of them writes: {FORWARDED}, or some of {', '.join(X_FORWARDED)} "
-        f"(default {','.join(DEFAULT_FIELDS)})",
-    )
-    add("--rate-limit", metavar="N[/TIME]", help="requests of one peer, such as 20 a second or 300/60s, else 429")
-    add("--rate-burst", type=count, metavar="N", help="how many of them at once (default N)")
-    add("--reuse-port", action="store_true", help="share TCP ports with other processes that do")
-
-
-def doors(chosen: argparse.Namespace) -> dict[str, Any]:
-    """What the flags of :func:`add_doors` ask of a listener, as its keyword arguments.
+def addressed(values: Values) -> tuple[str, ...]:
+    """The addresses to listen on.
 
     Raises:
-        ValueError: a value is bad, a file cannot be read, or a flag has no effect without another.
+        ValueError: they are said in two ways at once.
+    """
+    place = values.place()
+    found = {name: given.value for name, given in place.items()}
+    try:
+        return addresses(found.get("bind"), found.get("host"), found.get("port"))
+    except ValueError as exc:
+        raise ValueError(f"{place['bind'].where}: {exc}") from None
+
+
+def bounds(values: Values) -> tuple[Timeouts, Limits]:
+    """Timeouts and limits."""
+    kinds: dict[type, dict[str, Any]] = {Timeouts: {}, Limits: {}}
+    for option in OPTIONS:
+        if option.field is not None:
+            kind, name = option.field
+            kinds[kind][name] = values[option.name]
+    return Timeouts(**kinds[Timeouts]), Limits(**kinds[Limits])
+
+
+def doors(values: Values) -> dict[str, Any]:
+    """What stands before the application, as keyword arguments of a listener.
+
+    Raises:
+        ValueError: a value is bad, a file cannot be read, or a setting has no effect without another.
     """
     return {
-        "tls": _tls(chosen),
-        "proxy_protocol": _proxy_protocol(chosen),
-        "proxy_headers": _proxy_headers(chosen),
-        "rate_limit": _rate_limit(chosen),
-        "reuse_port": chosen.reuse_port,
+        "tls": _tls(values),
+        "proxy_protocol": _proxy_protocol(values),
+        "proxy_headers": _proxy_headers(values),
+        "rate_limit": _rate_limit(values),
+        "request_ids": _request_ids(values),
+        "reuse_port": values["reuse-port"],
+        "health_path": values["health-path"],
+        "evict_idle": values["evict-idle"],
+        "log_context": values["log-context"],
     }
 
 
-def _tls(chosen: argparse.Namespace) -> ssl.SSLContext | None:
-    if chosen.tls_cert is None:
-        _alone(chosen, "--tls-cert", "--tls-key", "--tls-client-ca", "--tls-client-cert")
+def _tls(values: Values) -> ssl.SSLContext | None:
+    if not values.has("tls-cert"):
+        _alone(values, "tls-cert", "tls-key", "tls-client-ca", "tls-client-cert")
         return None
-    if chosen.tls_client_ca is None:
-        _alone(chosen, "--tls-client-ca", "--tls-client-cert")
-    wanted = {"client_ca": chosen.tls_client_ca, "client_cert": chosen.tls_client_cert}
+    if not values.has("tls-client-ca"):
+        _alone(values, "tls-client-ca", "tls-client-cert")
+    cert, key, authority = (values[name] for name in ("tls-cert", "tls-key", "tls-client-ca"))
     try:
-        return server_context(chosen.tls_cert, chosen.tls_key, **wanted)
+        return server_context(cert, key, client_ca=authority, client_cert=values["tls-client-cert"])
     except (OSError, ValueError) as exc:  # OpenSSL does not say which of the files it is
-        files = (chosen.tls_cert, chosen.tls_key, chosen.tls_client_ca)
-        raise ValueError(f"no TLS with {', '.join(file for file in files if file)}: {exc}") from None
+        raise ValueError(f"no TLS with {', '.join(file for file in (cert, key, authority) if file)}: {exc}") from None
 
 
-def _proxy_protocol(chosen: argparse.Namespace) -> ProxyProtocol | None:
-    if chosen.proxy_protocol is None:
+def _proxy_protocol(values: Values) -> ProxyProtocol | None:
+    if not values.has("proxy-protocol"):
         return None
     try:
-        return ProxyProtocol(_listed(chosen.proxy_protocol))
+        return ProxyProtocol(_listed(values["proxy-protocol"]))
     except ValueError as exc:
-        raise ValueError(f"--proxy-protocol: {exc}") from None
+        raise ValueError(f"{values.where('proxy-protocol')}: {exc}") from None
 
 
-def _proxy_headers(chosen: argparse.Namespace) -> ProxyHeaders | None:
-    if chosen.proxy_headers is None:
-        _alone(chosen, "--proxy-headers", "--proxy-fields")
+def _proxy_headers(values: Values) -> ProxyHeaders | None:
+    if not values.has("proxy-headers"):
+        _alone(values, "proxy-headers", "proxy-fields")
         return None
-    fields = DEFAULT_FIELDS if chosen.proxy_fields is None else _listed([chosen.proxy_fields])
+    fields: Sequence[str] = DEFAULT_FIELDS
+    where = values.where("proxy-headers")
+    if values.has("proxy-fields"):
+        fields = _listed(values["proxy-fields"])
+        where += f", {values.where('proxy-fields')}"
     try:
-        return ProxyHeaders(_listed(chosen.proxy_headers), fields)
+        return ProxyHeaders(_listed(values["proxy-headers"]), fields)
     except ValueError as exc:
-        raise ValueError(f"--proxy-headers, --proxy-fields: {exc}") from None
+        raise ValueError(f"{where}: {exc}") from None
 
 
-def _rate_limit(chosen: argparse.Namespace) -> RateLimit | None:
-    if chosen.rate_limit is None:
-        _alone(chosen, "--rate-limit", "--rate-burst")
+def _rate_limit(values: Values) -> RateLimit | None:
+    if not values.has("rate-limit"):
+        _alone(values, "rate-limit", "rate-burst")
         return None
-    rate, slash, period = chosen.rate_limit.partition("/")
+    rate, slash, period = values["rate-limit"].partition("/")
     try:
         seconds = duration(period) if slash else 1.0
         if seconds != seconds // 1:
             raise ValueError("the time is not a whole number of seconds")
-        return RateLimit(count(rate), int(seconds), chosen.rate_burst)
+        return RateLimit(count(rate), int(seconds), values["rate-burst"])
     except (ValueError, OverflowError, argparse.ArgumentTypeError) as exc:
-        raise ValueError(f"--rate-limit {chosen.rate_limit}: {exc}; write 20 or 300/60s") from None
+        shown = f"{values.where('rate-limit')} {values['rate-limit']}"
+        raise ValueError(f"{shown}: {exc}; write 20 or 300/60s") from None
 
 
-def _alone(chosen: argparse.Namespace, needed: str, *flags: str) -> None:
-    for flag in flags:
-        if getattr(chosen, flag.removeprefix("--").replace("-", "_")) is not None:
-            raise ValueError(f"{flag} does nothing without {needed}")
+def _request_ids(values: Values) -> RequestIds | None:
+    networks = _listed(values["request-ids-from"] or [])
+    if not networks and not values["request-ids-echo"]:
+        return None
+    try:
+        return RequestIds(trust=networks, echo=values["request-ids-echo"])
+    except ValueError as exc:
+        raise ValueError(f"{values.where('request-ids-from')}: {exc}") from None
 
 
-def _listed(values: list[str]) -> list[str]:
+def _alone(values: Values, needed: str, *names: str) -> None:
+    for name in names:
+        if values.has(name):
+            raise ValueError(f"{values.where(name)} does nothing without {BY_NAME[needed].flag}")
+
+
+def _listed(values: Sequence[str]) -> list[str]:
     return [name.strip() for value in values for name in value.split(",") if name.strip()]

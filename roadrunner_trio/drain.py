@@ -30,7 +30,7 @@ class Drain:
         cut: absolute Trio time at which what is left is cancelled; ``math.inf`` after a mere notice.
     """
 
-    __slots__ = ("cut", "deadline", "draining", "members", "started")
+    __slots__ = ("cut", "deadline", "draining", "members", "started", "watchers")
 
     def __init__(self) -> None:
         self.started = trio.Event()
@@ -38,6 +38,7 @@ class Drain:
         self.deadline = math.inf
         self.cut = math.inf
         self.members: dict[Member, None] = {}  # a set that keeps the order in which they came
+        self.watchers: dict[Member, None] = {}
 
     @property
     def remaining(self) -> float:
@@ -52,8 +53,16 @@ class Drain:
         """Removes a member; harmless when it is gone."""
         self.members.pop(member, None)
 
+    def watch(self, watcher: Member) -> None:
+        """Adds somebody who is told, after the members, but is not one of those who have to be gone in the end."""
+        self.watchers[watcher] = None
+
+    def unwatch(self, watcher: Member) -> None:
+        """Removes a watcher; harmless when it is gone."""
+        self.watchers.pop(watcher, None)
+
     def start(self, deadline: float, *, notice: bool = False) -> None:
-        """Tells every member, once. A later call can only bring the deadline forward.
+        """Tells every member and watcher, once. A later call can only bring the deadline forward.
 
         Args:
             notice: nothing will be cut at the deadline.
@@ -65,5 +74,5 @@ class Drain:
             return
         self.draining = True
         self.started.set()
-        for member in tuple(self.members):
+        for member in (*self.members, *self.watchers):
             member.told()

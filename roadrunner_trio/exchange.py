@@ -9,10 +9,13 @@ from typing import Literal, Protocol
 
 import trio
 
+from .clock import Clock
 from .drain import Drain
 from .fields import Field
 from .files import OpenFile
 from .request import Request
+from .settings import Timeouts
+from .wire import SocketWire
 
 BodyMode = Literal["buffered", "streaming"]
 
@@ -25,11 +28,14 @@ class Plan:
         body: ``"buffered"`` reads the whole body first; ``"streaming"`` leaves it to the handler.
         max_body: octets; None lifts the cap, and only a streaming body may have none (N18).
         timeout: seconds from the call to the end of the response; then 503, or a cut.
+        disconnect_grace: seconds until the call is cancelled when the peer has ended; at once when it has reset the
+            connection. ``math.inf``: neither, whoever leaves.
     """
 
     body: BodyMode = "buffered"
     max_body: int | None = None
     timeout: float = math.inf
+    disconnect_grace: float = math.inf
 
 
 class Exchange(Protocol):
@@ -52,6 +58,21 @@ class Exchange(Protocol):
     @property
     def drain(self) -> Drain:
         """The server's drain."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The deadlines of the server."""
+        ...
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long its peers may take."""
+        ...
+
+    @property
+    def wire(self) -> SocketWire | None:
+        """The plain socket that carries it, when nothing comes between and nobody else is on it."""
         ...
 
     @property

@@ -37,13 +37,17 @@ def essence(exc: BaseException, *, peer_gone: bool) -> BaseException:
             too. Otherwise it came from a stream of the application's own, and that is an error like any other.
 
     Raises:
-        BaseException: ``exc`` itself, when it is or holds what nobody may catch.
+        BaseException: ``exc`` itself, when it is or holds what nobody may catch. Where that is a cancellation, what the
+            peer did besides is left out: the scope that was cancelled would leave the rest of the group to nobody.
     """
     all_leaves = list(leaves(exc))
-    if any(isinstance(leaf, NOT_OURS) for leaf in all_leaves):
-        raise exc
     peers = (*PEERS, trio.BrokenResourceError) if peer_gone else PEERS
-    if all(isinstance(leaf, peers) for leaf in all_leaves):
+    others = [leaf for leaf in all_leaves if not isinstance(leaf, peers)]
+    if any(isinstance(leaf, NOT_OURS) for leaf in others):
+        if len(others) < len(all_leaves) and all(isinstance(leaf, trio.Cancelled) for leaf in others):
+            raise cast(BaseExceptionGroup[BaseException], exc).subgroup(trio.Cancelled) or exc
+        raise exc
+    if not others:
         return all_leaves[0]
     if len(all_leaves) == 1 and isinstance(all_leaves[0], HTTPError):
         return all_leaves[0]

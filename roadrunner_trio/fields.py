@@ -89,6 +89,12 @@ class Encoded(list[Field]):
     __slots__ = ()
 
 
+class Own(Encoded):
+    """Encoded fields that were made for one response, which keeps them as they are."""
+
+    __slots__ = ()
+
+
 def encoded(given: FieldsLike) -> list[Field]:
     """The response fields an application gave, as pairs of bytes with lower-case names.
 

@@ -6,17 +6,25 @@ whoever is last, the reader or the owner, and is never reused under a running re
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
+from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import trio
+
+from .cached_open import open_cached
 
 READ_SIZE: Final = 65536
 SLICE: Final = 262144
 """Octets given to the kernel at once: small enough that one slow peer, or one cold page, holds nobody up."""
+
+FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_BINARY", 0)
+
+Descriptor = TypeVar("Descriptor", int, int | None)
 
 _RWF_NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 
@@ -85,17 +93,35 @@ class OpenFile:
 
 
 async def open_file(path: str | os.PathLike[str]) -> OpenFile:
-    """Opens a regular file for reading, in a thread.
+    """Opens a regular file for reading, in a thread unless the kernel's caches know it.
 
     Raises:
         FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, OSError: as ``open``; a device, a
-            FIFO or a socket counts as not found, for reading one could block for ever.
+            FIFO or a socket counts as not found, for reading one could block for ever, and so does what no file can
+            be called.
     """
-    return await trio.to_thread.run_sync(_open, os.fspath(path))
+    name = os.fspath(path)
+    if "\0" in name:
+        raise FileNotFoundError(f"{name!r} holds NUL, as no file's name does")
+    await trio.lowlevel.checkpoint_if_cancelled()
+    fd = _opened(name, open_cached)
+    return await trio.to_thread.run_sync(_open, name) if fd is None else _regular(name, fd)
 
 
 def _open(path: str) -> OpenFile:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_BINARY", 0))
+    return _regular(path, _opened(path, os.open))
+
+
+def _opened(path: str, how: Callable[[str, int], Descriptor]) -> Descriptor:
+    try:
+        return how(path, FLAGS)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise FileNotFoundError("a name that is longer than any file's") from error
+        raise
+
+
+def _regular(path: str, fd: int) -> OpenFile:
     try:
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode):

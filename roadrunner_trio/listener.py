@@ -30,19 +30,21 @@ from .connection import Connection, serve_connection
 from .context import Counters, ServerContext, steps
 from .drain import Drain
 from .dump import stack_of
+from .eviction import Evictions
 from .exchange import App, BodyMode
+from .health import with_health
 from .http1.encode import error_response
 from .listener_info import ConnectionInfo, Drained, ListenerInfo
 from .logs import with_error_log
 from .middleware import Middleware
-from .observe import ConnectionRejected, ListenerClosed, ListenerDraining, Observer, Observers
+from .observe import ConnectionRejected, ListenerClosed, ListenerDraining, ListenerRetiring, Observer, Observers
 from .rate_limit import RateLimit
 from .request_ids import RequestIds
 from .respond import Handler, Routed, as_app
 from .settings import Limits, Timeouts
 from .streams import Address, linger, peer_of, shown, tidy, wired
 from .trust import ProxyHeaders, ProxyProtocol
-from .wire import RECEIVE_SIZE, SocketWire, made_of
+from .wire import RECEIVE_SIZE, SocketWire
 
 log = logging.getLogger("roadrunner_trio")
 
@@ -83,11 +85,22 @@ class Listener:
         request_ids: takes the ids of requests from trusted peers, and tells peers theirs.
         log_context: sets :data:`current_request` for every request, so that what a handler logs can say which it is.
         middlewares: around the handler, or all that a router answers, the first outermost.
+        health_path: a path, such as ``"/healthz"``, on which the server itself tells balancers 200, and 503 once its
+            end is near; whatever limits there are on requests.
+        evict_idle: when there are as many connections as may be, the one that has been idle for longest (and for a
+            second at least) makes room, instead of the newcomer being turned away.
 
     Raises:
-        ValueError: a malformed address, or no body limit with buffered bodies.
+        ValueError: a malformed address or path, or no body limit with buffered bodies.
         TypeError: the handler or a middleware cannot be called, or an app that is no router is given middlewares.
     """
+
+    status: Status = "new"
+    task: trio.lowlevel.Task | None = None
+    _connections: trio.Nursery | None = None
+    _rejected_now = 0
+    _present = 0
+    _retiring = False
 
     def __init__(
         self,
@@ -107,28 +120,28 @@ class Listener:
         proxy_protocol: ProxyProtocol | None = None,
         proxy_headers: ProxyHeaders | None = None,
         rate_limit: RateLimit | None = None,
+        health_path: str | None = None,
+        evict_idle: bool = False,
     ) -> None:
         timeouts, limits = timeouts or Timeouts(), limits or Limits()
         app = as_app(handler, body, limits, timeouts, middlewares)
+        self._health, asked = with_health(app, health_path)
         self._handler = handler
         self.name = name
         self.bind = listed(bind)
         self.tls = tls
         self._reuse_port = reuse_port
         told = Observers(with_error_log(observers))
+        app = self._health or app
         self._context = ServerContext(app, name, timeouts, limits, told, tls=tls, proxy_protocol=proxy_protocol)
         self._context.on_head = steps(request_ids, log_context=log_context, proxy_headers=proxy_headers)
-        self._context.gate = gate(rate_limit, limits.max_concurrent_requests)
+        self._context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
+        self._evictions = Evictions(self._members) if evict_idle else None
         self._told: list[Drain] = []
         self._listeners: list[socket.socket | trio.abc.Listener[trio.abc.Stream]] = []
         self._accept_scopes: list[trio.CancelScope] = []
         self._addresses: list[Address] = []
-        self._connections: trio.Nursery | None = None
-        self._rejected_now = 0
-        self._present = 0
         self._closed = trio.Event()
-        self.status: Status = "new"
-        self.task: trio.lowlevel.Task | None = None
 
     # -- what it tells ---------------------------------------------------------------------------
 
@@ -234,6 +247,18 @@ class Listener:
                 name = f"{self.name}: accept on {type(listener).__name__}"
                 nursery.start_soon(self._accept_foreign, listener, scope, name=name)
 
+    def retire(self) -> None:
+        """Announces the end, and changes nothing else: ``health_path`` answers 503, everybody is served as before.
+
+        To be called some seconds before :meth:`drain`, so that balancers stop sending before anything is refused.
+        """
+        if self.status == "accepting" and not self._retiring:
+            self._retiring = True
+            if self._health is not None:
+                self._health.leaving = True
+            told = self._context.observers
+            told.tell(told.listener_retire, ListenerRetiring(self.name, time.time()))
+
     async def drain(self, grace: float = 10.0) -> Drained:
         """Ends politely, within ``grace`` seconds, and says how that went.
 
@@ -317,11 +342,11 @@ class Listener:
         return True
 
     def _admit(self, sock: socket.socket, peer: Address) -> None:
-        if self._full():
+        if self._full() and not self._make_room():
             self._turn_away(sock)
             return
         try:
-            wire = made_of(sock, self._context.poller)
+            wire = SocketWire(sock, self._context.poller)
         except OSError:  # reset between accept and here
             sock.close()
             return
@@ -348,7 +373,7 @@ class Listener:
                     log.error("listener %r cannot accept: %s", self.name, exc)
                     await trio.sleep(BACK_OFF)
                     continue
-                if self._full():
+                if self._full() and not self._make_room():
                     self._count_rejected()
                     await trio.aclose_forcefully(stream)
                 else:
@@ -359,6 +384,12 @@ class Listener:
 
     def _full(self) -> bool:
         return self._active >= self._context.limits.max_connections
+
+    def _make_room(self) -> bool:
+        if self._evictions is None or not self._evictions.make_room():
+            return False
+        self._context.counters.evicted += 1
+        return True
 
     def _count_rejected(self) -> None:
         self._context.counters.rejected += 1

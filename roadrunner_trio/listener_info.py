@@ -44,6 +44,7 @@ class ListenerInfo:
         timed_out: requests whose time ran out in the application.
         cancelled: requests that the end of the server cut off in the application.
         send_failed: responses whose first write failed.
+        evicted: idle connections that made room for others.
         acknowledged: drains acknowledged by handlers.
         cut: connections that a drain's deadline ended.
     """
@@ -63,6 +64,7 @@ class ListenerInfo:
     timed_out: int
     cancelled: int
     send_failed: int
+    evicted: int
     acknowledged: int
     cut: int
 

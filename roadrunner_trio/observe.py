@@ -79,6 +79,18 @@ class ConnectionRejected(NamedTuple):
     system_time: float
 
 
+class ListenerRetiring(NamedTuple):
+    """A listener is about to drain: balancers are told so, and nothing else has changed.
+
+    Attributes:
+        listener: its name.
+        system_time: when.
+    """
+
+    listener: str
+    system_time: float
+
+
 class ListenerDraining(NamedTuple):
     """A listener has begun to drain.
 
@@ -202,7 +214,7 @@ class RequestEnded(_Ended, OfRequest):
             ``"cancelled"`` (the server went down).
         phase: None for a complete response, else where it broke: ``"body"`` (the application was reading it),
             ``"handler"`` (nothing was written yet), ``"response"`` or ``"handoff"``.
-        error: what was raised, unless it was a cancellation.
+        error: what was raised, unless it was a cancellation, as by a peer that left.
     """
 
     __slots__ = ()
@@ -330,6 +342,9 @@ class Observer:
     def listener_conn_rejected(self, event: ConnectionRejected) -> None:
         """A connection was turned away at the cap."""
 
+    def listener_retire(self, event: ListenerRetiring) -> None:
+        """A listener will drain soon; see :meth:`Listener.retire`."""
+
     def listener_drain(self, event: ListenerDraining) -> None:
         """The listener has begun to drain."""
 
@@ -381,6 +396,7 @@ class Observers:
     listener_accept: Hook[ConnectionAccepted]
     listener_conn_close: Hook[ConnectionClosed]
     listener_conn_rejected: Hook[ConnectionRejected]
+    listener_retire: Hook[ListenerRetiring]
     listener_drain: Hook[ListenerDraining]
     listener_close: Hook[ListenerClosed]
     request_start: Hook[RequestStarted]

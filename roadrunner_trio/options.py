@@ -1,25 +1,16 @@
-"""The values a command line takes: durations, sizes, addresses, and one flag per setting.
-
-The flags of :class:`~roadrunner_trio.Timeouts` and :class:`~roadrunner_trio.Limits` are made from their dataclass
-fields, so a new setting has its flag, its default and its help on the day it is added.
-"""
+"""The words that settings take, and what is meant by them: durations, sizes, numbers, addresses."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
 import re
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
-
-from .settings import OPTIONAL, Limits, Timeouts
+from typing import Final
 
 SECONDS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 OCTETS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 UNBOUNDED: Final = frozenset({"none", "inf"})
-ALIASES: Final = {"keep_alive": ("--keep-alive",)}
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8000
 
@@ -121,70 +112,3 @@ def addresses(binds: list[str] | None, host: str | None, port: int | None) -> tu
     if ":" in name and not name.startswith("["):
         name = f"[{name}]"  # an IPv6 literal (RFC 3986 section 3.2.2)
     return (f"{name}:{DEFAULT_PORT if port is None else port}",)
-
-
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Adds a flag for every field of Timeouts and Limits."""
-    timeouts = parser.add_argument_group(
-        "timeouts", "seconds, or with a unit: 500ms, 1.5s, 5m, 1h; none waits for ever"
-    )
-    for setting in dataclasses.fields(Timeouts):
-        names = (flag(setting), *ALIASES.get(setting.name, ()))
-        _add(timeouts.add_argument, setting, names, duration, "TIME", show_duration(_default(setting)))
-    limits = parser.add_argument_group("limits", "sizes in octets, or with a unit: 64K, 10M, 1G")
-    for setting in dataclasses.fields(Limits):
-        default = _default(setting)
-        if setting.metadata["unit"] == "bytes":
-            kind = optional_size if setting.name in OPTIONAL else size
-            _add(limits.add_argument, setting, (flag(setting),), kind, "SIZE", show_size(default))
-        else:
-            kind = optional_count if setting.name in OPTIONAL else count
-            _add(limits.add_argument, setting, (flag(setting),), kind, "N", show_count(default))
-
-
-def settings(chosen: argparse.Namespace) -> tuple[Timeouts, Limits]:
-    """The settings that the flags of :func:`add_settings` ask for.
-
-    Raises:
-        ValueError: a value that the settings refuse; the message names the flag.
-    """
-    return _built(Timeouts, chosen), _built(Limits, chosen)
-
-
-def flag(setting: dataclasses.Field[Any]) -> str:
-    """The flag of a setting: ``--timeout-keep-alive``, ``--max-body``."""
-    prefix = "timeout-" if setting.metadata["unit"] == "seconds" else ""
-    return "--" + prefix + setting.name.replace("_", "-")
-
-
-def _add(
-    add_argument: Callable[..., argparse.Action],
-    setting: dataclasses.Field[Any],
-    names: tuple[str, ...],
-    kind: Callable[[str], float | None],
-    metavar: str,
-    default: str,
-) -> None:
-    text = f"{setting.metadata['help']} (default {default})".replace("%", "%%")
-    # Absent flags stay absent, so that a default lives in one place, the dataclass.
-    add_argument(*names, dest=_dest(setting), type=kind, metavar=metavar, help=text, default=argparse.SUPPRESS)
-
-
-def _default(setting: dataclasses.Field[Any]) -> Any:
-    return setting.default  # its static type includes "there is none", which no setting is
-
-
-def _dest(setting: dataclasses.Field[Any]) -> str:
-    return "setting_" + flag(setting).removeprefix("--").replace("-", "_")
-
-
-def _built(kind: Any, chosen: argparse.Namespace) -> Any:
-    table = dataclasses.fields(kind)
-    given = {setting.name: getattr(chosen, _dest(setting)) for setting in table if hasattr(chosen, _dest(setting))}
-    try:
-        return kind(**given)
-    except ValueError as exc:
-        text = str(exc)
-        for setting in table:
-            text = text.replace(f"{kind.__name__}.{setting.name} ", f"{flag(setting)} ")
-        raise ValueError(text) from None

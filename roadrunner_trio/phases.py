@@ -35,17 +35,19 @@ class PhaseScope:
     day wait without a task.
     """
 
-    __slots__ = ("armed", "clock", "deadline", "expired", "now", "phase", "scope")
+    __slots__ = ("armed", "clock", "deadline", "expired", "now", "over", "phase", "scope")
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.now = trio.lowlevel.current_clock().current_time  # without trio.current_time's two steps to it
+        self.now = clock.time
         self.scope = trio.CancelScope()
         self.phase = Phase.HANDSHAKE
         self.deadline = math.inf
         self.armed = math.inf
         self.expired = False
         """Whether the phase's time ran out, as opposed to a drain's word."""
+        self.over = False
+        """Whether the scope has been cancelled, by either; a plain flag, for the scope itself looks at the time."""
 
     def enter(self, phase: Phase, seconds: float) -> None:
         """Begins ``phase``, which may last ``seconds`` from now."""
@@ -63,11 +65,12 @@ class PhaseScope:
 
     def fire(self) -> None:
         """The clock's word: the phase has had its time."""
-        self.expired = True
+        self.expired = self.over = True
         self.scope.cancel(reason=f"time is up for a connection that is {self.phase.value}")
 
     def end(self, reason: str) -> None:
         """Ends the connection now, as a drain does to an idle one."""
+        self.over = True
         self.scope.cancel(reason=reason)
 
     def close(self) -> None:

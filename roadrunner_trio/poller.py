@@ -8,6 +8,10 @@ An edge comes once. So it is kept by the :class:`Watched` it is for until a read
 while nobody waits, or whose waiter was cancelled, is not lost.
 
 It also reports what a reader would never see while nobody reads: that the peer has gone.
+
+The other way round it saves system calls too: what is sent in pieces within one turn of Trio's loop is held, and
+written once when the turn is over. A piece that its producer waits after is on its way before anybody else's next
+step but one.
 """
 
 from __future__ import annotations
@@ -21,12 +25,21 @@ import trio
 AVAILABLE: Final = hasattr(select, "epoll")
 """Linux. Elsewhere sockets wait by Trio's own means."""
 
+EDGES: Final = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0)
+ROOM: Final = getattr(select, "EPOLLOUT", 0)
+SHARE: Final = 64
+"""Sockets that are written to before everybody else has a turn: at 5 µs each, a third of a millisecond."""
+
 
 class Watched(Protocol):
     """Who is told of the edges of a socket."""
 
     def edge(self, events: int) -> None:
         """``events`` is a mask of ``select.EPOLL*``. Synchronous; must not raise."""
+        ...
+
+    def flush(self) -> None:
+        """The turn is over: writes what is held. Synchronous; must not raise."""
         ...
 
 
@@ -36,6 +49,8 @@ class Poller:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._watched: dict[int, Watched] = {}
+        self._holding: list[Watched] = []
+        self._flusher: trio.lowlevel.Task | None = None  # while it waits
 
     def watch(self, sock: socket.socket, watched: Watched) -> None:
         """Registers a socket until :meth:`forget`; what has arrived already is reported as its first edge.
@@ -44,7 +59,7 @@ class Poller:
             OSError: the system has no room for another watch.
         """
         fd = sock.fileno()
-        self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+        self._epoll.register(fd, EDGES)
         self._watched[fd] = watched
 
     def forget(self, sock: socket.socket) -> None:
@@ -53,8 +68,39 @@ class Poller:
         if self._watched.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def ask_for_room(self, sock: socket.socket) -> None:
+        """Has an edge reported, from now on, also when the socket takes more again after it took no more."""
+        self._epoll.modify(sock.fileno(), EDGES | ROOM)
+
+    def flush_soon(self, watched: Watched) -> None:
+        """Has ``watched`` flushed once whoever runs now has ended its step."""
+        self._holding.append(watched)
+        if self._flusher is not None:
+            trio.lowlevel.reschedule(self._flusher)
+            self._flusher = None
+
     async def run(self) -> None:
-        """Passes edges on, for ever."""
+        """Passes edges on, and ends turns, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._flush_turns, name="poller: turns")
+            await self._pass_edges()
+
+    async def _flush_turns(self) -> None:
+        while True:
+            if not self._holding:
+                self._flusher = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._abort)
+            holding, self._holding = self._holding, []
+            for count, watched in enumerate(holding, 1):
+                watched.flush()
+                if count % SHARE == 0:
+                    await trio.lowlevel.checkpoint()
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._flusher = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    async def _pass_edges(self) -> None:
         epoll, watched = self._epoll, self._watched
         while True:
             await trio.lowlevel.wait_readable(epoll.fileno())

@@ -18,7 +18,6 @@ from .context import ServerContext
 from .errors import HTTPError, ProtocolError
 from .faults import PEERS
 from .http1.engine import Http1Engine
-from .http1_exchange import Http1Exchange
 from .log_context import current_request
 from .observe import (
     ConnectionAccepted,
@@ -31,17 +30,20 @@ from .observe import (
     RequestThrottled,
 )
 from .phases import Phase
+from .presence import Attended
 from .request import Request
 from .streams import Address
 from .wire import BodyTimeout, PeerGone
 
 
-class Reporting(Http1Exchange):
+class Reporting(Attended):
     """An exchange that tells.
 
     Attributes:
         born: when the connection was accepted, in Trio's time.
     """
+
+    __slots__ = ("_accept_told", "_broken_told", "born")
 
     def __init__(self, stream: trio.abc.Stream, engine: Http1Engine, context: ServerContext, peer: Address) -> None:
         super().__init__(stream, engine, context, peer)
@@ -132,7 +134,7 @@ class Reporting(Http1Exchange):
     def _outcome(self, error: BaseException | None) -> Outcome:
         match error:
             case None:
-                return "timeout" if self.phase.expired else "cancelled"
+                return "timeout" if self.phase.expired else "gone" if self.gone else "cancelled"
             case BodyTimeout():
                 return "timeout"
             case ProtocolError():

@@ -197,6 +197,12 @@ class Request:
         wanted = name.lower().encode("latin-1")
         return [value.decode("latin-1") for field, value in self.fields if field == wanted]
 
+    @property
+    def last_event_id(self) -> str | None:
+        """The id of the last server-sent event that the peer has seen (WHATWG HTML section 9.2.4), or None."""
+        value = lookup(self.fields, b"last-event-id")
+        return value.decode("utf-8", "replace") if value else None
+
     async def read(self) -> bytes:
         """The whole body, up to the body limit; read once and kept.
 
@@ -235,8 +241,11 @@ class Request:
     async def disconnected(self) -> None:
         """Waits until the peer has gone: a reset, or the end of what it sends (a half-close looks the same).
 
-        Run it beside the work, in a nursery, and cancel the other when one is done. It reads ahead to find out, by
-        at most 64 KiB; beyond that it takes the peer to be there.
+        A handler is cancelled for that anyway, at once or after ``Timeouts.disconnect_grace``; this is to know of it
+        sooner, or where there is no grace. Run it beside the work, in a nursery, and cancel the other when one is done.
+
+        On sockets that the server has accepted itself the kernel tells, on Linux. Elsewhere it reads ahead to find out,
+        by at most 64 KiB; beyond that it takes the peer to be there.
 
         Raises:
             RuntimeError: the exchange is over.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
@@ -9,7 +10,7 @@ import trio
 
 from .errors import HTTPError
 from .exchange import App, BodyMode, Exchange, Plan
-from .fields import encoded, lookup
+from .fields import FieldsLike, encoded, lookup
 from .files import OpenFile, open_file
 from .middleware import Middleware, checked, compose
 from .request import Request
@@ -24,6 +25,7 @@ from .response import (
     Response,
     Send,
     StreamResponse,
+    Upgrade,
 )
 from .settings import Limits, Timeouts
 from .wire import PeerGone
@@ -80,6 +82,12 @@ class Routed(Protocol):
         ...
 
 
+def default_plan(body: BodyMode, limits: Limits, timeouts: Timeouts) -> Plan:
+    """What is done with every request, unless a route has it otherwise."""
+    grace = math.inf if timeouts.disconnect_grace is None else timeouts.disconnect_grace
+    return Plan(body, limits.max_body, timeouts.handler, grace)
+
+
 def as_app(
     handler: Handler | App,
     body: BodyMode,
@@ -97,9 +105,9 @@ def as_app(
         raise ValueError(f"body is 'buffered' or 'streaming', not {body!r}")
     if body == "buffered" and limits.max_body is None:
         raise ValueError("buffered bodies need Limits.max_body; only body='streaming' may do without")
-    defaults, around = Plan(body, limits.max_body, timeouts.handler), checked(middlewares)
+    plan, around = default_plan(body, limits, timeouts), checked(middlewares)
     if isinstance(handler, Routed):
-        return handler.for_listener(defaults, around)
+        return handler.for_listener(plan, around)
     if hasattr(handler, "plan"):
         if around:
             raise TypeError(f"middlewares wrap handlers and routers; {handler!r} is an App and writes its own response")
@@ -107,7 +115,7 @@ def as_app(
     if not callable(handler):
         raise TypeError(f"a handler is an async function of one request, not {handler!r}")
     plain: Any = handler
-    return native(compose(around, plain), defaults)
+    return native(compose(around, plain), plan)
 
 
 async def respond(exchange: Exchange, response: object, handler: object) -> None:
@@ -127,6 +135,8 @@ async def respond(exchange: Exchange, response: object, handler: object) -> None
             await _file(exchange, response)
         case Handoff():
             await _hand_off(exchange, response)
+        case Upgrade():
+            await response.decide(exchange, response.fields)
         case _:
             name = getattr(handler, "__qualname__", repr(handler))
             raise TypeError(f"{name} returned {response!r}, which is not a response")
@@ -150,15 +160,18 @@ def _sender(exchange: Exchange) -> tuple[Send, Callable[[], None]]:
 
 async def _stream(exchange: Exchange, response: StreamResponse) -> None:
     exchange.kind = "stream"
-    if not await exchange.start_response(response.status, response.fields, reason=response.reason):
-        return await exchange.end_response()
-    send, revoke = _sender(exchange)
+    trailers: FieldsLike | None = None
     try:
-        trailers = await response.produce(send)
+        if await exchange.start_response(response.status, response.fields, reason=response.reason):
+            send, revoke = _sender(exchange)
+            try:
+                trailers = await response.produce(send)
+            finally:
+                revoke()
     finally:
-        revoke()
+        if (close := getattr(response.source, "aclose", None)) is not None:
+            await close()  # also when nobody wanted any content of it, as after HEAD
     await exchange.end_response(encoded(trailers) if trailers else ())
-    return None
 
 
 async def _loop(exchange: Exchange, response: LoopResponse) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json as json_module
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self, TypeAlias, cast
 
 import trio
 
 from .errors import phrase
-from .fields import Encoded, Field, FieldsLike, encoded
+from .exchange import Exchange
+from .fields import Field, FieldsLike, Own, encoded
 from .http1.encode import status_line
 from .request import Request
 
@@ -61,9 +62,10 @@ class ResponseHead:
         if not 200 <= status <= 599:
             raise ValueError(f"a response needs a final status from 200 to 599, not {status}")  # N24
         self.status = int(status)
-        self.fields: list[Field] = encoded(fields)
-        self.reason = None if reason is None else reason.encode("latin-1")
-        if self.reason is not None:
+        self.fields: list[Field] = fields if type(fields) is Own else encoded(fields)
+        self.reason: bytes | None = None
+        if reason is not None:
+            self.reason = reason.encode("latin-1")
             status_line(self.status, self.reason)  # raises ValueError now, not when it is written
 
     def __repr__(self) -> str:
@@ -112,8 +114,7 @@ class Response(ResponseHead):
         Raises:
             TypeError, ValueError: as :func:`json.dumps`; NaN and infinities are no JSON and refused.
         """
-        text = json_module.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return cls(text, status=status, fields=_typed(b"application/json", fields))
+        return cls(_json(value), status=status, fields=_typed(b"application/json", fields))
 
     @classmethod
     def redirect(cls, location: str, *, status: int = 303, fields: FieldsLike = ()) -> Self:
@@ -128,16 +129,22 @@ class Response(ResponseHead):
         return cls(status=204, fields=fields)
 
 
+_json = json_module.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+"""Made once: ``json.dumps`` makes an encoder for every call that is not all defaults."""
+
+
 def _typed(media_type: bytes, fields: FieldsLike) -> list[Field]:
     if not fields:
-        return Encoded([(b"content-type", media_type)])
+        return Own(((b"content-type", media_type),))
     given = encoded(fields)
     if any(name == b"content-type" for name, _ in given):
         return given
-    return Encoded([(b"content-type", media_type), *given])
+    return Own([(b"content-type", media_type), *given])
 
 
 def _content(body: Any) -> bytes:
+    if type(body) is bytes:
+        return body
     if isinstance(body, str):
         return body.encode()
     if isinstance(body, bytes | bytearray | memoryview):
@@ -157,7 +164,12 @@ class StreamResponse(ResponseHead):
     ``await produce(send)`` is called in the connection's task. A clean return ends the body, an exception truncates
     it visibly (N25); it is not called for HEAD, 204 and 304 (N23). It is *given* ``send`` and is no generator, so it
     may use nurseries and scopes freely. What it returns, pairs or a mapping, goes out as trailer fields where
-    the framing has them.
+    the framing has them. A piece is on its way as soon as ``produce`` waits for anything; pieces that are sent
+    without a wait in between share a write.
+
+    Attributes:
+        source: what ``produce`` takes its content from; if it has ``aclose``, it is closed when the response is over,
+            also when ``produce`` was not called.
 
     Args:
         produce: ``async def produce(send)``.
@@ -168,6 +180,8 @@ class StreamResponse(ResponseHead):
         ValueError, TypeError: as :class:`Response`.
     """
 
+    source: object = None
+
     def __init__(
         self, produce: Produce, *, status: int = 200, fields: FieldsLike = (), reason: str | None = None
     ) -> None:
@@ -175,6 +189,27 @@ class StreamResponse(ResponseHead):
         if not callable(produce):
             raise TypeError("StreamResponse needs an async function that is given `send`")
         self.produce = produce
+
+    @staticmethod
+    def ndjson(values: AsyncIterable[Any], *, status: int = 200, fields: FieldsLike = ()) -> StreamResponse:
+        """``application/x-ndjson``: each value as a line of JSON, as soon as it comes.
+
+        The next one is asked for when the peer's window has taken the last. A value that is no JSON truncates the
+        response, as any exception does. ``values`` is closed at the end, if it has ``aclose``.
+
+        Raises:
+            TypeError: ``values`` is no async iterable.
+        """
+        if not hasattr(values, "__aiter__"):
+            raise TypeError(f"ndjson needs an async iterable of values, not {values!r}")
+
+        async def produce(send: Send) -> None:
+            async for value in values:
+                await send(f"{_json(value)}\n".encode())
+
+        response = StreamResponse(produce, status=status, fields=_typed(b"application/x-ndjson", fields))
+        response.source = values
+        return response
 
 
 class OnMessage(Protocol):
@@ -283,7 +318,33 @@ class Handoff:
         return f"<Handoff {self.status}>"
 
 
-AnyResponse: TypeAlias = Response | StreamResponse | LoopResponse | FileResponse | Handoff
+class Upgrade:
+    """A response that is decided while it is written: the connection is upgraded, or the request answered after all.
+
+    :func:`~roadrunner_trio.websocket` makes it. A middleware sees it before the decision, and may add fields: they go
+    out with either.
+
+    Args:
+        decide: ``async def decide(exchange, fields)``, which does what :class:`~roadrunner_trio.Exchange` asks of an
+            app; the fields are those for whatever head it writes.
+        fields: the first of them.
+    """
+
+    __slots__ = ("decide", "fields")
+
+    status = 101
+
+    def __init__(
+        self, decide: Callable[[Exchange, list[Field]], Awaitable[object]], *, fields: FieldsLike = ()
+    ) -> None:
+        self.decide = decide
+        self.fields = encoded(fields)
+
+    def __repr__(self) -> str:
+        return "<Upgrade>"
+
+
+AnyResponse: TypeAlias = Response | StreamResponse | LoopResponse | FileResponse | Handoff | Upgrade
 """What a handler returns."""
 
 MEDIA_TYPES: Final = {

@@ -40,10 +40,18 @@ log = logging.getLogger("roadrunner_trio")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run(handler: Handler | App, bind: Bindable | Sequence[Bindable] = "127.0.0.1:8000", *, grace: float = 10.0) -> None:
+def run(
+    handler: Handler | App,
+    bind: Bindable | Sequence[Bindable] = "127.0.0.1:8000",
+    *,
+    grace: float = 10.0,
+    shutdown_delay: float = 0.0,
+    health_path: str | None = None,
+) -> None:
     """Serves ``handler`` until SIGINT or SIGTERM, then drains; a second signal stops at once.
 
     Owns the event loop, and the process: should something be stuck past the drain's deadline, it exits with 1.
+    Arguments are those of :func:`serve` and :class:`Listener`, which has more.
 
     Raises:
         OSError: an address cannot be bound.
@@ -51,7 +59,8 @@ def run(handler: Handler | App, bind: Bindable | Sequence[Bindable] = "127.0.0.1
     """
 
     async def main() -> None:
-        await serve(Listener(handler, bind=bind), grace=grace, on_stuck=leave)
+        listener = Listener(handler, bind=bind, health_path=health_path)
+        await serve(listener, grace=grace, shutdown_delay=shutdown_delay, on_stuck=leave)
 
     trio.run(main)
 
@@ -65,15 +74,18 @@ def leave(_: tuple[Drained, ...] = ()) -> NoReturn:
 async def serve(
     *listeners: Listener,
     grace: float = 10.0,
+    shutdown_delay: float = 0.0,
     on_stuck: Callable[[tuple[Drained, ...]], None] | None = None,
     task_status: trio.TaskStatus[tuple[Listener, ...]] = trio.TASK_STATUS_IGNORED,
 ) -> tuple[Drained, ...]:
     """Serves several listeners until SIGINT or SIGTERM, then drains them together, within ``grace`` seconds.
 
-    A second signal cancels everything. Must run in the main thread, for the signals. ``task_status.started`` gives
-    the listeners back once all of them listen.
+    A second signal cancels everything; during ``shutdown_delay`` it ends the delay first. Must run in the main thread.
+    ``task_status.started`` gives the listeners back once all of them listen.
 
     Args:
+        grace: seconds that the drain may take.
+        shutdown_delay: seconds between the first signal and the drain, for balancers: see :meth:`Listener.retire`.
         on_stuck: called with how the drains went, when something in them cannot be cancelled; ``serve`` then goes on
             waiting for it.
 
@@ -84,13 +96,14 @@ async def serve(
         OSError: an address cannot be bound.
         SystemExit: 128 and the signal's number, after a second signal.
     """
-    service = _Service(listeners, grace, on_stuck)
+    service = _Service(listeners, grace, shutdown_delay, on_stuck)
     try:
         async with trio.open_nursery() as watching:
             async with trio.open_nursery() as serving:
+                await watching.start(service.watch, serving, name="signals")  # before anybody can connect
                 for listener in listeners:
                     await serving.start(listener.serve, name=f"{listener.name}: listener")
-                await watching.start(service.watch, serving, name="signals")
+                service.up.set()
                 task_status.started(listeners)
             watching.cancel_scope.cancel(reason="every listener is closed")
     except BaseExceptionGroup as group:
@@ -104,28 +117,42 @@ class _Service:
     """What the signals do to the listeners."""
 
     def __init__(
-        self, listeners: Sequence[Listener], grace: float, on_stuck: Callable[[tuple[Drained, ...]], None] | None
+        self,
+        listeners: Sequence[Listener],
+        grace: float,
+        delay: float,
+        on_stuck: Callable[[tuple[Drained, ...]], None] | None,
     ) -> None:
         self.listeners = listeners
         self.grace = grace
+        self.delay = delay
         self.on_stuck = on_stuck
+        self.up = trio.Event()
         self.outcomes: dict[Listener, Drained] = {}
         self.second: signal.Signals | None = None
 
     async def watch(
         self, serving: trio.Nursery, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """The first signal drains; the second cancels, and is remembered."""
+        """The first signal drains, after the delay, which another ends; the next cancels, and is remembered."""
         with trio.open_signal_receiver(*SIGNALS) as received:
             task_status.started()
             first = signal.Signals(await anext(received))
+            if self.delay:
+                log.info("%s: draining in %g s; again to do so at once", first.name, self.delay)
+                with trio.move_on_after(self.delay):
+                    await self.up.wait()
+                    for listener in self.listeners:
+                        listener.retire()
+                    first = signal.Signals(await anext(received))
             log.info("%s: draining for at most %g s; again to stop at once", first.name, self.grace)
             serving.start_soon(self.drain, name="drain")
             self.second = signal.Signals(await anext(received))
             serving.cancel_scope.cancel(reason=f"a second signal, {self.second.name}")
 
     async def drain(self) -> None:
-        """All listeners together; then whoever wants to know hears of stuck connections."""
+        """All listeners together, once all are up; then whoever wants to know hears of stuck connections."""
+        await self.up.wait()
         async with trio.open_nursery() as nursery:
             for listener in self.listeners:
                 nursery.start_soon(self.drain_one, listener)

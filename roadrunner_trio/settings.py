@@ -24,6 +24,9 @@ def _count(default: int | None, help: str, *, least: int = 1) -> Any:
     return field(default=default, metadata={"unit": "", "help": help, "least": least})
 
 
+OPTIONAL: Final = frozenset({"disconnect_grace", "max_body", "max_concurrent_requests"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """Seconds allowed to each phase of a connection; ``math.inf`` waits for ever.
@@ -41,15 +44,17 @@ class Timeouts:
     handler: float = _seconds(math.inf, "the application, from request to the end of its response; then 503")
     write: float = _seconds(30.0, "the peer taking the next 64 KiB of a response")
     linger: float = _seconds(2.0, "reading what the peer still sends before a close, and unread bodies before reuse")
+    disconnect_grace: float | None = _seconds(
+        5.0, "a handler whose peer has closed, or ended what it sends, before it is cancelled; none never cancels it"
+    )
 
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
+            if value is None and f.name in OPTIONAL:
+                continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 raise ValueError(f"Timeouts.{f.name} must be a positive number of seconds, not {value!r}")
-
-
-OPTIONAL: Final = frozenset({"max_body", "max_concurrent_requests"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +80,12 @@ class Limits:
     min_bytes_per_second: int = _count(
         100,
         "slowest peer, measured from the first byte after one second's grace; then closed; 0 turns it off",
+        least=0,
+    )
+    min_send_rate: int = _count(
+        240,
+        "slowest peer that takes a response, measured while it is waited for, the write timeout being its grace; then "
+        "cut; 0 turns it off",
         least=0,
     )
     backlog: int = _count(1024, "connections the kernel holds for the accept loop")

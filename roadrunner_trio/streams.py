@@ -5,6 +5,7 @@ Works on any ``trio.abc.Stream``; knows nothing of HTTP.
 
 from __future__ import annotations
 
+import math
 import socket
 from contextlib import suppress
 from typing import Any, Final, TypeAlias, cast
@@ -15,6 +16,8 @@ from .wire import RECEIVE_SIZE, SocketWire
 
 GRACE: Final = 1.0
 """Seconds before a peer's rate is judged (behaviour 2.2)."""
+SEND_GRACE: Final = 30.0
+"""Seconds for which a peer may take nothing of what it is sent, whatever its rate, where no write timeout says less."""
 
 Address: TypeAlias = tuple[str, int] | str
 """A peer: host and port, the path of a Unix socket, or a word such as ``"memory"``."""
@@ -47,6 +50,43 @@ class RateMeter:
         self.octets += octets
         self.waited += seconds
         return self.waited <= GRACE or self.octets >= self.least * self.waited
+
+
+class SendMeter:
+    """The minimum-rate rule against peers that take their responses by the drop.
+
+    A balance of seconds: what the peer takes adds to it, what it is waited for is taken off, and it is never more than
+    the grace, so that nobody can be fast first and slow for long. Only waits touch it; a peer that keeps up costs
+    nothing.
+
+    Args:
+        least: octets a second; 0 turns the rule off.
+        grace: seconds.
+    """
+
+    __slots__ = ("balance", "counted", "grace", "least", "sent")
+
+    def __init__(self, least: int, grace: float) -> None:
+        self.least = least
+        self.grace = self.balance = min(grace, SEND_GRACE)
+        self.sent = 0
+        self.counted = 0
+
+    def allowance(self, sent: int, octets: int) -> float:
+        """Seconds that the peer has for the next ``octets``, when ``sent`` of this response went before."""
+        if not self.least:
+            return math.inf
+        news = sent - self.sent if sent >= self.sent else sent  # less than before: another response has begun
+        unwaited = max(0, news - self.counted)
+        self.sent, self.counted = sent, 0
+        self.balance = min(self.grace, self.balance + unwaited / self.least)
+        return self.balance + octets / self.least
+
+    def took(self, octets: int, seconds: float) -> None:
+        """The peer has taken ``octets``, for which it was waited so long."""
+        if self.least:
+            self.counted += octets
+            self.balance = min(self.grace, self.balance + octets / self.least - seconds)
 
 
 class PrefixedStream(trio.abc.HalfCloseableStream):
@@ -84,6 +124,11 @@ class PrefixedStream(trio.abc.HalfCloseableStream):
         if not isinstance(self.stream, trio.abc.HalfCloseableStream):
             raise RuntimeError(f"a {type(self.stream).__name__} cannot be half-closed")
         await self.stream.send_eof()
+
+    def detach(self) -> tuple[bytes, trio.abc.Stream]:
+        """What is left of the prefix, and the stream, for whoever reads that itself from now on."""
+        prefix, self._prefix = bytes(self._prefix), memoryview(b"")
+        return prefix, self.stream
 
     async def aclose(self) -> None:
         """Closes the stream; what is left of the prefix is dropped."""

@@ -12,11 +12,11 @@ import os
 import select
 import socket
 import struct
-from typing import Final
+from typing import Final, Protocol, cast
 
 import trio
 
-from .poller import Poller
+from .poller import ROOM, Poller
 
 EPOLLIN = getattr(select, "EPOLLIN", 1)
 
@@ -31,12 +31,48 @@ class BodyTimeout(trio.TooSlowError):
     """The peer took too long to send a request body that the application is reading."""
 
 
+class Attendant(Protocol):
+    """Who is told when the peer of a wire leaves."""
+
+    def hang_up(self, events: int) -> None:
+        """``events`` is a mask of ``select.EPOLL*``. Synchronous; must not raise."""
+        ...
+
+
+class Reader(Protocol):
+    """Who reads a wire without a task that waits for it."""
+
+    def read_now(self) -> None:
+        """Something has arrived, the peer has gone, or the socket takes more again. Synchronous; must not raise."""
+        ...
+
+
 class SocketWire(trio.abc.HalfCloseableStream):
     """A connected, non-blocking stream socket.
+
+    Attributes:
+        reader: told of what arrives while no task waits for it, where there is a poller.
 
     Args:
         sock: the socket; it is made non-blocking and belongs to the wire from now on.
     """
+
+    __slots__ = (
+        "_eof_sent",
+        "_failure",
+        "_in_hand",
+        "_poller",
+        "_receiving",
+        "_waiter",
+        "_wants_room",
+        "attendant",
+        "held",
+        "hung_up",
+        "readable",
+        "reader",
+        "sending",
+        "socket",
+    )
 
     def __init__(self, sock: socket.socket, poller: Poller | None = None) -> None:
         sock.setblocking(False)
@@ -44,13 +80,23 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self.sending = False
         self.readable = False
         self.hung_up = False
+        self.held: bytearray | None = None
+        self.attendant: Attendant | None = None
+        self.reader: Reader | None = None
         self._receiving = False
         self._in_hand = False
+        self._wants_room = False
+        self._failure: OSError | None = None
         self._eof_sent = False
         self._poller = poller
         self._waiter: trio.lowlevel.Task | None = None
         if poller is not None:
             poller.watch(sock, self)
+
+    @property
+    def polled(self) -> bool:
+        """Whether a poller watches it, and its ``attendant``, if there is one, learns when the peer leaves."""
+        return self._poller is not None
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What has arrived, at most ``max_bytes`` (64 KiB); ``b""`` when the peer has finished.
@@ -69,13 +115,17 @@ class SocketWire(trio.abc.HalfCloseableStream):
             if self._poller is None:
                 await trio.lowlevel.checkpoint_if_cancelled()
                 return await self._receive(max_bytes or RECEIVE_SIZE)
-            if self.readable:
-                await trio.lowlevel.checkpoint()
-            return await self._receive_by_edge(max_bytes or RECEIVE_SIZE)
+            return await self.receive_by_edge(max_bytes or RECEIVE_SIZE)
         finally:
             self._receiving = False
 
-    async def _receive_by_edge(self, size: int) -> bytes:
+    async def receive_by_edge(self, size: int) -> bytes:
+        """As :meth:`receive_some` where the wire is :attr:`polled`, by a caller who sees to it that no other receives.
+
+        A frame less on the stack is 3 % of the memory of a connection that waits.
+        """
+        if self.readable:
+            await trio.lowlevel.checkpoint()
         while True:
             if not self.readable and self.socket.fileno() != -1:
                 self._waiter = trio.lowlevel.current_task()
@@ -96,13 +146,25 @@ class SocketWire(trio.abc.HalfCloseableStream):
         return trio.lowlevel.Abort.SUCCEEDED
 
     def edge(self, events: int) -> None:
-        """The poller's word: something has arrived, or the peer has gone."""
+        """The poller's word: something has arrived, there is room again for what is held, or the peer has gone."""
+        if events & ROOM:
+            self.flush()
+            if events == ROOM:
+                if self.reader is not None:
+                    self.reader.read_now()
+                return
+            events -= ROOM
         self.readable = True
-        if events != EPOLLIN:
-            self.hung_up = True
         if self._waiter is not None:
             trio.lowlevel.reschedule(self._waiter)
             self._waiter = None
+        elif self.reader is not None:
+            self.hung_up |= events != EPOLLIN  # what is read to its end, a short read does not empty
+            self.reader.read_now()
+        if events != EPOLLIN:
+            self.hung_up = True
+            if self.attendant is not None:
+                self.attendant.hang_up(events)
 
     async def _receive(self, size: int) -> bytes:
         waited = False
@@ -122,6 +184,23 @@ class SocketWire(trio.abc.HalfCloseableStream):
                     self._in_hand = False
                 return data
 
+    def receive_now(self, size: int = RECEIVE_SIZE) -> bytes | None:
+        """What has arrived, ``b""`` at the end, None when there is nothing now; not a checkpoint.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: as for :meth:`receive_some`.
+        """
+        try:
+            data = self.socket.recv(size)
+        except BlockingIOError:
+            self.readable = False
+            return None
+        except OSError as exc:
+            raise self._translated(exc) from exc
+        if len(data) < size and not self.hung_up:
+            self.readable = False
+        return data
+
     def pending(self) -> bool:
         """Whether a byte has arrived that ``receive_some`` has not returned yet; a close or a reset is not a byte."""
         if self._in_hand:
@@ -131,7 +210,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         except OSError:
             return False
 
-    def send_now(self, data: bytes | memoryview) -> int:
+    def send_now(self, data: bytes | bytearray | memoryview) -> int:
         """Sends what the socket takes without waiting and says how many octets that was; not a checkpoint.
 
         Raises:
@@ -147,6 +226,53 @@ class SocketWire(trio.abc.HalfCloseableStream):
             return 0
         except OSError as exc:
             raise self._translated(exc) from exc
+
+    def hold(self, data: bytes) -> None:
+        """Keeps ``data`` until the turn of Trio's loop is over, to be written then in one go with what else is held.
+
+        Only where it is :attr:`polled`, and by one who calls :meth:`release` before whatever else is sent.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: what was held before could not be written.
+        """
+        if self._failure is not None:
+            raise self._translated(self._failure) from self._failure
+        if not self.held:
+            self.held = bytearray()
+            cast("Poller", self._poller).flush_soon(self)
+        self.held += data
+
+    def release(self, data: bytes | bytearray) -> bytes | bytearray:
+        """What was held, and ``data`` behind it: it is the caller's to send now."""
+        if self.held is None:
+            return data
+        held, self.held = self.held, None
+        held += data
+        return held
+
+    def flush(self) -> None:
+        """Writes what is held, as far as the kernel takes it; the rest when there is room again.
+
+        Raises nothing: who holds or sends something next learns that the peer has gone.
+        """
+        if not self.held or self.socket.fileno() == -1:
+            return
+        try:
+            sent = self.socket.send(self.held)
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            self._failure = exc
+            sent = len(self.held)
+        del self.held[:sent]
+        if self.held:
+            self.want_room()
+
+    def want_room(self) -> None:
+        """Has the reader told, from now on, also when the socket takes more again after it took no more."""
+        if self._poller is not None and not self._wants_room:
+            self._wants_room = True
+            self._poller.ask_for_room(self.socket)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Sends all of ``data``. Interrupted by a cancellation, it has sent an unknown part of it.
@@ -200,12 +326,13 @@ class SocketWire(trio.abc.HalfCloseableStream):
             self.send_eof_now()
 
     def send_eof_now(self) -> None:
-        """Half-closes at once; not a checkpoint.
+        """Half-closes at once, behind what is held; not a checkpoint.
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: as for :meth:`send_now`.
         """
         if not self._eof_sent:
+            self.flush()
             try:
                 self.socket.shutdown(socket.SHUT_WR)
             except OSError as exc:
@@ -215,9 +342,13 @@ class SocketWire(trio.abc.HalfCloseableStream):
     def close(self) -> None:
         """Closes the socket now; waiting tasks get ``ClosedResourceError``."""
         if self.socket.fileno() != -1:
+            if self.held:
+                self.flush()
+            self.attendant = self.reader = None
             if self._poller is not None:
                 self._poller.forget(self.socket)
-            trio.lowlevel.notify_closing(self.socket)
+            if self._poller is None or self.sending:  # else nobody can be waiting there, and asking Trio takes 4 µs
+                trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
             if self._waiter is not None:
                 trio.lowlevel.reschedule(self._waiter)
@@ -226,6 +357,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
     def reset(self) -> None:
         """Closes with a reset: the peer learns that what it has is not the whole."""
         if self.socket.fileno() != -1:
+            self.flush()  # what the kernel takes of it was sent in time
+            self.held = None
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
@@ -272,10 +405,3 @@ class _Sending:
 
     async def __aexit__(self, *exc_info: object) -> None:
         self.wire.sending = False
-
-
-def made_of(sock: socket.socket, poller: Poller | None = None) -> SocketWire:
-    """A wire for a socket fresh from accept; on TCP small responses are not held back (TCP_NODELAY)."""
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-    return SocketWire(sock, poller)

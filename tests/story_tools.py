@@ -20,7 +20,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 import roadrunner_trio as rr
 from roadrunner_trio.testing import MemoryStream
-from roadrunner_trio.wire import SocketWire, made_of
+from roadrunner_trio.wire import SocketWire
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 GET_CLOSE = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
@@ -281,6 +281,9 @@ class Door(trio.abc.Listener[trio.abc.Stream]):
         return await self._get.receive()
 
     async def aclose(self) -> None:
+        with suppress(trio.WouldBlock, trio.ClosedResourceError):
+            while True:  # as a kernel does with those it has not handed over
+                await trio.aclose_forcefully(self._get.receive_nowait())
         self._get.close()
         await trio.lowlevel.checkpoint()
 
@@ -316,7 +319,9 @@ class House:
         return self._attended(socket.create_connection(("127.0.0.1", self.listener.port)))
 
     def _attended(self, ours: socket.socket) -> Peer:
-        peer = Peer(made_of(ours))  # without delay: the virtual clock does not wait for Nagle
+        if ours.family == socket.AF_INET:
+            ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # the virtual clock does not wait for Nagle
+        peer = Peer(SocketWire(ours))
         self.nursery.start_soon(self._attend, peer)
         return peer
 

@@ -2,7 +2,7 @@
 
 A page is read as its reader would: a block of Python is run; a console block that starts a server leaves it running for
 the commands that follow, and what a command is said to print is compared with what it prints (``...`` stands for
-anything). One thing is changed: the port 8000 becomes a free one.
+anything, on a line of its own for lines). One thing is changed: the port 8000 becomes a free one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from roadrunner_trio.cli import parsers
+from roadrunner_trio.config_file import read_config
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -30,6 +31,8 @@ README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.rst"))]
 
 SERVERS = re.compile(r"(?:(?:\S*/)?roadrunner-trio|python -m roadrunner_trio) (?P<arguments>.*)")
+QUESTIONS = re.compile(r"((?:ROADRUNNER_\w+=\S+ )*)roadrunner-trio ((?:check|routes) .*|serve .* --print-config)")
+"""Commands that end by themselves, with variables before them."""
 SCRIPTS = re.compile(r"python (?P<file>\w+\.py)")
 ELSEWHERE = re.compile(r"systemctl|journalctl|\.venv/bin/(?:pytest|pip|nox)\b")
 """What needs another machine, or is what runs this test: looked at in tests of their own, or by nobody."""
@@ -74,7 +77,11 @@ def free_port() -> int:
 
 def printed_as_said(said: str, printed: str) -> bool:
     """Whether ``printed`` is what the page says, line ends and what ``...`` stands for aside."""
-    pattern = re.escape(said.strip("\n")).replace(r"\.\.\.", ".*")
+    lines = [
+        "(?s:.*)" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*")
+        for line in said.strip("\n").split("\n")
+    ]
+    pattern = "\n".join(lines)
     return re.fullmatch(pattern, printed.replace("\r\n", "\n").strip("\n")) is not None
 
 
@@ -148,7 +155,9 @@ class Reader:
     def type(self, command: str, said: str) -> None:
         """Does what a command does."""
         command = command.split(" && ")[-1]  # what stands before makes an environment, which the tests run in
-        if server := SERVERS.fullmatch(command):
+        if question := QUESTIONS.fullmatch(command):
+            self.ask(dict(each.split("=") for each in question[1].split()), shlex.split(question[2]), said)
+        elif server := SERVERS.fullmatch(command):
             arguments = shlex.split(self.here(server["arguments"]))
             if "8000" not in command:
                 arguments += ["--port", str(self.port)]
@@ -161,6 +170,14 @@ class Reader:
             subprocess.run(shlex.split(command), cwd=self.folder, check=True, timeout=PATIENCE, capture_output=True)
         else:
             assert ELSEWHERE.match(command), f"nobody tests {command!r}"
+
+    def ask(self, variables: dict[str, str], arguments: list[str], said: str) -> None:
+        """Asks the program something about itself."""
+        program = [sys.executable, "-m", "roadrunner_trio", *arguments]
+        done = subprocess.run(
+            program, cwd=self.folder, env={**os.environ, **variables}, capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert printed_as_said(said, done.stdout + done.stderr), (said, done.stdout, done.stderr)
 
     def curl(self, command: str, said: str) -> None:
         """Asks the server that runs."""
@@ -192,9 +209,7 @@ class Reader:
 @pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
 def test_page(page: Path, tmp_path: Path) -> None:
     found = blocks(page)
-    for program in ("curl", "openssl"):
-        if any(f"$ {program} " in block.text for block in found) and shutil.which(program) is None:
-            pytest.skip(f"this machine has no {program}")
+    skip_without_programs(found)
     with Reader(tmp_path) as reader:
         for block in found:
             match block.language:
@@ -205,8 +220,23 @@ def test_page(page: Path, tmp_path: Path) -> None:
                         reader.type(command, said)
                 case "ini":
                     check_unit(block.text)
+                case "toml" if "[[listen]]" in block.text:
+                    check_settings(block.text, tmp_path)
                 case language:
                     assert language in ("text", "toml"), f"{page}:{block.line}: nobody tests {language!r}"
+
+
+def check_settings(text: str, folder: Path) -> None:
+    """A file of settings is one that we understand."""
+    (folder / "server.toml").write_text(text)
+    assert read_config(str(folder / "server.toml")).listeners
+
+
+def skip_without_programs(found: list[Block]) -> None:
+    """Ends the test where what a reader has to type is not there."""
+    for program in ("curl", "openssl"):
+        if any(f"$ {program} " in block.text for block in found) and shutil.which(program) is None:
+            pytest.skip(f"this machine has no {program}")
 
 
 def check_unit(text: str) -> None:
@@ -279,7 +309,8 @@ def test_fragments_are_of_a_known_kind() -> None:
         ("date: ...\nx", "date: Mon\nx", True),
         ("a.c", "abc", False),
         ("a", "ab", False),
-        ("...", "anything\nat all", False),
+        ("a\n...\nz", "a\nanything\nat all\nz", True),
+        ("a ...", "a thing\nand another", False),
         ("", "something", False),
     ],
 )

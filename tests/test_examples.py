@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import ssl
+import time
 from pathlib import Path
 
 import pytest
 import trio
 import trustme
+from sse_tools import read
 from trio.testing import MockClock
-from trio_websocket import CloseReason, ConnectionClosed, wrap_client_stream
+from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, wrap_client_stream
 
+import chat
+import disconnects
 import embed
 import files
 import hello
 import routes
 import secure
+import server_sent_events
 import ticker
 import websocket_echo
-from roadrunner_trio import Listener, server_context
+from roadrunner_trio import Listener, Timeouts, server_context
 from roadrunner_trio.testing import Client, MemoryListener, open_server
 
 EXAMPLES = Path(hello.__file__).parent
@@ -45,7 +51,7 @@ async def test_the_ticker_ticks_for_everybody_and_says_goodbye(autojump_clock: M
         outcome = await server.listener.drain(grace=5)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert answers == ["data: 1\n\ndata: 2\n\nevent: bye\ndata: the server is going down\n\n"] * 3
+    assert answers == ["1\n2\nthe server is going down\n"] * 3
     assert (outcome.finished, outcome.cut) == (3, 0)
 
 
@@ -61,6 +67,78 @@ async def test_the_ticker_forgets_a_reader_that_has_gone(autojump_clock: MockClo
         await trio.sleep(2)
         assert clock.readers == set()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_countdown_of_events() -> None:
+    async with open_server(server_sent_events.app) as server:
+        response = await server.client().get("/countdown")
+        page = await server.client().get("/")
+    assert [(event.type, event.data) for event in read(response.body)] == [
+        ("message", "3"),
+        ("message", "2"),
+        ("message", "1"),
+        ("lift-off", '{"height":0}'),
+    ]
+    assert 'new EventSource("/clock")' in page.text
+
+
+@pytest.mark.parametrize(
+    ("last", "following"), [(None, 1), ("-5", 1), ("no", 1), ("0", -59), ("9" * 12, 1), ("1" * 5000, 1)]
+)
+def test_the_clock_believes_no_id(last: str | None, following: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_sent_events.time, "time", lambda: 1_000_000.5)
+    assert server_sent_events.next_second(last) == 1_000_000 + following
+    assert server_sent_events.next_second("999998") == 999_999
+
+
+async def test_the_clock_sends_what_was_missed() -> None:
+    now = int(time.time())
+    async with open_server(server_sent_events.app) as server, trio.open_nursery() as nursery:
+        stream = server.connect()
+        await stream.send_all(b"GET /clock HTTP/1.1\r\nHost: t\r\nLast-Event-ID: %d\r\n\r\n" % (now - 3))
+        heard = b""
+        while heard.count(b"data: ") < 3:
+            heard += await stream.receive_some()
+        nursery.cancel_scope.cancel()
+    ids = [int(line[4:]) for line in heard.split(b"\n") if line.startswith(b"id: ")]
+    assert ids[:3] == [now - 2, now - 1, now]
+
+
+async def test_news_for_who_comes_again(autojump_clock: MockClock) -> None:
+    async with open_server(server_sent_events.app) as server, trio.open_nursery() as nursery:
+        first = (await server.client().post("/news", b"one")).text.strip()
+        answers: list[bytes] = []
+
+        async def listen() -> None:
+            answers.append((await server.client().get("/news", fields={"last-event-id": first})).body)
+
+        nursery.start_soon(listen)
+        await server.client().post("/news", b"two\nlines")
+        await trio.sleep(1)
+        await server.listener.drain(grace=5)
+    assert [(event.type, event.data) for event in read(answers[0])] == [("news", "two\nlines")]
+
+
+async def test_a_game_is_saved_before_the_end(autojump_clock: MockClock) -> None:
+    async with open_server(server_sent_events.app) as server, trio.open_nursery() as nursery:
+        answers: list[str] = []
+
+        async def play() -> None:
+            answers.append((await server.client().get("/game")).text)
+
+        nursery.start_soon(play)
+        await trio.sleep(1.5)
+        await server.listener.drain(grace=5)
+    (answer,) = answers
+    assert answer.startswith("data: move 1\n\ndata: move 2\n\nevent: pause\ndata: the game is saved\n\nretry: ")
+
+
+async def test_lines_of_json(autojump_clock: MockClock) -> None:
+    async with open_server(server_sent_events.app) as server:
+        response = await server.client().get("/squares")
+    assert [json.loads(line) for line in response.text.splitlines()] == [
+        {"number": number, "square": number**2} for number in (1, 2, 3)
+    ]
 
 
 async def test_files_are_those_of_the_folder_and_no_others() -> None:
@@ -116,6 +194,31 @@ async def test_the_notes_are_kept_behind_a_key(monkeypatch: pytest.MonkeyPatch) 
         assert (await client.post("/notes", b"x" * 1001, fields=key)).status == 413
 
 
+async def test_a_transfer_is_booked_whole_although_its_peer_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disconnects, "accounts", {"ours": 100, "theirs": 0})
+    listener = Listener(disconnects.app, bind="127.0.0.1:0", timeouts=Timeouts(disconnect_grace=0.1))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listener.serve)
+        stream = await trio.open_tcp_stream("127.0.0.1", listener.port)
+        await stream.send_all(b"POST /transfer HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n40")
+        await trio.sleep(0.2)
+        await stream.aclose()
+        await trio.sleep(0.2)
+        await listener.drain(grace=5)
+    assert disconnects.accounts == {"ours": 60, "theirs": 40}
+
+
+async def test_a_report_has_the_pages_that_its_peer_waited_for(autojump_clock: MockClock) -> None:
+    async with open_server(disconnects.app) as server:
+        stream = server.connect()
+        await stream.send_all(b"GET /report HTTP/1.1\r\nHost: test\r\n\r\n")
+        await trio.sleep(2.5)
+        await stream.send_eof()
+        assert b"".join([piece async for piece in stream]).endswith(b"\r\n\r\npage 1\npage 2\n")
+        assert (await server.client().get("/report")).text.endswith("page 10\n")
+        assert (await server.client().post("/transfer", b"1")).status == 200
+
+
 async def test_the_embedded_server_ends_when_it_is_told(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,3 +252,35 @@ def test_every_example_is_tested() -> None:
     scripts = {path.stem for path in EXAMPLES.glob("*.py") if not path.stem.startswith("test_")}
     tested = Path(__file__).read_text("utf-8") + (EXAMPLES / "test_handlers.py").read_text("utf-8")
     assert {name for name in scripts if f"\nimport {name}\n" not in tested} == set()
+
+
+async def test_the_chat_is_heard_by_everybody_in_the_room_and_leaves_who_does_not_listen() -> None:
+    async with open_server(chat.make_router()) as server, trio.open_nursery() as nursery:
+
+        async def enter(room: str) -> WebSocketConnection:
+            return await wrap_client_stream(nursery, server.connect(), "test", room)
+
+        ann, bob, elsewhere = [await enter(room) for room in ("/1", "/1", "/2")]
+        await ann.send_message("hello")
+        assert [await guest.get_message() for guest in (ann, bob)] == ["hello", "hello"]
+        for guest in (ann, bob, elsewhere):
+            await guest.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_is_too_far_behind_in_the_chat_is_left() -> None:
+    room: set[trio.MemorySendChannel[str]] = set()
+    send, receive = trio.open_memory_channel[str](1)
+    room.add(send)
+    for line in "ab":
+        chat.Chat().say(room, line)
+    assert not room
+    assert [line async for line in receive] == ["a"]
+
+
+async def test_the_chat_has_rooms_with_plain_names_only() -> None:
+    fields = {"upgrade": "websocket", "connection": "upgrade", "sec-websocket-version": "13"}
+    async with open_server(chat.make_router()) as server:
+        key = {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="}
+        assert (await server.client().get("/a-b", fields=fields | key)).status == 404
+        assert (await server.client().get("/ab", fields=fields | key | {"origin": "https://other.test"})).status == 403

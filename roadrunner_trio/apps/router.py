@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
 
@@ -19,13 +20,18 @@ from ..codec.uri import percent_decode, percent_encode
 from ..errors import phrase
 from ..exchange import App, Exchange, Plan
 from ..middleware import CallNext, Middleware, checked, compose
-from ..request import Request
-from ..respond import native
+from ..request import NO_BINDINGS, Request
+from ..respond import default_plan, native
 from ..response import AnyResponse, Response
 from ..settings import Limits, Timeouts
 from .routes import COMMON_METHODS, INHERIT, Group, Inherit, Kind, Pattern, Route, Segment, shown, whole
 
 __all__ = ["INHERIT", "Endpoint", "Group", "Inherit", "Route", "Router"]
+
+REMEMBERED: Final = 1024
+"""Methods and paths that a table keeps the answer for; then it forgets them all and begins anew."""
+REMEMBERED_PATH: Final = 128
+"""Octets of the longest path that is kept."""
 
 # -- what is compiled ----------------------------------------------------------------------------
 
@@ -63,6 +69,14 @@ class _Entry(Endpoint):
     order: int = -1
     state: Any = None
     captures: tuple[tuple[str, slice], ...] = ()
+
+
+class _Found(NamedTuple):
+    """What a method and a path come to. Requests share it, so the bindings cannot be changed."""
+
+    endpoint: _Entry
+    bindings: Mapping[str, str] = NO_BINDINGS
+    raw_bindings: Mapping[str, bytes] = NO_BINDINGS
 
 
 class _Declared(NamedTuple):
@@ -170,6 +184,7 @@ class Table:
         for each in declared:
             listed.setdefault(each.shape, set()).update(each.route.methods or ())
         self._paths, self._authorities = _Node(), _Node()
+        self._recent: dict[tuple[bytes, bytes], _Found] = {}
         self.names: dict[str, Pattern] = {}
         self.endpoints = tuple(
             self._declare(each, order, "HEAD" not in listed[each.shape]) for order, each in enumerate(declared)
@@ -207,25 +222,34 @@ class Table:
         return endpoint
 
     def resolve(self, request: Request) -> _Entry:
-        """Who answers a request; what the path binds is put on it."""
-        method, path = request.head.method, request.head.path.partition(b"?")[0]
+        """Who answers a request; what the path binds is put on it. Paths that were asked for lately are remembered."""
+        method, path = key = request.head.method, request.head.path.partition(b"?")[0]
+        if (found := self._recent.get(key)) is None:
+            found = self._search(method, path)
+            if found.endpoint.route is not None and len(path) <= REMEMBERED_PATH:
+                if len(self._recent) == REMEMBERED:
+                    self._recent.clear()
+                self._recent[key] = found
+        if found.endpoint.captures:
+            request.bindings, request.raw_bindings = found.bindings, found.raw_bindings
+        return found.endpoint
+
+    def _search(self, method: bytes, path: bytes) -> _Found:
         segments = list(filter(None, path.split(b"/")))
         if path.startswith(b"/"):
             leaves = self._paths.leaves(segments)
         elif method == b"CONNECT":  # its target is an authority (RFC 9110 section 9.3.6)
             leaves = self._authorities.leaves(segments)
         else:  # N14: "OPTIONS *" asks about the server (RFC 9110 section 9.3.7)
-            return self._server_wide
+            return _Found(self._server_wide)
         best = None
         for leaf in leaves:
             endpoint = leaf.takes.get(method, leaf.other)
             if endpoint is not None and (best is None or endpoint.order < best.order):
                 best = endpoint
         if best is None:
-            return _refusing(method, leaves)
-        if best.captures:
-            _bind(request, best, segments)
-        return best
+            return _Found(_refusing(method, leaves))
+        return _bound(best, segments) if best.captures else _Found(best)
 
 
 def _refusing(method: bytes, leaves: Sequence[_Leaf]) -> _Entry:
@@ -235,10 +259,10 @@ def _refusing(method: bytes, leaves: Sequence[_Leaf]) -> _Entry:
     return _allowing(204 if method == b"OPTIONS" else 405, allowed)
 
 
-def _bind(request: Request, endpoint: _Entry, segments: Sequence[bytes]) -> None:
+def _bound(endpoint: _Entry, segments: Sequence[bytes]) -> _Found:
     raw = {name: b"/".join(segments[part]) for name, part in endpoint.captures}
-    request.raw_bindings = raw
-    request.bindings = {name: _text(value) for name, value in raw.items()}
+    text = {name: _text(value) for name, value in raw.items()}
+    return _Found(endpoint, MappingProxyType(text), MappingProxyType(raw))
 
 
 def _text(raw: bytes) -> str:
@@ -383,7 +407,7 @@ class Router:
 
     def _alone(self) -> App:
         if self._own is None:
-            self._own = self.for_listener(Plan("buffered", Limits().max_body, Timeouts().handler), ())
+            self._own = self.for_listener(default_plan("buffered", Limits(), Timeouts()), ())
         return self._own
 
 

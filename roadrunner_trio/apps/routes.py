@@ -122,6 +122,8 @@ class Route:
         body: ``"buffered"`` or ``"streaming"``; None is what the listener does.
         max_body: octets; None lifts the limit and needs ``body="streaming"``. The listener's if it is left out.
         timeout: seconds for the handler and its response, ``math.inf`` without end; None is the listener's.
+        disconnect_grace: seconds for a handler whose peer has left, ``math.inf`` so that it is never cancelled for
+            that; None is the listener's.
         state: found as ``request.state`` by the middlewares and the handler.
 
     Raises:
@@ -140,6 +142,7 @@ class Route:
         body: BodyMode | None = None,
         max_body: int | Inherit | None = INHERIT,
         timeout: float | None = None,
+        disconnect_grace: float | None = None,
         state: Any = None,
     ) -> None:
         if not callable(handler) or hasattr(handler, "plan"):
@@ -153,6 +156,7 @@ class Route:
         self.body: BodyMode | None = body
         self.max_body = max_body
         self.timeout = timeout
+        self.disconnect_grace = disconnect_grace
         self.state = state
         self._check_settings()
 
@@ -167,6 +171,7 @@ class Route:
                 Limits(max_body=self.max_body)
             if self.timeout is not None:
                 Timeouts(handler=self.timeout)
+            Timeouts(disconnect_grace=self.disconnect_grace)
         except ValueError as exc:
             raise ValueError(f"{self.path!r}: {exc}") from None
         if self.body == "buffered" and self.max_body is None:
@@ -182,7 +187,9 @@ class Route:
         max_body = defaults.max_body if isinstance(self.max_body, Inherit) else self.max_body
         if body == "buffered" and max_body is None:
             raise ValueError(f"{self.path!r}: {UNLIMITED}")
-        return Plan(body, max_body, defaults.timeout if self.timeout is None else self.timeout)
+        timeout = defaults.timeout if self.timeout is None else self.timeout
+        grace = defaults.disconnect_grace if self.disconnect_grace is None else self.disconnect_grace
+        return Plan(body, max_body, timeout, grace)
 
 
 def _methods(methods: Collection[str], path: str) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""The demo that is served when no application is named: a page that shows every kind of response live.
+"""The demo that is served when no application is named: a page that shows what a handler may answer, live.
 
 One handler finds the exhibit in a table; a path it does not know is a 404, a method it does not know a 405.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from .. import AnyResponse, FileResponse, Handler, HTTPError, Request, Response, __version__
+from .. import AnyResponse, FileResponse, Handler, HTTPError, Request, Response, __version__, websocket
 from . import exhibits
 from .exhibits import board
 from .source import source_as_html
@@ -36,7 +36,9 @@ SHOWN: Final = {
     "events": (exhibits.events, exhibits.note),
     "file": (exhibits.file,),
     "upload": (exhibits.upload,),
-    "echo": (exhibits.echo, exhibits.session, exhibits.leave_on_drain),
+    "clock": (exhibits.clock, exhibits.following),
+    "echo": (exhibits.echo,),
+    "ticker": (exhibits.ticker,),
     "errors": (exhibits.missing, exhibits.crash),
 }
 """Which handlers the page prints, and under which name its template knows them."""
@@ -85,10 +87,12 @@ ROUTES: Final[dict[tuple[str, str], Handler]] = {
     ("GET", "/hello/redirect"): exhibits.hello,
     ("GET", "/hello/empty"): exhibits.hello,
     ("GET", "/stream"): exhibits.stream,
+    ("GET", "/clock"): exhibits.clock,
     ("GET", "/events"): exhibits.events,
     ("POST", "/note"): exhibits.note,
     ("GET", "/file"): exhibits.file,
-    ("GET", "/echo"): exhibits.echo,
+    ("GET", "/echo"): websocket(exhibits.echo, origins=["self"], compression=True),
+    ("GET", "/ticker"): websocket(exhibits.ticker, origins=["self"]),
     ("POST", "/upload"): exhibits.upload,
     ("GET", "/missing"): exhibits.missing,
     ("GET", "/crash"): exhibits.crash,

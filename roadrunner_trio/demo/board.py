@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import trio
 
-from .. import ConnectionInfo, Listener
+from .. import Broadcast, ConnectionInfo, Listener, ServerSentEvent, Subscription
 from ..streams import shown
 
 BEAT: Final = 1.0
@@ -20,15 +20,8 @@ SHOWN: Final = 12
 """Connections a beat describes; a busy server has more than a page can show."""
 
 
-class Notice(NamedTuple):
-    """What a reader is told: the name of a server-sent event, and its data, one line of JSON."""
-
-    name: str
-    data: str
-
-
 class Board:
-    """A fan-out: one message in, one to each reader.
+    """What is told to every reader, and kept for those who come again.
 
     Attributes:
         listener: whose connections are shown, or None before the first beat.
@@ -36,28 +29,15 @@ class Board:
 
     def __init__(self) -> None:
         self.listener: Listener | None = None
-        self._readers: set[trio.MemorySendChannel[Notice]] = set()
+        self._news = Broadcast()
 
-    def join(self) -> trio.MemoryReceiveChannel[Notice]:
-        """A new reader's own channel; closing it is how to leave."""
-        sender, messages = trio.open_memory_channel[Notice](16)
-        self._readers.add(sender)
-        return messages
+    def subscribe(self, last_event_id: str | None = None) -> Subscription:
+        """What is told from now on, and before that what was told after an id."""
+        return self._news.subscribe(last_event_id)
 
-    def publish(self, name: str, value: Any) -> int:
-        """Gives every reader a notice, without waiting for any; returns how many took it."""
-        notice = Notice(name, json.dumps(value, separators=(",", ":")))
-        taken = 0
-        for sender in tuple(self._readers):
-            try:
-                sender.send_nowait(notice)
-                taken += 1
-            except trio.BrokenResourceError:  # its response is over, and closed the channel
-                self._readers.discard(sender)
-                sender.close()
-            except trio.WouldBlock:
-                pass  # a reader 16 notices behind misses this one: the others do not wait for it
-        return taken
+    def publish(self, name: str, value: Any) -> ServerSentEvent:
+        """Tells every reader, without waiting for any."""
+        return self._news.publish(json.dumps(value, separators=(",", ":")), event=name)
 
     def connections(self) -> list[ConnectionInfo]:
         """The connections of the listener that is shown, oldest first."""

@@ -48,7 +48,9 @@ for (const button of document.querySelectorAll("[data-get]")) {
   });
 }
 
+const socketOrigin = location.origin.replace("http", "ws");
 for (const place of document.querySelectorAll("[data-origin]")) place.textContent = location.origin;
+for (const place of document.querySelectorAll("[data-socket]")) place.textContent = socketOrigin;
 
 // -- StreamResponse ----------------------------------------------------------------------------
 
@@ -76,22 +78,87 @@ $("stream-go").addEventListener("click", async ({ target }) => {
   target.disabled = false;
 });
 
-// -- LoopResponse: one event stream for the page, closed while nobody looks ----------------------
+// -- EventStream: the browser itself comes again, with the id of the last second it saw ------------
+
+let clock = null;
+let ticks = null;
+
+function tick({ data, lastEventId }) {
+  const second = Number(lastEventId);
+  if (ticks.last !== null) ticks.missed += second - ticks.last - 1;
+  ticks.last = second;
+  ticks.seen += 1;
+  $("clock-now").textContent = data;
+  $("clock-seen").textContent = ticks.seen;
+  $("clock-missed").textContent = ticks.missed;
+}
+
+function startClock() {
+  const wire = wireOf("clock");
+  const source = new EventSource("/clock");
+  clock = source;
+  ticks = { last: null, seen: 0, missed: 0, streams: 0, open: false };
+  wire.replaceChildren();
+  line(wire, "out", "GET /clock");
+  source.addEventListener("open", () => {
+    ticks.streams += 1;
+    ticks.open = true;
+    $("clock-streams").textContent = ticks.streams;
+    line(wire, "in status", "200 OK, text/event-stream", new Date().toLocaleTimeString("en-GB"));
+  });
+  source.addEventListener("message", tick);
+  source.addEventListener("error", () => {
+    if (source !== clock) return;
+    if (source.readyState === EventSource.CLOSED) return stopClock();
+    line(wire, "field", ticks.open ? "the stream is over" : "no answer yet");
+    ticks.open = false;
+    line(wire, "out", `GET /clock, last-event-id: ${ticks.last ?? "none"}`);
+  });
+}
+
+function stopClock() {
+  clock.close();
+  clock = null;
+  press("clock-go", false, "Start the clock");
+  line(wireOf("clock"), "field", "closed");
+}
+
+function press(id, pressed, text) {
+  $(id).setAttribute("aria-pressed", pressed);
+  $(id).textContent = text;
+}
+
+$("clock-go").addEventListener("click", () => {
+  if (clock) return stopClock();
+  startClock();
+  press("clock-go", true, "Stop the clock");
+});
+
+// -- Broadcast: one event stream for the page, closed while nobody looks ---------------------------
 
 let events = null;
+let seen = ""; // the last id, for when the page is looked at again
 
 function listen() {
   if (events || document.hidden) return;
-  events = new EventSource("/events");
-  events.addEventListener("beat", ({ data }) => { mark("beat"); see(JSON.parse(data)); });
-  events.addEventListener("note", ({ data }) => { mark("note"); pin(JSON.parse(data)); });
-  events.addEventListener("progress", ({ data }) => progressed(JSON.parse(data)));
-  events.addEventListener("bye", () => { state("draining", "draining"); leave(); setTimeout(listen, 3000); });
+  const url = new URL("/events", location.href);
+  if (seen) url.searchParams.set("after", seen);
+  events = new EventSource(url);
+  on("beat", (beat) => { mark("beat"); see(beat); });
+  on("note", (note) => { mark("note"); pin(note); });
+  on("progress", progressed);
   events.addEventListener("error", () => {
     state("gone", "no answer");
     $("lanes").replaceChildren();
     for (const name of counts) $(name).textContent = "–";
     if (events?.readyState === EventSource.CLOSED) { leave(); setTimeout(listen, 3000); }
+  });
+}
+
+function on(type, told) {
+  events.addEventListener(type, ({ data, lastEventId }) => {
+    seen = lastEventId || seen;
+    told(JSON.parse(data));
   });
 }
 
@@ -106,7 +173,11 @@ function state(name, text) {
   $("status").textContent = text;
 }
 
+let marked = 0;
+
 function mark(kind) {
+  if (kind === "beat" && performance.now() - marked < 300) return; // beats that were missed come all at once
+  marked = performance.now();
   const tick = document.createElement("i");
   tick.className = kind;
   tick.addEventListener("animationend", () => tick.remove());
@@ -205,7 +276,7 @@ $("file-go").addEventListener("click", async () => {
   }
 });
 
-// -- Handoff -----------------------------------------------------------------------------------
+// -- WebSocket ---------------------------------------------------------------------------------
 
 let socket = null;
 let sent = [];
@@ -214,8 +285,8 @@ function connect() {
   const wire = wireOf("echo");
   const start = performance.now();
   line(wire, "out", "GET /echo, upgrade: websocket");
-  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/echo`);
-  socket.addEventListener("open", () => line(wire, "in status", "101 Switching Protocols", ms(start)));
+  socket = new WebSocket(`${socketOrigin}/echo`);
+  socket.addEventListener("open", () => line(wire, "in status", `101 Switching Protocols${socket.extensions && ", compressed"}`, ms(start)));
   socket.addEventListener("message", ({ data }) => line(wire, "in", data, ms(sent.shift())));
   socket.addEventListener("close", ({ code, reason }) => {
     line(wire, "field", `closed, ${code}${reason ? `: ${reason}` : ""}`);
@@ -246,6 +317,46 @@ $("talk").addEventListener("submit", async (event) => {
 });
 
 $("talk-close").addEventListener("click", () => socket?.close(1000));
+
+// -- ticker: comes again a second after it was closed ---------------------------------------------
+
+const ticker = { socket: null, prices: [], count: 0 };
+
+function quote() {
+  ticker.socket = new WebSocket(`${socketOrigin}/ticker`);
+  ticker.socket.addEventListener("message", ({ data }) => priced(Number(data)));
+  ticker.socket.addEventListener("close", () => {
+    if (ticker.socket) setTimeout(() => ticker.socket && quote(), 1000);
+  });
+}
+
+function priced(price) {
+  const prices = ticker.prices;
+  prices.push(price);
+  if (prices.length > 121) prices.shift();
+  const [low, high] = [Math.min(...prices), Math.max(...prices)];
+  const y = (value) => 56 - (52 * (value - low)) / (high - low || 1);
+  const change = price - (prices.at(-2) ?? price);
+  $("ticker-line").setAttribute("points", prices.map((value, at) => `${2 * at},${y(value).toFixed(1)}`).join(" "));
+  $("ticker-price").textContent = price.toFixed(2);
+  $("ticker-change").textContent = `${change < 0 ? "▼" : "▲"} ${Math.abs(change).toFixed(2)}`;
+  $("ticker-change").className = change < 0 ? "down" : "up";
+  $("ticker-count").textContent = ticker.count += 1;
+  $("ticker-low").textContent = low.toFixed(2);
+  $("ticker-high").textContent = high.toFixed(2);
+}
+
+$("ticker-go").addEventListener("click", () => {
+  if (ticker.socket) {
+    const socket = ticker.socket;
+    ticker.socket = null;
+    socket.close(1000);
+    return press("ticker-go", false, "Start the ticker");
+  }
+  [ticker.prices, ticker.count] = [[], 0];
+  quote();
+  press("ticker-go", true, "Stop the ticker");
+});
 
 // -- upload ------------------------------------------------------------------------------------
 

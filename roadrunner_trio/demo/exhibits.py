@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
+import random
+import re
+import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 from .. import (
-    STOP,
-    Draining,
+    EventSender,
+    EventStream,
     FileResponse,
-    Handoff,
     HTTPError,
-    LoopResponse,
     Request,
     Response,
     Send,
     StreamResponse,
+    WebSocketRequest,
 )
 from ..streams import shown
-from .board import Board, Notice
+from .board import Board
 
 board: Final = Board()
 STORY: Final = Path(__file__).parent.parent / "connection.py"
 PLAIN: Final = {"content-type": "text/plain; charset=utf-8"}
-EVENTS: Final = {"content-type": "text/event-stream", "cache-control": "no-store"}
 FRESH: Final = {"cache-control": "no-store"}
 
 
@@ -57,20 +56,29 @@ async def stream(request: Request) -> StreamResponse:
     return StreamResponse(produce, fields={**PLAIN, "trailer": "x-chunks"})
 
 
-async def events(request: Request) -> LoopResponse:
-    async def on_message(message: Any, send: Send) -> object:
-        match message:
-            case Notice(name, data):
-                event = f"event: {name}\ndata: {data}\n\n"
-                await send(event.encode())
-            case Draining():
-                await send(b"event: bye\ndata: {}\n\n")
-                return STOP
-            case _:
-                pass  # Disconnected: the last one
-        return None
+async def clock(request: Request) -> EventStream:
+    async def tick(sender: EventSender) -> None:
+        second = following(request.last_event_id)
+        while True:
+            await trio.sleep(max(0, second - time.time()))
+            now = time.strftime("%H:%M:%S", time.gmtime(second))
+            await sender.send(now, id=second)
+            second += 1
 
-    return LoopResponse(board.join(), on_message, fields=EVENTS)
+    return EventStream(request, tick, drain_retry=1)
+
+
+def following(last: str | None) -> int:
+    now = int(time.time())
+    if last is None or not re.fullmatch("[0-9]{1,12}", last):
+        return now + 1
+    return min(max(int(last), now - 60), now) + 1
+
+
+async def events(request: Request) -> EventStream:
+    last = request.last_event_id or request.query.get("after")
+    news = board.subscribe(last)
+    return EventStream(request, news, drain_retry=1)
 
 
 async def note(request: Request) -> Response:
@@ -80,34 +88,27 @@ async def note(request: Request) -> Response:
         text = str(json.loads(await request.read())["text"])
     except (ValueError, KeyError, TypeError):
         raise HTTPError(400, 'Send {"text": "..."}.\n') from None
-    readers = board.publish("note", text[:140])
-    return Response.json({"readers": readers}, status=201)
+    event = board.publish("note", text[:140])
+    return Response.json({"id": event.id}, status=201)
 
 
 async def file(request: Request) -> FileResponse:
     return FileResponse(STORY, fields=PLAIN)
 
 
-async def echo(request: Request) -> Handoff:
-    if str(request.header("upgrade")).lower() != "websocket":
-        raise HTTPError(426, fields=[("upgrade", "websocket")])
-    return Handoff(session, replay_head=True)
+async def echo(request: WebSocketRequest) -> None:
+    async with await request.accept() as peer:
+        async for message in peer:
+            await peer.send_message(message)
 
 
-async def session(request: Request, stream: trio.abc.Stream) -> None:
-    async with trio.open_nursery() as nursery:
-        offer = await wrap_server_stream(nursery, stream)
-        peer = await offer.accept()
-        nursery.start_soon(leave_on_drain, peer, request)
-        with suppress(ConnectionClosed):
-            while True:
-                await peer.send_message(await peer.get_message())
-        nursery.cancel_scope.cancel()
-
-
-async def leave_on_drain(peer: WebSocketConnection, request: Request) -> None:
-    await request.drain.started.wait()
-    await peer.aclose(1001, "the server is going away")
+async def ticker(request: WebSocketRequest) -> None:
+    async with await request.accept() as peer:
+        price = 100.0
+        while True:
+            await peer.send_message(f"{price:.2f}")
+            await trio.sleep(0.25)
+            price *= random.gauss(1, 0.004)
 
 
 async def upload(request: Request) -> Response:

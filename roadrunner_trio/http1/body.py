@@ -35,6 +35,9 @@ _chunk_line = re.compile(
 ).fullmatch
 """chunk-size and chunk-ext (RFC 9112 section 7.1): at most 16 digits after leading zeros."""
 
+_next_small = re.compile(rb"\r\n([0-9A-Fa-f]{1,4})\r\n").match
+"""The end of a chunk and the beginning of a next one of less than 64 KiB without extensions."""
+
 
 class BodyReader(Protocol):
     """Reads one body off the front of a buffer."""
@@ -178,7 +181,30 @@ class ChunkedReader:
         self._left -= len(piece)
         if not self._left:
             self._step = ChunkedReader._read_data_end
+            if _next_small(self._buffer):
+                piece += self._take_small()
         return piece or NEED_DATA
+
+    def _take_small(self) -> bytes:
+        """The data of the small chunks that are whole in the buffer, as one piece.
+
+        A peer may send every octet as a chunk of its own, and an object for each would cost forty times what the cap
+        on the body allows. Whatever is not plain, or above the cap, is left to the ordinary steps.
+        """
+        buffer, end = self._buffer, 0
+        pieces: list[bytearray] = []
+        while found := _next_small(buffer, end):
+            size = int(found[1], 16)
+            if not size or (self._most is not None and self._declared + size > self._most):
+                break
+            begin = found.end()
+            if begin + size > len(buffer):
+                break
+            end = begin + size
+            self._declared += size
+            pieces.append(buffer[begin:end])
+        del buffer[:end]
+        return b"".join(pieces)
 
     def _read_data_end(self) -> Signal | None:
         found = bytes(self._buffer[:2])

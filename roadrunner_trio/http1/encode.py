@@ -10,8 +10,9 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from ..date import date_line
 from ..errors import phrase
@@ -40,7 +41,8 @@ class BodyFraming(enum.Enum):
     """To HTTP/1.0 a body of unknown length ends with the connection (N33)."""
 
 
-class Wishes(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Wishes:
     """What an application said about framing in its fields, apart from the fields that are passed on."""
 
     lines: bytes
@@ -81,7 +83,7 @@ def and_extra(wishes: Wishes, extra: Iterable[Field]) -> Wishes:
     """``wishes`` with the server's ``extra`` fields, those apart that the application has set itself."""
     lines = b"\r\n" + wishes.lines
     missing = [(name, value) for name, value in extra if b"\r\n%b:" % name not in lines]
-    return wishes._replace(lines=wishes.lines + field_lines(missing))
+    return replace(wishes, lines=wishes.lines + field_lines(missing))
 
 
 def status_line(status: int, reason: bytes | None = None) -> bytes:

@@ -45,9 +45,10 @@ class H11Engine:
     @property
     def buffered(self) -> int:
         """See :class:`~.engine.Http1Engine`."""
-        if self._may_skip and self._buffer.endswith(b"\r", 0, 1) and len(self._buffer) == 1:
+        octets = len(self._buffer)
+        if octets == 1 and self._may_skip and self._buffer[0] == 13:
             return 0  # half of an empty line: no head has begun, and no clock for one may start
-        return len(self._buffer)
+        return octets
 
     @property
     def ended(self) -> bool:
@@ -59,7 +60,7 @@ class H11Engine:
         if not data:
             self._ended = True
         self._buffer += data
-        if self._may_skip:
+        if self._may_skip and self._buffer.startswith(b"\r\n"):
             self._skip_empty_line()
 
     def next_head(self) -> RequestHead | Signal:
@@ -95,7 +96,7 @@ class H11Engine:
         self._line = None
         self._body = NO_BODY
         self._may_skip = True
-        if self._buffer:
+        if self._buffer.startswith(b"\r\n"):
             self._skip_empty_line()
 
     def release(self) -> bytes:
@@ -110,9 +111,8 @@ class H11Engine:
     def _skip_empty_line(self) -> None:
         # One CRLF before a request line is forgiven (RFC 9112 section 2.2). It goes as soon as it is there,
         # so that a connection on which nothing else has come still counts as idle.
-        if self._buffer.startswith(b"\r\n"):
-            del self._buffer[:2]
-            self._may_skip = False
+        del self._buffer[:2]
+        self._may_skip = False
 
     def _read_head(self) -> RequestHead | None:
         if self._lines is None:

@@ -17,7 +17,7 @@ from typing import Final
 from ..fields import TOKEN
 from ..settings import Limits
 from .body import body_reader
-from .engine import RequestHead, Signal
+from .engine import Framing, RequestHead, Signal
 from .h11_engine import H11Engine
 from .head import RequestLine, judge
 
@@ -33,45 +33,84 @@ _head = re.compile(_LINE + rb"((?:" + _TOKEN + rb":" + _VALUE + rb"\r\n)*\r\n)")
 _fields = re.compile(_FIELD).findall
 
 
+class _Names(dict[bytes, bytes]):
+    """Names of fields by how they are written: one object for what all heads have, and quicker than making it lower."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        return name.lower()
+
+
+_COMMON: Final = b"""
+    Accept Accept-Encoding Accept-Language Authorization Cache-Control Connection Content-Length Content-Type Cookie
+    Forwarded Host If-Modified-Since If-None-Match Origin Pragma Priority Range Referer Sec-Fetch-Dest Sec-Fetch-Mode
+    Sec-Fetch-Site Sec-Fetch-User Sec-WebSocket-Extensions Sec-WebSocket-Key Sec-WebSocket-Protocol
+    Sec-WebSocket-Version Upgrade Upgrade-Insecure-Requests User-Agent X-Forwarded-For X-Forwarded-Host
+    X-Forwarded-Proto X-Request-ID
+"""
+_names: Final = _Names()
+for _name in _COMMON.split():
+    _names[_name] = _names[_name.lower()] = _name.lower()
+
+
+class Seen:
+    """What the connections of a listener share: the plain head that one of them read last.
+
+    Attributes:
+        most: octets of a head that is so short that it breaks none of the limits.
+        block: the fields of ``head``, as they came.
+    """
+
+    __slots__ = ("block", "head", "most")
+
+    def __init__(self, limits: Limits) -> None:
+        self.most = min(limits.max_request_line, limits.max_field_line, limits.max_field_section)
+        self.block = b""
+        self.head: RequestHead | None = None
+
+
 class ScanEngine(H11Engine):
     """An :class:`~.engine.Http1Engine` that reads plain heads itself and leaves the others to h11.
 
     Args:
         limits: as for :class:`~.h11_engine.H11Engine`.
+        seen: made of the same limits, what it shares with its neighbours: a peer that connects for every request sends
+            what others have sent.
     """
 
-    __slots__ = ("_block", "_most", "_same", "_untried")
+    __slots__ = ("_block", "_same", "_seen")
 
-    _untried: bool
-    """Each head is tried once, when its first octets come: a peer that drips must not be scanned again and again."""
-
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, seen: Seen | None = None) -> None:
         super().__init__(limits)
-        # A head no longer than the smallest of these breaks none of them.
-        self._most = min(limits.max_request_line, limits.max_field_line, limits.max_field_section)
-        self._block = b""
-        self._same: RequestHead | None = None
+        self._seen = seen = seen or Seen(limits)
+        self._block = seen.block
+        self._same = seen.head
 
     def next_head(self) -> RequestHead | Signal:
-        """See :class:`~.engine.Http1Engine`."""
-        if self._untried and self._buffer:
-            self._untried = False
-            if head := self._scan():
-                return head
-        return super().next_head()
+        """See :class:`~.engine.Http1Engine`.
 
-    def next_cycle(self) -> None:
-        """See :class:`~.engine.Http1Engine`."""
-        super().next_cycle()
-        self._untried = True
-
-    def _scan(self) -> RequestHead | None:
-        head = self._repeated() or self._matched()
-        if head is not None:
-            del self._buffer[: len(head.raw)]
-            self._may_skip = False
-            self._body = body_reader(head, self._buffer, self._limits)
+        Each head is tried once, when its first octets come: a peer that drips must not be scanned again and again.
+        """
+        buffer = self._buffer
+        if self._lines is not None:
+            return super().next_head()
+        if not buffer:
+            return self._waiting()
+        head = self._same
+        if head is None or not buffer.startswith(head.raw):  # a peer that asks for the same again and again
+            head = self._repeated() or self._matched()
+            if head is None:
+                return super().next_head()
+            self._same = head
+        del buffer[: len(head.raw)]
+        self._may_skip = False
+        if head.framing is not Framing.NONE:
+            self._body = body_reader(head, buffer, self._limits)
         return head
+
+    def release(self) -> bytes:
+        """See :class:`~.engine.Http1Engine`."""
+        self._same, self._block = None, b""  # whoever has the stream may keep it for days
+        return super().release()
 
     def _repeated(self) -> RequestHead | None:
         """A head whose fields are, octet by octet, those of the one before: most requests on a connection repeat them.
@@ -82,7 +121,7 @@ class ScanEngine(H11Engine):
         if same is None or not (found := _line(self._buffer)) or found[1] == b"CONNECT":
             return None
         end = found.end()
-        if not self._buffer.startswith(self._block, end) or end + len(self._block) > self._most:
+        if not self._buffer.startswith(self._block, end) or end + len(self._block) > self._seen.most:
             return None
         method, target = found.groups()
         raw = found[0] + self._block
@@ -93,12 +132,13 @@ class ScanEngine(H11Engine):
 
     def _matched(self) -> RequestHead | None:
         found = _head(self._buffer)
-        if not found or found.end() > self._most:
+        if not found or found.end() > self._seen.most:
             return None
         method, target, block = found.groups()
-        fields = tuple([(name.lower(), value) for name, value in _fields(block)])
+        fields = tuple([(_names[name], value) for name, value in _fields(block)])
         if len(fields) > self._limits.max_fields or method == b"CONNECT":
             return None
         head = judge(RequestLine(method, target, target, None, (1, 1)), fields, found[0])
-        self._block, self._same = block, head
+        self._seen.block = self._block = block
+        self._seen.head = head
         return head

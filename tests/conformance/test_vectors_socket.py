@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 import trio
+from echo_tools import answers_head, echo, request_of
 from socket_tools import PATIENCE, Answer, Peer, no_connections, read_answer
 from vector_tools import OWN, Outcome, Request, Vector, cuts, grade, load, load_converted
 
@@ -31,21 +32,6 @@ OCTETWISE = 600
 PROBE = b"GET /probe HTTP/1.1\r\nHost: probe\r\n\r\n"
 
 VECTORS = [vector for name in OWN for vector in load(name)]
-
-
-async def echo(request: roadrunner_trio.Request) -> roadrunner_trio.Response:
-    seen = json.dumps(
-        {
-            "method": request.method,
-            "targets": [request.target.decode(), request.head.path.decode()],
-            "fields": [[name.decode(), value.decode("latin-1")] for name, value in request.fields],
-            "body": (await request.read()).decode("latin-1"),
-            "trailers": [[name.decode(), value.decode("latin-1")] for name, value in request.trailers],
-        }
-    )
-    if request.method == "HEAD":
-        return roadrunner_trio.Response(fields={"echo": seen})
-    return roadrunner_trio.Response(seen)
 
 
 class Run:
@@ -94,15 +80,12 @@ class Run:
 
     def answered(self, count: int) -> bool:
         """Whether so many responses have come."""
-        while found := read_answer(self.peer.received, head=self.answers_head()):
+        while found := read_answer(self.peer.received, head=answers_head(self.peer.received)):
             answer, length = found
             del self.peer.received[:length]
             self.answers.append(answer)
             self.interim += answer.interim
         return len(self.answers) >= count
-
-    def answers_head(self) -> bool:
-        return b"\r\necho: " in self.peer.received.partition(b"\r\n\r\n")[0]
 
     async def find_end(self) -> str:
         if self.silent and not self.peer.ended:
@@ -122,16 +105,6 @@ class Run:
 
 def answers(alternative: dict) -> int:
     return len(alternative["requests"]) + bool(alternative["error"])
-
-
-def request_of(seen: dict) -> Request:
-    return Request(
-        seen["method"],
-        frozenset(seen["targets"]),
-        tuple(map(tuple, seen["fields"])),
-        seen["body"].encode("latin-1"),
-        tuple(map(tuple, seen["trailers"])),
-    )
 
 
 def interim_of(data: bytes) -> list[int]:

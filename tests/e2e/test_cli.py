@@ -183,7 +183,7 @@ async def test_serves_the_demo_without_an_app() -> None:
             await stream.send_all(b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n")
             assert '"status":"accepting"' in await read_until(stream, "event: beat")
             server.signal(signal.SIGINT)
-            assert "event: bye" in await read_all(stream)
+            assert "\nretry: " in await read_all(stream)
         assert await server.end() == 0
 
 

@@ -1,4 +1,4 @@
-"""Other people's programs against the server: curl, openssl, HAProxy, sslscan. One that is not here is not asked."""
+"""Other people's programs against the server: curl, openssl, HAProxy, sslscan, wscat. Those not here are left out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -317,3 +318,34 @@ async def test_sslscan_finds_nothing_that_is_less_than_good(context: ssl.SSLCont
     assert all(each.get("supported") == "0" for each in scan.iter("compression"))
     assert [each.get("supported") for each in scan.iter("renegotiation")] == ["0"]
     assert all(int(each.get("bits") or 0) >= 112 for each in scan.iter("group"))
+
+
+# -- wscat ---------------------------------------------------------------------------------------
+
+
+@needs("wscat")
+@pytest.mark.parametrize("compression", [False, True])
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+async def test_wscat(files: Files, context: ssl.SSLContext, encrypted: bool, compression: bool) -> None:
+    async def answer(request: Any) -> None:
+        session = await request.accept()
+        await session.ping()
+        async for message in session:
+            await session.send_message(f"{session.subprotocol}: {message}")
+        closed.append(session.closed.code)
+
+    closed: list[int] = []
+    handler = rr.websocket(answer, subprotocols=["chat"], compression=compression)
+    async with serving(handler, tls=context if encrypted else None) as listener:
+        url = f"ws{'s' if encrypted else ''}://localhost:{listener.port}"
+        lines = ("--no-color", "-c", url, "--ca", files.authority, "-s", "chat", "-x", "one", "-x", "ä" * 5000, "-w", 1)
+        with trio.fail_after(PATIENCE):
+            # It leaves when its standard input ends, so that has to last.
+            wscat = await trio.lowlevel.open_process(
+                ["wscat", *map(str, lines)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            async with wscat.stdin, wscat.stdout:
+                said = b"".join([piece async for piece in wscat.stdout]).decode()
+                assert await wscat.wait() == 0
+    assert said == f"chat: one\nchat: {'ä' * 5000}\n"
+    assert closed == [1005]

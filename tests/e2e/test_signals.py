@@ -9,6 +9,7 @@ import time
 
 import pytest
 import trio
+import trio.testing
 from process_tools import script
 from socket_tools import PATIENCE, Cut, Peer, eventually
 
@@ -30,15 +31,15 @@ async def handler(request: Request) -> Response:
 class Service:
     """``serve`` in a task: its listeners once they listen, and what it returned or raised."""
 
-    def __init__(self, *listeners: Listener, grace: float = PATIENCE) -> None:
+    def __init__(self, *listeners: Listener, grace: float = PATIENCE, delay: float = 0.0) -> None:
         self.listeners = listeners
-        self.grace = grace
+        self.settings = {"grace": grace, "shutdown_delay": delay}
         self.given: object = None
         self.outcome: object = None
 
     async def run(self, *, task_status: trio.TaskStatus[object]) -> None:
         try:
-            self.outcome = await serve(*self.listeners, grace=self.grace, task_status=task_status)
+            self.outcome = await serve(*self.listeners, **self.settings, task_status=task_status)
         except SystemExit as exc:
             self.outcome = exc
 
@@ -73,6 +74,22 @@ async def test_a_signal_drains_all_listeners_together(number):
     assert [signal.getsignal(each) for each in BOTH] == before
 
 
+class Slow(Listener):
+    """Is signalled while it is about to listen."""
+
+    async def serve(self, *, task_status: trio.TaskStatus[Listener] = trio.TASK_STATUS_IGNORED) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await trio.testing.wait_all_tasks_blocked()
+        await super().serve(task_status=task_status)
+
+
+async def test_a_signal_while_the_last_listener_is_still_to_come_drains_all_of_them():
+    (first,) = listeners("first")
+    last = Slow(handler, bind="127.0.0.1:0", name="last")
+    assert await serve(first, last, grace=PATIENCE) == (Drained(0, 0, 0), Drained(0, 0, 0))
+    assert [first.status, last.status] == ["closed", "closed"]
+
+
 @pytest.mark.parametrize("number", BOTH)
 async def test_a_second_signal_stops_at_once(number):
     service = Service(*listeners("one", "other"))
@@ -88,6 +105,49 @@ async def test_a_second_signal_stops_at_once(number):
                 await peer.answer()
     assert isinstance(service.outcome, SystemExit)
     assert service.outcome.code == 128 + number
+
+
+async def healthy(port: int) -> int:
+    with await Peer.connect(port) as peer:
+        return (await peer.get("/healthz")).status
+
+
+async def test_a_delay_serves_everybody_while_balancers_are_told():
+    service = Service(Listener(handler, bind="127.0.0.1:0", health_path="/healthz"), delay=1.0)
+    (listener,) = service.listeners
+    async with trio.open_nursery() as nursery:
+        await nursery.start(service.run)
+        with await Peer.connect(listener.port) as peer:
+            assert await healthy(listener.port) == 200
+            began = time.monotonic()
+            signal.raise_signal(signal.SIGTERM)
+            await eventually(lambda: listener._retiring)
+            assert await healthy(listener.port) == 503
+            answer = await peer.get("/")
+            assert (answer.status, answer.header("connection")) == (200, None)
+            assert await peer.end()
+        assert time.monotonic() - began > 0.9
+    assert service.outcome == (Drained(1, 0, 0),)
+
+
+async def test_another_signal_ends_the_delay_and_a_third_everything():
+    service = Service(*listeners("one", "other"), delay=600.0)
+    one, other = service.listeners
+    async with trio.open_nursery() as nursery:
+        await nursery.start(service.run)
+        with await Peer.connect(one.port) as peer:
+            await peer.send(b"GET /forever HTTP/1.1\r\nHost: test\r\n\r\n")
+            await eventually(lambda: bool(one.connections()))
+            signal.raise_signal(signal.SIGTERM)
+            await eventually(lambda: one._retiring and other._retiring)
+            assert one.status == other.status == "accepting"
+            signal.raise_signal(signal.SIGTERM)
+            await eventually(lambda: one.status == "draining")
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(Cut):
+                await peer.answer()
+    assert isinstance(service.outcome, SystemExit)
+    assert service.outcome.code == 128 + signal.SIGINT
 
 
 async def test_the_grace_is_one_for_all():

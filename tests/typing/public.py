@@ -13,11 +13,14 @@ from roadrunner_trio import (
     AccessLog,
     AnyResponse,
     App,
+    Broadcast,
     CallNext,
     Disconnected,
     Drained,
     Draining,
     ErrorLog,
+    EventSender,
+    EventStream,
     FileResponse,
     Handler,
     Handoff,
@@ -39,6 +42,7 @@ from roadrunner_trio import (
     RequestStarted,
     Response,
     Send,
+    ServerSentEvent,
     StreamResponse,
     Timeouts,
     current_request,
@@ -89,6 +93,35 @@ async def streams(request: Request) -> StreamResponse:
 
     StreamResponse(plain)
     return StreamResponse(with_trailers, fields=[("trailer", "x-a")])
+
+
+async def events(request: Request) -> AnyResponse:
+    async def items() -> AsyncIterator[ServerSentEvent | str]:
+        yield "data"
+        yield ServerSentEvent.json({"a": 1}, event="e", id=1)
+
+    async def words() -> AsyncIterator[str]:
+        yield "data"
+
+    async def source(sender: EventSender) -> None:
+        assert_type(sender.request.last_event_id, str | None)
+        await sender.send("data", id="1")
+
+    news = Broadcast()
+    assert_type(news.publish("data"), ServerSentEvent)
+    assert_type(await anext(news.subscribe(request.last_event_id)), ServerSentEvent)
+    _, receive = trio.open_memory_channel[str](1)
+    for each in (items(), words(), source, news.subscribe(), receive):
+        EventStream(request, each, heartbeat=None, retry=1, drain_grace=1, drain_retry=None)
+    EventStream(request, ["data"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    return EventStream(request, source)
+
+
+async def lines(request: Request) -> StreamResponse:
+    async def rows() -> AsyncIterator[dict[str, int]]:
+        yield {"a": 1}
+
+    return StreamResponse.ndjson(rows())
 
 
 async def loops(request: Request) -> LoopResponse:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -14,16 +12,20 @@ import pytest
 # Last, so that the package under test stays the one that is installed.
 sys.path.append(str(Path(__file__).parents[2]))
 
-from bench.__main__ import available, natural, parser, pick
+from bench import __main__ as main
 from bench.apps import content
-from bench.chart import LEFT, MOST, chart, groups
 from bench.client import Offered
+from bench.compare import available, parser, pick
+from bench.echoes import Echoed
 from bench.load import LoadError, command, find_wrk, parse_wrk
-from bench.measure import cpu_seconds, kilobytes, median, memory, parent, percentile, ratio, tree
-from bench.report import HEADINGS, as_json, cell, markdown, reference
-from bench.run import Outcome, Result, Round, from_loaded, from_offered, with_again
+from bench.measure import cpu_seconds, kilobytes, median, memory, parent, percentile, ratio, ticks, tree
+from bench.options import natural
+from bench.options import tree as checkout
+from bench.run import common_rate, from_echoed, from_loaded, from_offered, speakers, with_again
 from bench.scenarios import SCENARIOS
-from bench.servers import ROOT, SERVERS, Setup, environment
+from bench.servers import ROOT, SERVERS, Setup, environment, place
+
+BY_NAME = {each.name: each for each in SCENARIOS}
 
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="CPU and memory are read from Linux's /proc")
 
@@ -49,7 +51,7 @@ Transfer/sec:      3.11MB
 
 def test_wrk_output():
     found = parse_wrk(WRK)
-    assert (found.requests, found.rate, found.errors) == (43105, 21445.77, "")
+    assert (found.requests, found.rate, found.errors, found.octets) == (43105, 21445.77, "", 6.25 * 1024**2)
     assert found.percentiles == {50.0: 2.11, 75.0: 2.64, 90.0: 3.2, 99.0: 0.98}
 
 
@@ -67,7 +69,7 @@ def test_units_of_wrk(shown, milliseconds):
 def test_errors_of_wrk_void_a_round(line):
     found = parse_wrk(WRK.replace("Requests/sec", f"{line}\nRequests/sec"))
     assert found.errors == line.strip()
-    assert from_loaded(found, 1).void == line.strip()
+    assert from_loaded(found, BY_NAME["hello"]).void == line.strip()
 
 
 def test_both_errors_are_kept():
@@ -75,11 +77,31 @@ def test_both_errors_are_kept():
     assert parse_wrk(WRK.replace("Requests/sec", f"{lines}Requests/sec")).errors.count(";") == 1
 
 
+@pytest.mark.parametrize(("shown", "octets"), [("17.00B", 17), ("1.50KB", 1536), ("2.00GB", 2 * 1024**3)])
+def test_octets_of_wrk(shown, octets):
+    assert parse_wrk(WRK.replace("6.25MB", shown)).octets == octets
+
+
+def test_answers_that_are_not_whole_void_a_round():
+    assert from_loaded(parse_wrk(WRK), BY_NAME["hello"]).void == ""
+    assert "not whole" in from_loaded(parse_wrk(WRK), BY_NAME["json"]).void
+    large = WRK.replace("6.25MB", "2.63GB")  # 43105 of 64 kB are 2.631 GB, heads apart
+    assert from_loaded(parse_wrk(large), BY_NAME["large"]).void == ""
+
+
+def test_the_times_of_requests_sent_at_once_are_not_shown():
+    assert from_loaded(parse_wrk(WRK), BY_NAME["pipelined"]).p99 is None
+    assert from_loaded(parse_wrk(WRK), BY_NAME["hello"]).p99 == 0.98
+
+
 def test_no_answer_at_all_voids_a_round():
     assert parse_wrk(WRK.replace("43105", "0")).errors == "nothing was answered"
 
 
-@pytest.mark.parametrize("text", ["", "unable to connect", WRK.partition("  43105")[0], WRK.replace("99%", "98%")])
+@pytest.mark.parametrize(
+    "text",
+    ["", "unable to connect", WRK.partition("  43105")[0], WRK.replace("99%", "98%"), WRK.replace("MB read", "")],
+)
 def test_what_wrk_does_not_print(text):
     with pytest.raises(LoadError):
         parse_wrk(text)
@@ -155,7 +177,7 @@ def proc(tmp_path):
         for number, spent in enumerate(nanoseconds):
             (folder / "task" / str(pid + 100 * number)).mkdir(parents=True)
             (folder / "task" / str(pid + 100 * number) / "schedstat").write_text(f"{spent} 77 8\n")
-        (folder / "stat").write_text(f"{pid} (a) name (x) S {ppid} 1 1 0 -1\n")
+        (folder / "stat").write_text(f"{pid} (a) name (x) S {ppid} 1 1 0 -1 0 0 0 0 0 {pid} 3 0 0\n")
         (folder / "status").write_text(f"Name:\tx\nVmHWM:\t    {kilobytes} kB\nVmRSS:\t  {kilobytes - 1} kB\n")
 
     add(10, 1, [1_000_000_000, 500_000_000], 100)
@@ -182,6 +204,12 @@ def test_cpu_time_is_that_of_all_threads_of_the_tree(proc):
 def test_memory_is_that_of_the_tree(proc):
     assert memory(10, "VmHWM", proc) == 123 * 1024
     assert memory(10, "VmRSS", proc) == 120 * 1024
+
+
+def test_ticks_are_those_of_the_tree(proc):
+    assert ticks(10, proc) == (10 + 11 + 12, 3 * 3)
+    (proc / "12" / "stat").unlink()
+    assert ticks(10, proc) == (10 + 11, 2 * 3)
 
 
 def test_a_process_that_has_just_ended_counts_nothing(proc):
@@ -211,9 +239,23 @@ def test_every_server_is_told_its_port_and_what_to_do(server):
     plain = server.command(Setup(), 4711)
     assert any("4711" in part for part in plain)
     files = (Path("c.pem"), Path("k.pem"))
-    assert {"c.pem", "k.pem"} <= set(server.command(Setup(tls=files), 4711))
-    assert server.command(Setup(access_log=True), 4711) != plain
-    assert server.command(Setup(crowd=77), 4711) != plain
+    assert "http" not in server.speaks or {"c.pem", "k.pem"} <= set(server.command(Setup(tls=files), 4711))
+    if "http" in server.speaks:
+        assert server.command(Setup(access_log=True), 4711) != plain
+        assert server.command(Setup(crowd=77), 4711) != plain
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=lambda each: each.name)
+def test_every_server_speaks_what_scenarios_want(server):
+    assert set(server.speaks.split()) <= {each.protocol for each in SCENARIOS}
+
+
+def test_who_takes_part_in_which_scenario():
+    told = {name: [each.name for each in speakers(SERVERS, BY_NAME[name])] for name in ("hello", "ws64")}
+    assert "uvicorn-wsproto" not in told["hello"]
+    assert told["ws64"] == ["ours", "uvicorn", "uvicorn-wsproto", "granian", "hypercorn-trio", "trio-websocket"]
+    assert "websockets-sansio" in SERVERS[1].command(BY_NAME["ws64"].setup, 1)
+    assert "bench.apps.native:make_websocket" in SERVERS[0].command(BY_NAME["ws64"].setup, 1)
 
 
 def test_a_label_has_the_versions_there_are():
@@ -225,15 +267,22 @@ def test_a_label_has_the_versions_there_are():
 
 def test_servers_find_the_checkout_and_the_file(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
-    found = environment(Setup(file=Path("/a/file")))
-    assert found["PYTHONPATH"].endswith(os.pathsep + "elsewhere")
-    assert (Path(found["PYTHONPATH"].split(os.pathsep)[0]) / "bench").is_dir()
+    found = environment(Setup(file=Path("/a/file")), Path("/a/place"))
+    assert found["PYTHONPATH"].split(os.pathsep) == ["/a/place", str(ROOT), "elsewhere"]
     assert found[content.FILE_VARIABLE] == "/a/file"
+
+
+def test_a_server_is_started_where_the_package_is_and_nothing_else():
+    with place(ROOT) as folder:
+        assert [each.name for each in folder.iterdir()] == ["roadrunner_trio"]
+        assert (folder / "roadrunner_trio" / "__init__.py").samefile(ROOT / "roadrunner_trio" / "__init__.py")
+    assert not folder.exists()
 
 
 def test_a_server_whose_packages_are_missing_is_left_out_and_told_of(capsys):
     packages = {"roadrunner-trio": "1", "trio": "1", "h11": "1", "uvicorn": "1", "uvloop": "1"}
-    assert [each.name for each in available(SERVERS[:4], packages)] == ["ours", "uvicorn-h11"]
+    chosen = pick(SERVERS, ["ours", "uvicorn", "uvicorn-h11", "granian"])
+    assert [each.name for each in available(chosen, packages)] == ["ours", "uvicorn-h11"]
     told = capsys.readouterr().err
     assert "uvicorn is left out: httptools not installed" in told
     assert "granian is left out: granian not installed" in told
@@ -253,14 +302,27 @@ def test_names_are_picked_in_the_order_of_the_table():
 
 
 def test_the_command_line():
-    chosen = parser().parse_args(["--scenario", "hello", "--server", "ours", "--rounds", "3", "--aa"])
-    assert (chosen.scenario, chosen.server, chosen.rounds, chosen.seconds, chosen.aa) == (
-        ["hello"],
-        ["ours"],
-        3,
-        2,
-        True,
-    )
+    chosen = parser().parse_args(["--scenarios", "hello", "json", "--server", "ours", "--rounds", "3", "--aa"])
+    assert (chosen.scenarios, chosen.servers) == (["hello", "json"], ["ours"])
+    assert (chosen.rounds, chosen.seconds, chosen.aa, chosen.tree) == (3, 2, True, ROOT)
+
+
+def test_a_name_may_also_come_again():
+    assert parser().parse_args(["--scenario", "hello", "--scenario", "tls"]).scenarios == ["hello", "tls"]
+
+
+def test_what_is_no_checkout(tmp_path):
+    assert checkout(str(ROOT)) == ROOT
+    with pytest.raises(argparse.ArgumentTypeError, match="no checkout"):
+        checkout(str(tmp_path))
+
+
+def test_without_wrk_nothing_runs(monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+    for arguments in ([], ["ab", "--base", "x"], ["profile", "hello"]):
+        assert main.main(arguments) == 2
+    assert capsys.readouterr().err.count("apt-get install wrk") == 3
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "x", "²"])
@@ -288,119 +350,14 @@ def test_a_round_in_which_the_client_was_late_itself_is_void():
     assert "late itself" in from_offered(Offered([0.01] * 100, [0.006] * 100, 100), 1).void
 
 
-# -- the report ----------------------------------------------------------------------------------
+def test_the_rate_is_a_share_of_what_the_slower_of_us_and_uvicorn_can():
+    assert common_rate({"ours": 50_000, "uvicorn": 40_000, "hypercorn-trio": 3_000}) == pytest.approx(24_000)
+    assert common_rate({"ours": 20_000, "uvicorn": 40_000}) == pytest.approx(12_000)
+    assert common_rate({"base": 20_000, "here": 30_000}) == pytest.approx(12_000)
+    assert common_rate({}) == 0
 
 
-def result(server, *cpu, **rest):
-    rounds = [Round(1000, each, rate=1e6 / each, p50=1.0, p99=2.0) for each in cpu]
-    return Result(server, rounds, idle=20_000_000, peak=30_000_000, **rest)
-
-
-def rows(text):
-    return [
-        [each.strip() for each in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")
-    ]
-
-
-def test_the_table_has_least_and_median_and_ratios():
-    outcome = Outcome("hello", "", [result("ours", 9.0, 12.0, 10.0), result("uvicorn", 20.0, 18.0, 22.0)])
-    heading, _, ours, theirs = rows(markdown([outcome]))
-    assert heading == list(HEADINGS)
-    assert ours[:4] == ["hello", "roadrunner-trio", "9.0 (0.50×)", "10.0 (0.50×)"]
-    assert ours[4] == "100,000 (2.00×)"
-    assert theirs[2:4] == ["18.0 (1.00×)", "20.0 (1.00×)"]
-    assert ours[8:] == ["30.0 (1.00×)", "20.0 (1.00×)", "–"]
-
-
-def test_void_rounds_do_not_count_and_are_told_of():
-    disturbed = result("ours", 10.0)
-    disturbed.rounds += [Round(1000, 1.0, void="Socket errors: connect 1"), Round(void="Socket errors: connect 1")]
-    text = markdown([Outcome("hello", "", [disturbed, result("uvicorn", 20.0)])])
-    assert rows(text)[2][2:4] == ["10.0 (0.50×)", "10.0 (0.50×)"]
-    assert "- hello: roadrunner-trio: 2 of 3 rounds are void: Socket errors: connect 1" in text
-
-
-def test_who_was_left_out_has_no_row_but_a_remark():
-    wrong = Result("granian", left_out="answered wrongly: status 500", failed=True)
-    text = markdown([Outcome("hello", "", [result("ours", 1.0), wrong]), Outcome("tls", "", left_out="no tls")])
-    assert [row[1] for row in rows(text)[2:]] == ["roadrunner-trio"]
-    assert "- hello: granian answered wrongly: status 500" in text
-    assert "- tls: left out, no tls" in text
-
-
-def test_without_the_reference_nothing_is_compared():
-    gone = Result("uvicorn", left_out="did not start: no")
-    assert reference([result("ours", 1.0), gone]) is None
-    assert rows(markdown([Outcome("hello", "", [result("ours", 1.0), gone])]))[2][2] == "1.0"
-
-
-def test_the_reference_is_uvicorn_or_the_first_when_nobody_asked_for_uvicorn():
-    assert reference([result("ours", 1.0), result("uvicorn", 2.0)]).server == "uvicorn"
-    assert reference([result("ours", 1.0), result("ours-again", 2.0)]).server == "ours"
-    assert reference([]) is None
-
-
-@pytest.mark.parametrize(
-    ("value", "base", "digits", "shown"),
-    [(None, 1.0, 1, "–"), (12345.678, None, 1, "12,345.7"), (2.0, 4.0, 2, "2.00 (0.50×)"), (2.0, 0.0, 0, "2")],
-)
-def test_cells(value, base, digits, shown):
-    assert cell(value, base, digits) == shown
-
-
-def test_the_times_of_requests_sent_at_once_are_not_shown():
-    assert from_loaded(parse_wrk(WRK), 16).p99 is None
-    assert from_loaded(parse_wrk(WRK), 1).p99 == 0.98
-
-
-def test_json_has_every_round():
-    found = as_json([Outcome("hello", "13 bytes", [result("ours", 9.0, 12.0)])], {"rounds": 2})
-    again = json.loads(json.dumps(found))
-    assert [each["cpu"] for each in again["scenarios"][0]["results"][0]["rounds"]] == [9.0, 12.0]
-    assert again["about"] == {"rounds": 2}
-
-
-# -- the chart -----------------------------------------------------------------------------------
-
-SVG = "{http://www.w3.org/2000/svg}"
-MEASURED = [
-    Outcome("hello", "", [result("ours", 10.0), result("uvicorn", 20.0), result("hypercorn-trio", 400.0)]),
-    Outcome("tls", "", left_out="this server has no tls"),
-    Outcome("json", "", [result("ours", 30.0), result("uvicorn", 20.0), Result("granian", left_out="no")]),
-]
-
-
-def test_what_is_drawn():
-    assert groups(MEASURED) == [
-        ("hello", [("ours", 0.5), ("uvicorn", 1.0), ("hypercorn-trio", 20.0)]),
-        ("json", [("ours", 1.5), ("uvicorn", 1.0)]),
-    ]
-
-
-def test_the_chart_is_well_formed_and_says_what_it_shows():
-    root = ET.fromstring(chart(MEASURED, "Python <3.13> & more"))
-    assert root.get("role") == "img"
-    ids = {each.get("id"): each.text for each in root.iter() if each.get("id")}
-    title, text = (ids[name] for name in root.get("aria-labelledby").split())
-    assert "uvicorn" in title
-    assert "hello: roadrunner-trio 0.50, uvicorn 1.00, hypercorn-trio 20.00." in text
-    assert "Python <3.13> & more" in [each.text for each in root.iter(f"{SVG}text")]
-    assert "@media (prefers-color-scheme: dark)" in root.find(f"{SVG}style").text
-
-
-def test_bars_are_as_long_as_the_figures_and_cut_ones_show_it():
-    bars = [each.get("d") for each in ET.fromstring(chart(MEASURED, "")).iter(f"{SVG}path")]
-    lengths = [float(bar.partition("H")[2].partition("L")[0]) - LEFT for bar in bars]
-    half, one, cut, more, _ = lengths
-    assert half * 2 == pytest.approx(one)
-    assert more == pytest.approx(one * 1.5)
-    assert cut == pytest.approx(one * MOST)
-    assert ["L" in bar.removesuffix("Z").partition("L")[2] for bar in bars] == [False, False, True, False, False]
-
-
-def test_nothing_sticks_out_of_the_chart():
-    root = ET.fromstring(chart(MEASURED, ""))
-    width, height = float(root.get("width")), float(root.get("height"))
-    for each in root.iter(f"{SVG}text"):
-        assert 0 <= float(each.get("x")) <= width - 30
-        assert 0 <= float(each.get("y")) <= height
+def test_a_round_of_echoes():
+    found = from_echoed(Echoed([n / 1e5 for n in range(1, 1001)], 2.0))
+    assert (found.requests, found.rate, found.void) == (1000, 500, "")
+    assert (found.p50, found.p99, found.p999) == pytest.approx((5, 9.9, 9.99))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
+from trio_websocket import wrap_client_stream, wrap_server_stream
 
 # Last, so that the package under test stays the one that is installed.
 sys.path.append(str(Path(__file__).parents[2]))
 
-from bench.apps import asgi, content, native
+import roadrunner_trio
+from bench.apps import asgi, content, native, trio_ws
 from bench.client import Answer
 from bench.scenarios import BROWSER, FILE_SIZE, SCENARIOS, differences, request_body
 from roadrunner_trio.testing import open_server
@@ -104,6 +109,54 @@ async def test_the_asgi_application_lives_as_long_as_its_server():
 
     await asgi.app({"type": "lifespan"}, receive, send)
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_the_asgi_application_echoes_messages_as_they_are():
+    said = [{"type": "websocket.connect"}, {"type": "websocket.receive", "bytes": b"\0\1"}]
+    said += [{"type": "websocket.receive", "bytes": None, "text": "é"}, {"type": "websocket.disconnect"}]
+    sent = []
+
+    async def receive():
+        return said.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    await asgi.app({"type": "websocket", "path": "/ws"}, receive, send)
+    back = [{"type": "websocket.send", "bytes": b"\0\1"}, {"type": "websocket.send", "text": "é"}]
+    assert sent == [{"type": "websocket.accept"}, *back]
+
+
+@pytest.mark.skipif(not hasattr(roadrunner_trio, "websocket"), reason="this version has no WebSockets of its own")
+async def test_this_server_echoes_messages():
+    async with open_server(native.make_websocket()) as server:
+        stream = server.connect()
+        async with trio_websocket_client(stream) as socket:
+            await socket.send_message(b"\0\1")
+            assert await socket.get_message() == b"\0\1"
+
+
+async def test_trio_websocket_by_itself_echoes_messages():
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+
+        async def serve():
+            request = await wrap_server_stream(nursery, theirs)
+            await trio_ws.echo(request)
+
+        nursery.start_soon(serve)
+        async with trio_websocket_client(ours) as socket:
+            await socket.send_message("é")
+            assert await socket.get_message() == "é"
+
+
+@asynccontextmanager
+async def trio_websocket_client(stream):
+    """A WebSocket over that stream, closed at the end."""
+    async with trio.open_nursery() as nursery:
+        socket = await wrap_client_stream(nursery, stream, "test", "/ws")
+        async with socket:
+            yield socket
 
 
 def test_the_scenarios_are_what_they_say():

@@ -13,7 +13,7 @@ import pytest
 # Last, so that the package under test stays the one that is installed.
 sys.path.append(str(Path(__file__).parents[2]))
 
-from bench.client import ClientError, OpenLoop, alive, ask_at_once, complete, idle_connections
+from bench.client import ClientError, OpenLoop, alive, answered, ask_at_once, complete, idle_connections
 
 needs_epoll = pytest.mark.skipif(sys.platform != "linux", reason="the open loop waits by epoll")
 
@@ -90,13 +90,22 @@ def test_a_connection_that_closes_without_an_answer_is_an_error():
 
 @needs_epoll
 def test_idle_connections_are_counted():
-    with answering([[ANSWER], [ANSWER]]) as (port, _), idle_connections(port, "/", 2) as kept:
+    with answering([[ANSWER], [ANSWER]]) as (port, _), idle_connections(2, lambda: answered(port, "/")) as kept:
         first, second = kept
         assert first.recv(1) == second.recv(1) == b""  # closed after their one answer
         assert alive(kept) == 0
     pair = socket.socketpair()
     with pair[0], pair[1]:
         assert alive(pair) == 2
+        pair[0].send(b"\x89\0")  # a WebSocket's ping is a sign of life
+        assert alive(pair) == 2
+        pair[1].send(b"HTTP/1.1 408 Request Timeout")
+        assert alive(pair) == 1
+
+
+def test_a_connection_that_is_not_answered_is_no_idle_one():
+    with answering([[b""]]) as (port, _), pytest.raises(ClientError, match="without an answer"):
+        answered(port, "/")
 
 
 def test_requests_sent_at_once():

@@ -10,7 +10,7 @@ import pytest
 import trio
 from stream_tools import descriptors, has_ipv6
 
-from roadrunner_trio.bind import listed, open_listeners, parse_address
+from roadrunner_trio.bind import NOTSENT_LOWAT, UNSENT, listed, open_listeners, parse_address
 from roadrunner_trio.testing import MemoryListener
 
 IPV6 = has_ipv6()
@@ -245,3 +245,16 @@ async def test_a_family_that_the_machine_lacks_is_left_out(monkeypatch):
     with pytest.raises(OSError, match="no address family") as caught:
         await open_listeners(["one:0"], 5)
     assert caught.value.filename == "one:0"
+
+
+@pytest.mark.parametrize("ready", [False, True])
+async def test_accepted_sockets_are_told_by_their_listener(ready):
+    item = socket.create_server(("127.0.0.1", 0)) if ready else "127.0.0.1:0"
+    with closing(await open_listeners([item], 10)) as [listening]:
+        listening.setblocking(True)
+        peer = socket.create_connection(listening.getsockname())
+        accepted = listening.accept()[0]
+        with peer, accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # small responses go out at once
+            if NOTSENT_LOWAT is not None:  # and the kernel holds little for a peer that does not read
+                assert accepted.getsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT) == UNSENT

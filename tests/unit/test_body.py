@@ -220,7 +220,31 @@ def test_the_cap_is_judged_on_the_size_line():
 def test_a_body_may_reach_its_cap():
     _, body = chunked(b"5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n")
     body.limit(10)
-    assert drain(body) == ([b"hello", b"world"], END)
+    assert drain(body) == ([b"helloworld"], END)
+
+
+def test_small_chunks_that_are_there_come_as_one_piece():
+    buffer, body = chunked(b"1\r\na\r\n" + b"2\r\nbc\r\n" * 1000 + b"3\r\nd")
+    assert drain(body) == ([b"a" + b"bc" * 1000, b"d"], NEED_DATA)
+    assert body.taken == 2002
+    buffer += b"ef\r\n1\r\ng\r\n1;x\r\nh\r\n00001\r\ni\r\n0\r\nt: v\r\n\r\nNEXT"
+    assert drain(body) == ([b"efg", b"h", b"i"], END)
+    assert (body.trailers, bytes(buffer)) == (((b"t", b"v"),), b"NEXT")
+
+
+def test_small_chunks_come_up_to_the_cap():
+    _, body = chunked(b"1\r\na\r\n" * 9)
+    body.limit(8)
+    assert body.next() == b"a" * 8
+    assert refusal(body.next) == (413, "content_length_too_large")
+
+
+@pytest.mark.parametrize("behind", [b"0\n", b"1\n", b"g\r\n", b"-1\r\n", b"1\r\nax"])
+def test_what_is_wrong_behind_small_chunks_is_refused_after_them(behind):
+    _, body = chunked(b"1\r\na\r\n1\r\nb\r\n" + behind)
+    good = b"aba" if behind.startswith(b"1\r\n") else b"ab"
+    assert body.next() == good
+    assert refusal(body.next)[0] == 400
 
 
 def test_a_cap_counts_what_was_declared_before_it_was_set():

@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,26 +21,23 @@ from hypothesis import strategies as st
 import roadrunner_trio
 from roadrunner_trio import Limits, Timeouts, cli
 from roadrunner_trio.cli import explain, main, parsers, prepare
+from roadrunner_trio.configuration import Configuration, resolve
+from roadrunner_trio.door_options import bounds
 from roadrunner_trio.load import LoadError, load_handler
-from roadrunner_trio.options import (
-    addresses,
-    count,
-    duration,
-    flag,
-    optional_size,
-    settings,
-    show_duration,
-    show_size,
-    size,
-)
+from roadrunner_trio.options import addresses, count, duration, optional_size, show_duration, show_size, size
+from roadrunner_trio.setting_table import OPTIONS, Option
 
 Write = Callable[[str], None]
 
-EVERY_SETTING = [setting for kind in (Timeouts, Limits) for setting in dataclasses.fields(kind)]
+EVERY_SETTING = [option for option in OPTIONS if option.field]
 
 
-def parse(*argv: str) -> argparse.Namespace:
-    return parsers()[0].parse_args(["serve", *argv])
+def parse(*argv: str) -> Configuration:
+    return resolve(parsers()[0].parse_args(["serve", *argv]), {})
+
+
+def settings(configuration: Configuration) -> tuple[Timeouts, Limits]:
+    return bounds(configuration.server)
 
 
 # -- durations, sizes, counts --------------------------------------------------------------------
@@ -137,9 +135,7 @@ def test_addresses(binds: list[str] | None, host: str | None, port: int | None, 
 
 @pytest.mark.parametrize("more", [["--host", "::1"], ["--port", "0"]])
 def test_two_ways_to_say_an_address_are_one_too_many(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["serve", "-b", ":80", *more])
-    assert caught.value.code == 2
+    assert main(["serve", "-b", ":80", *more]) == 3
     assert "leave out --host and --port" in capsys.readouterr().err
 
 
@@ -151,24 +147,22 @@ def test_without_flags_the_defaults_are_the_dataclasses_own() -> None:
 
 
 @pytest.mark.parametrize("setting", EVERY_SETTING, ids=lambda setting: setting.name)
-def test_every_setting_has_a_flag(setting: dataclasses.Field[object]) -> None:
-    chosen = settings(parse(flag(setting), "77"))
-    mine = next(each for each in chosen if hasattr(each, setting.name))
-    assert getattr(mine, setting.name) == 77
-    default = type(mine)()
-    assert dataclasses.replace(mine, **{setting.name: getattr(default, setting.name)}) == default
+def test_every_setting_has_a_flag(setting: Option) -> None:
+    kind, name = setting.field or (object, "")
+    mine: Any = next(each for each in settings(parse(setting.flag, "77")) if isinstance(each, kind))
+    assert getattr(mine, name) == 77
+    default = kind()
+    assert dataclasses.replace(mine, **{name: getattr(default, name)}) == default
 
 
 @pytest.mark.parametrize("setting", EVERY_SETTING, ids=lambda setting: setting.name)
-def test_help_tells_every_setting_with_its_default(
-    setting: dataclasses.Field[object], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_help_tells_every_setting_with_its_default(setting: Option, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["serve", "--help"])
     assert caught.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert re.search(rf"{flag(setting)}[ ,]", text)
-    assert setting.metadata["help"] in text
+    assert re.search(rf"{setting.flag}[ ,]", text)
+    assert setting.help in text
 
 
 def test_help_shows_defaults_in_units(capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,7 +176,7 @@ def test_help_shows_defaults_in_units(capsys: pytest.CaptureFixture[str]) -> Non
 def test_aliases() -> None:
     chosen = parse("--keep-alive", "5m", "--graceful-timeout", "1.5s")
     assert settings(chosen)[0].keep_alive == 300
-    assert chosen.grace == 1.5
+    assert chosen.server["grace"] == 1.5
 
 
 def test_units_reach_the_settings() -> None:
@@ -203,7 +197,6 @@ def test_units_reach_the_settings() -> None:
         ["serve", "--body", "whole"],
         ["serve", "--log-level", "loud"],
         ["serve", "--time", "3"],
-        ["serve", "--factory"],
         ["serve", "app:handler", "other:handler"],
     ],
 )
@@ -245,6 +238,8 @@ def quiet_logging() -> Iterator[None]:
         (["--timeout-keep-alive", "0"], "--timeout-keep-alive must be a positive number of seconds, not 0.0"),
         (["--max-connections", "0"], "--max-connections must be a whole number, at least 1, not 0"),
         (["--max-body", "none", "--body", "buffered"], "--max-body none needs --body streaming"),
+        (["--factory"], "--factory needs an app: app:make_handler"),
+        (["--access-log-format", "fancy"], "--access-log-format: an access log is text, json, logfmt or a template"),
         (["nowhere_to_be_found:handler"], "no module named 'nowhere_to_be_found' in "),
     ],
 )
@@ -272,9 +267,8 @@ def test_what_to_do_about_an_address(number: int, words: str) -> None:
 @pytest.mark.usefixtures("quiet_logging")
 def test_the_demo_streams_unless_told_otherwise_and_an_app_does_not(app: Write) -> None:
     app("async def handler(request): ...")
-    assert prepare(parse(), (":0",))[0]._context.app.plan(None).body == "streaming"  # type: ignore[attr-defined, arg-type]
-    chosen = parse("some_app:handler")
-    listener, title = prepare(chosen, (":0",))
+    assert prepare(parse())[0][0]._context.app.plan(None).body == "streaming"  # type: ignore[attr-defined, arg-type]
+    (listener,), title = prepare(parse("some_app:handler"))
     assert title == "some_app:handler"
     assert listener._context.app.plan(None).body == "buffered"  # type: ignore[attr-defined, arg-type]
 
@@ -282,13 +276,13 @@ def test_the_demo_streams_unless_told_otherwise_and_an_app_does_not(app: Write) 
 @pytest.mark.usefixtures("quiet_logging")
 @pytest.mark.parametrize(("argv", "observed"), [([], True), (["--access-log"], True), (["--no-access-log"], False)])
 def test_the_access_log_is_an_observer(argv: list[str], observed: bool) -> None:
-    listener, _ = prepare(parse(*argv), (":0",))
+    (listener,), _ = prepare(parse(*argv))
     assert bool(listener._context.observers.request_stop) is observed
 
 
 @pytest.mark.usefixtures("quiet_logging")
 def test_log_level() -> None:
-    prepare(parse("--log-level", "warning"), (":0",))
+    prepare(parse("--log-level", "warning"))
     assert logging.getLogger("roadrunner_trio").level == logging.WARNING
 
 
@@ -485,5 +479,5 @@ def test_an_interrupt_before_the_signals_are_watched(monkeypatch: pytest.MonkeyP
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli.trio, "run", interrupted)
-    monkeypatch.setattr(cli, "start_logging", lambda level: None)
+    monkeypatch.setattr(cli, "start_logging", lambda server: None)
     assert main(["serve"]) == 130

@@ -16,6 +16,8 @@ def clock(monkeypatch):
     now = [784111777.25]
     monkeypatch.setattr(time, "time", lambda: now[0])
     monkeypatch.setattr(date, "_second", -1)
+    for rendered in ("_rendered", "_line"):  # put back with the second they are of
+        monkeypatch.setattr(date, rendered, b"")
     return now
 
 

@@ -15,9 +15,9 @@ import trio
 import trio.testing
 from trio_websocket import ConnectionClosed, wrap_client_stream
 
+from roadrunner_trio import Broadcast
 from roadrunner_trio import demo as demo_package
 from roadrunner_trio.demo import ROUTES, SHOWN, board, demo, exhibits, page
-from roadrunner_trio.demo.board import Board
 from roadrunner_trio.demo.source import source_as_html
 from roadrunner_trio.testing import MemoryStream, open_server
 
@@ -28,7 +28,7 @@ JSON = {"content-type": "application/json"}
 @pytest.fixture(autouse=True)
 def fresh_board(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has readers and a listener of its own."""
-    monkeypatch.setattr(board, "_readers", set())
+    monkeypatch.setattr(board, "_news", Broadcast())
     monkeypatch.setattr(board, "listener", None)
 
 
@@ -36,7 +36,7 @@ async def events_of(stream: MemoryStream, count: int) -> list[tuple[str, object]
     """Asks for ``/events`` and reads the first ``count``."""
     await stream.send_all(b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n")
     text = await read_until(stream, "\n\n", count)
-    return re.findall(r"event: (\w+)\ndata: (.*)\n\n", text)
+    return re.findall(r"event: (\w+)\nid: .+\ndata: (.*)\n\n", text)
 
 
 async def read_until(stream: trio.abc.ReceiveStream, mark: str, count: int = 1) -> str:
@@ -103,7 +103,7 @@ def test_every_place_the_script_touches_is_in_the_page() -> None:
 async def test_every_path_the_page_asks_for_is_an_exhibit() -> None:
     script = (FILES / "demo.js").read_text("utf-8")
     asked = set(Links(page()).targets) | set(re.findall(r"\(\"(/\w+)\"", script))
-    assert {"/stream", "/events", "/note", "/whoami", "/file", "/hello/text"} <= asked
+    assert {"/stream", "/events", "/clock", "/note", "/whoami", "/file", "/hello/text"} <= asked
     assert asked <= {path for _, path in ROUTES}
 
 
@@ -120,7 +120,7 @@ def test_the_page_prints_the_handlers_as_they_are() -> None:
     printed = unescape(re.sub(r"<[^>]+>", "", page()))
     for functions in SHOWN.values():
         for function in functions:
-            assert f"async def {function.__name__}(" in printed
+            assert f"def {function.__name__}(" in printed
     assert 'await send(b"chunk %d of 8\\n" % number)' in printed
 
 
@@ -224,9 +224,8 @@ async def test_upload_is_read_in_pieces_and_slowly(autojump_clock: trio.testing.
         told: list[object] = []
 
         async def listen() -> None:
-            messages = board.join()
-            async for name, data in messages:
-                told.append((name, json.loads(data)))
+            async for event in board.subscribe():
+                told.append((event.event, json.loads(event.data or "")))
 
         nursery.start_soon(listen)
         start = trio.current_time()
@@ -294,7 +293,9 @@ async def test_a_note_reaches_every_reader() -> None:
         await trio.testing.wait_all_tasks_blocked()
         body = json.dumps({"text": "<b>meep\n" + "x" * 200}).encode()
         response = await server.client().post("/note", body, fields=JSON)
-    assert (response.status, json.loads(response.body)) == (201, {"readers": 2})
+        id_ = json.loads(response.body)["id"]
+        assert response.status == 201
+        assert re.fullmatch("[0-9a-f]{8}-1", id_)
     assert heard == [("note", json.dumps("<b>meep\n" + "x" * 132))] * 2
 
 
@@ -314,7 +315,22 @@ async def test_a_bad_note(fields: dict[str, str], body: bytes, status: int) -> N
         assert (await server.client().post("/note", body, fields=fields)).status == status
 
 
-async def test_a_drain_ends_the_loop_with_a_goodbye(autojump_clock: trio.testing.MockClock) -> None:
+@pytest.mark.parametrize("how", ["header", "query"])
+async def test_who_comes_again_gets_the_notes_that_were_missed(how: str) -> None:
+    async with open_server(demo) as server:
+        first = board.publish("note", "one").id
+        board.publish("note", "two")
+        field = f"last-event-id: {first}\r\n" if how == "header" else ""
+        query = "" if how == "header" else f"?after={first}"
+        stream = server.connect()
+        await stream.send_all(f"GET /events{query} HTTP/1.1\r\nhost: x\r\n{field}\r\n".encode())
+        text = await read_until(stream, "\n\n")
+        await stream.aclose()
+    assert text.count("data: ") == 1
+    assert 'data: "two"\n' in text
+
+
+async def test_a_drain_ends_the_stream_with_retry(autojump_clock: trio.testing.MockClock) -> None:
     async with open_server(demo) as server, trio.open_nursery() as nursery:
         stream = server.connect()
         await stream.send_all(b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -322,27 +338,36 @@ async def test_a_drain_ends_the_loop_with_a_goodbye(autojump_clock: trio.testing
         nursery.start_soon(server.listener.drain, 10)
         text = await read_until(stream, "0\r\n\r\n")
         assert trio.current_time() < 1
-    assert "event: bye\ndata: {}\n\n" in text
+    assert re.search(r"retry: \d+\n\n", text)
 
 
-async def test_a_reader_that_left_is_forgotten() -> None:
-    one = Board()
-    messages = one.join()
-    assert one.publish("note", 1) == 1
-    messages.close()
-    assert one.publish("note", 2) == 0
-    assert not one._readers
+# -- the clock -----------------------------------------------------------------------------------
 
 
-async def test_a_slow_reader_misses_what_does_not_fit_and_holds_nobody_up() -> None:
-    one = Board()
-    slow, quick = one.join(), one.join()
-    for number in range(16):
-        one.publish("note", number)
-        quick.receive_nowait()
-    assert one.publish("note", 16) == 1
-    assert quick.receive_nowait().data == "16"
-    assert slow.receive_nowait().data == "0"
+@pytest.mark.parametrize(
+    ("last", "next_", "text"),
+    [
+        (None, 1_000_001, "13:46:41"),
+        ("999998", 999_999, "13:46:39"),
+        ("0", 999_941, "13:45:41"),
+        ("999999999999", 1_000_001, "13:46:41"),
+        ("x", 1_000_001, "13:46:41"),
+    ],
+)
+async def test_the_clock_goes_on_where_it_was(
+    last: str | None, next_: int, text: str, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setattr(exhibits.time, "time", lambda: 1_000_000 + trio.current_time() - start)
+    async with open_server(demo) as server:
+        start = trio.current_time()
+        stream = server.connect()
+        field = "" if last is None else f"last-event-id: {last}\r\n"
+        await stream.send_all(f"GET /clock HTTP/1.1\r\nhost: x\r\n{field}\r\n".encode())
+        heard = await read_until(stream, "\n\n", 2)
+        assert trio.current_time() - start == pytest.approx(max(0, next_ + 1 - 1_000_000))
+        await stream.aclose()
+    assert f"id: {next_}\ndata: {text}\n\n" in heard
+    assert f"id: {next_ + 1}\n" in heard
 
 
 # -- the WebSocket -------------------------------------------------------------------------------
@@ -365,7 +390,33 @@ async def test_echo_leaves_on_a_drain() -> None:
         with pytest.raises(ConnectionClosed) as caught:
             await socket.get_message()
     assert caught.value.reason is not None
-    assert (caught.value.reason.code, caught.value.reason.reason) == (1001, "the server is going away")
+    assert (caught.value.reason.code, caught.value.reason.reason) == (1001, "the server is going down")
+
+
+async def test_the_ticker_speaks_four_times_a_second(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_server(demo) as server, trio.open_nursery() as nursery:
+        socket = await wrap_client_stream(nursery, server.connect(), "test", "/ticker")
+        start = trio.current_time()
+        prices = [float(await socket.get_message()) for _ in range(9)]
+        assert trio.current_time() - start == pytest.approx(2.0)
+        assert prices[0] == 100
+        assert len(set(prices)) > 2
+        await socket.aclose()
+        await trio.sleep(1)
+        assert server.listener.info().active == 0
+
+
+@pytest.mark.parametrize("path", ["/echo", "/ticker"])
+async def test_pages_of_other_sites_may_not_connect(path: str) -> None:
+    fields = [
+        ("host", "x"),
+        ("origin", "https://elsewhere.example"),
+        ("upgrade", "websocket"),
+        ("connection", "upgrade"),
+    ]
+    fields += [("sec-websocket-version", "13"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]
+    async with open_server(demo) as server:
+        assert (await server.client().get(path, fields=fields)).status == 403
 
 
 async def test_echo_without_an_upgrade() -> None:

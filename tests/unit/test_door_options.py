@@ -10,7 +10,9 @@ import trustme
 
 from roadrunner_trio import RateLimit
 from roadrunner_trio.cli import explain, main, parsers, prepare
+from roadrunner_trio.configuration import Configuration, resolve
 from roadrunner_trio.door_options import doors
+from roadrunner_trio.request_ids import RequestIds
 from roadrunner_trio.trust import ProxyHeaders, ProxyProtocol
 
 
@@ -23,7 +25,11 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(*argv: object) -> dict[str, object]:
-    return doors(parsers()[0].parse_args(["serve", *map(str, argv)]))
+    return doors(parsed(*argv).server)
+
+
+def parsed(*argv: object) -> Configuration:
+    return resolve(parsers()[0].parse_args(["serve", *map(str, argv)]), {})
 
 
 def test_all_of_it_is_off_by_default():
@@ -32,7 +38,11 @@ def test_all_of_it_is_off_by_default():
         "proxy_protocol": None,
         "proxy_headers": None,
         "rate_limit": None,
+        "request_ids": None,
         "reuse_port": False,
+        "health_path": None,
+        "evict_idle": False,
+        "log_context": False,
     }
 
 
@@ -74,6 +84,11 @@ def test_which_fields_are_believed(argv: list[str], fields: tuple[str, ...]) -> 
     assert proxies.fields == fields
 
 
+def test_request_ids():
+    assert isinstance(made("--request-ids-from", "10.0.0.0/8")["request_ids"], RequestIds)
+    assert isinstance(made("--request-ids-echo")["request_ids"], RequestIds)
+
+
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [
@@ -82,6 +97,7 @@ def test_which_fields_are_believed(argv: list[str], fields: tuple[str, ...]) -> 
         (["--proxy-headers", "10.0.0.1/8"], "--proxy-headers.*host bits"),
         (["--proxy-headers", "unix", "--proxy-fields", "cookie"], "fields are"),
         (["--proxy-fields", "forwarded"], "--proxy-fields does nothing without --proxy-headers"),
+        (["--request-ids-from", "somewhere"], "--request-ids-from: 'somewhere'"),
         (["--rate-burst", "5"], "--rate-burst does nothing without --rate-limit"),
         (["--tls-key", "k"], "--tls-key does nothing without --tls-cert"),
         (["--tls-client-cert", "required"], "--tls-client-cert does nothing without --tls-cert"),
@@ -111,8 +127,7 @@ async def test_the_banner_says_how_to_come_in(pem: Path, tmp_path: Path, capsys:
     from roadrunner_trio.cli import Banner
 
     path = tmp_path / "s"
-    chosen = parsers()[0].parse_args(["serve", "--tls-cert", str(pem)])
-    listener, title = prepare(chosen, ["127.0.0.1:0", f"unix:{path}"])
+    (listener,), title = prepare(parsed("--tls-cert", pem, "-b", "127.0.0.1:0", "-b", f"unix:{path}"))
     async with trio.open_nursery() as nursery:
         await nursery.start(listener.serve)
         Banner(title).started([listener])

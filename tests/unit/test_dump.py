@@ -172,7 +172,7 @@ async def test_a_live_server(autojump_clock: trio.testing.MockClock) -> None:
         idle, busy = server.connect(), server.connect()
         await busy.send_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         await trio.sleep(5)
-        text = render_tasks(connection_notes(server.listener))
+        text = render_tasks(connection_notes([server.listener]))
         await idle.aclose()
         await busy.aclose()
     lines = text.splitlines()

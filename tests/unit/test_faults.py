@@ -84,6 +84,14 @@ def test_what_nobody_may_catch_goes_on_alone_and_in_a_group(exc):
         assert caught.value is given
 
 
+@pytest.mark.parametrize("peers", [*PEERS, BROKEN], ids=repr)
+async def test_of_a_cancellation_and_the_peer_s_doings_only_the_cancellation_goes_on(peers):
+    exc = await cancelled()
+    with pytest.raises(BaseExceptionGroup) as caught:
+        essence(group(peers, group(exc, peers)), peer_gone=True)
+    assert list(leaves(caught.value)) == [exc]
+
+
 async def test_a_cancellation_goes_on_alone_and_in_a_group():
     exc = await cancelled()
     for given in (exc, group(exc), group(ValueError("a bug"), group(exc))):

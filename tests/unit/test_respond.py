@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import trio
 import trio.testing
 from story_tools import GET, GET_10, answer, loud, open_house
 
 import roadrunner_trio as rr
+from roadrunner_trio.http1_sender import TURN, WRITE_SIZE
 from roadrunner_trio.respond import as_app, native
 from roadrunner_trio.testing import open_server
 
@@ -40,10 +43,12 @@ def test_every_request_has_the_same_plan():
     async def handler(request):
         """Never called."""
 
-    app = as_app(handler, "streaming", rr.Limits(max_body=5), rr.Timeouts(handler=7))
+    app = as_app(handler, "streaming", rr.Limits(max_body=5), rr.Timeouts(handler=7, disconnect_grace=3))
     assert isinstance(app, native)
     assert app.handler is handler
-    assert app.plan(None) == rr.Plan("streaming", 5, 7)
+    assert app.plan(None) == rr.Plan("streaming", 5, 7, 3)
+    never = as_app(handler, "buffered", rr.Limits(), rr.Timeouts(disconnect_grace=None))
+    assert never.plan(None).disconnect_grace == rr.Plan().disconnect_grace == math.inf
 
 
 def test_an_app_is_taken_as_it_is():
@@ -351,11 +356,37 @@ async def test_it_may_use_scopes_and_nurseries_as_it_likes(autojump_clock):
         assert trio.current_time() == 1
 
 
-async def test_a_send_is_a_checkpoint(autojump_clock):
+@pytest.mark.parametrize("data", [b"x", b""])
+async def test_a_send_can_be_cancelled(autojump_clock, data):
     async def produce(send):
-        for data in (b"x", b""):
-            with trio.testing.assert_checkpoints():
-                await send(data)
+        with trio.CancelScope() as scope:
+            scope.cancel(reason="a test")
+            await send(data)
+        assert scope.cancelled_caught
+        await send(b"y")
 
     heard, _ = await exchanged(streaming(produce), GET)
-    assert heard.endswith(b"1\r\nx\r\n0\r\n\r\n")
+    assert heard.endswith(b"\r\n\r\n1\r\ny\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize(("data", "most"), [(b"x", TURN), (b"", TURN), (bytes(WRITE_SIZE), 1)])
+async def test_neighbours_have_their_turn_after_some_sends(autojump_clock, data, most):
+    turns = []
+
+    async def neighbour():
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns.append(sent)
+
+    async def produce(send):
+        nonlocal sent
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(neighbour)
+            for _ in range(8 * most):
+                await send(data)
+                sent += 1
+            nursery.cancel_scope.cancel(reason="the body is out")
+
+    sent = 0
+    await exchanged(streaming(produce), GET)
+    assert len(set(turns)) >= 3  # of eight turns; two in a row see one count if the order of the two tasks changes

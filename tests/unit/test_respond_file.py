@@ -138,7 +138,7 @@ async def test_what_may_not_be_read_is_500(path, carrier, caplog, monkeypatch):
     def refuse(*args):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files, "_open", refuse)
+    monkeypatch.setattr(files, "_opened", refuse)
     async with client_of(sending(path), carrier) as client:
         assert (await client.get("/")).status == 500
     assert len(loud(caplog)) == 1

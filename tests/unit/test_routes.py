@@ -56,6 +56,7 @@ def test_a_bad_path_fails_when_it_is_made(path, message):
         ({"max_body": -1}, ValueError, "must be a whole number, at least 0, not -1"),
         ({"max_body": "10M"}, ValueError, "must be a whole number, at least 0, not '10M'"),
         ({"timeout": 0}, ValueError, "must be a positive number of seconds, not 0"),
+        ({"disconnect_grace": -1}, ValueError, "must be a positive number of seconds, not -1"),
     ],
 )
 def test_a_bad_setting_of_a_route_names_the_route(given, error, message):

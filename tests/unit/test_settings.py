@@ -22,6 +22,7 @@ def test_the_defaults_are_the_documented_ones():
         "handler": math.inf,
         "write": 30,
         "linger": 2,
+        "disconnect_grace": 5,
     }
     assert dataclasses.asdict(Limits()) == {
         "max_connections": 1000,
@@ -33,6 +34,7 @@ def test_the_defaults_are_the_documented_ones():
         "max_field_section": 10240,
         "max_fields": 128,
         "min_bytes_per_second": 100,
+        "min_send_rate": 240,
         "backlog": 1024,
     }
 
@@ -44,7 +46,7 @@ def test_a_timeout_is_any_positive_number(name, value):
 
 
 @pytest.mark.parametrize("name", TIMEOUTS)
-@pytest.mark.parametrize("value", [0, -1, math.nan, -math.inf, None, "30", True])
+@pytest.mark.parametrize("value", [0, -1, math.nan, -math.inf, "30", True])
 def test_a_timeout_is_nothing_else(name, value):
     with pytest.raises(ValueError, match=rf"Timeouts\.{name} must be a positive number"):
         Timeouts(**{name: value})
@@ -67,8 +69,12 @@ def test_a_limit_has_a_least_value(name, least):
         Limits(**{name: least - 1})
 
 
-def test_only_an_optional_limit_can_be_lifted():
+def test_only_an_optional_setting_can_be_none():
     assert Limits(max_body=None).max_body is None
+    assert Timeouts(disconnect_grace=None).disconnect_grace is None
+    for name in set(TIMEOUTS) - OPTIONAL:
+        with pytest.raises(ValueError, match=name):
+            Timeouts(**{name: None})
     for name in set(LIMITS) - OPTIONAL:
         with pytest.raises(ValueError, match=name):
             Limits(**{name: None})

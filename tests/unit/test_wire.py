@@ -13,7 +13,7 @@ import trio.testing
 from stream_tools import clogged_wires, fill, read_exactly, readable, reset, tcp_pair, wire_and_peer, wires
 
 from roadrunner_trio.poller import AVAILABLE, Poller
-from roadrunner_trio.wire import PeerGone, SocketWire, made_of
+from roadrunner_trio.wire import PeerGone, SocketWire
 
 BIG = bytes(range(256)) * 32768  # 8 MiB: more than any socket buffer takes
 
@@ -61,7 +61,7 @@ async def test_it_is_a_stream_as_trio_wants_them():
 
 async def test_it_is_one_over_tcp_too():
     async def made():
-        return tuple(made_of(sock) for sock in tcp_pair())
+        return tuple(SocketWire(sock) for sock in tcp_pair())
 
     await trio.testing.check_half_closeable_stream(made, None)
 
@@ -421,25 +421,13 @@ async def test_a_call_that_fails_is_a_checkpoint_too(vanished, file, call):
         await getattr(vanished, call)(*args)
 
 
-# Made of an accepted socket
+# Its socket
 
 
-async def test_small_responses_are_not_held_back_on_tcp():
-    ours, theirs = tcp_pair()
-    ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, False)
-    wire = made_of(ours)
-    assert wire.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    assert not wire.socket.getblocking()
-    wire.close()
-    theirs.close()
-
-
-async def test_a_unix_socket_has_no_such_option():
+async def test_it_never_blocks():
     ours, theirs = socket.socketpair()
-    wire = made_of(ours)
-    assert isinstance(wire, SocketWire)
-    await wire.send_all(b"x")
-    assert theirs.recv(1) == b"x"
+    wire = SocketWire(ours)
+    assert not wire.socket.getblocking()
     wire.close()
     theirs.close()
 

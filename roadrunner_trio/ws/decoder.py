@@ -1,0 +1,342 @@
+"""What a peer's octets say: messages, control frames, and the violation that ends them.
+
+Two lanes, as for HTTP's heads. A plain frame (whole in the buffer, masked, FIN, text or binary, no RSV bit, no message
+under way) is cut by a few lines of our own, in a microsecond; wsproto's frame layer, the strict reference, reads
+everything else and takes seventeen. What the fast lane accepts, the reference accepts with the same message.
+
+wsproto judges frames; what frames come to is decided here, because a message has to be bounded while it grows: its
+octets, its fragments, and what it inflates to.
+"""
+
+from __future__ import annotations
+
+import codecs
+import zlib
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple, TypeAlias, cast
+
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import CloseReason, Frame, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
+
+from .deflate import Inflater
+from .frames import (
+    BINARY,
+    CONTINUATION,
+    INVALID_PAYLOAD,
+    LATER,
+    NEED_DATA,
+    ONES,
+    PROTOCOL_ERROR,
+    REPEATED,
+    SHORT,
+    TEXT,
+    TOO_BIG,
+    Close,
+    Piece,
+    Ping,
+    Pong,
+    Signal,
+    Violation,
+    read_close,
+    unmask,
+)
+
+Event: TypeAlias = str | bytes | Ping | Pong | Close | Piece | Violation
+
+PLAIN_TEXT: Final = 0x80 | TEXT
+PLAIN_BINARY: Final = 0x80 | BINARY
+TURN: Final = 256
+"""Frames that the reference reads before others should have their turn: some milliseconds."""
+
+_new_utf8: Any = codecs.getincrementaldecoder("utf-8")
+from_bytes = int.from_bytes
+
+
+class Caps(NamedTuple):
+    """What a peer may send: octets of a message and of one frame, fragments of a message."""
+
+    message: int
+    frame: int
+    fragments: int
+
+
+class Law(Extension):
+    """What wsproto asks at every frame header, before it looks at the payload: may it be so, and so large?"""
+
+    name = "roadrunner"
+
+    def __init__(self, most: int, *, compressed: bool) -> None:
+        self._most = most
+        self._verdict = RsvBits(compressed, False, False)
+        self.compressed = False
+        """Whether the last message to begin is compressed."""
+
+    def offer(self) -> bool:
+        """Nothing: it is not an extension that peers know of."""
+        return False
+
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> CloseReason | RsvBits:
+        """The reserved bits that are allowed (RFC 7692 section 6): it may be asked twice about one header."""
+        if payload_length > self._most:
+            return CloseReason.MESSAGE_TOO_BIG
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            self.compressed = rsv.rsv1
+            return self._verdict
+        return NO_BITS
+
+
+NO_BITS: Final = RsvBits(False, False, False)
+
+
+class Decoder:
+    """Turns octets into events. After a close or a violation it has nothing more to say.
+
+    Args:
+        caps: limits.
+        inflater: when messages may be compressed.
+        fast: use the fast lane.
+    """
+
+    __slots__ = (
+        "_at",
+        "_buffer",
+        "_caps",
+        "_fast",
+        "_fragments",
+        "_in_frame",
+        "_inflater",
+        "_lane",
+        "_law",
+        "_message",
+        "_opcode",
+        "_plain",
+        "_steps",
+        "_strict",
+        "_turn",
+        "_utf8",
+        "in_pieces",
+        "over",
+    )
+
+    def __init__(self, caps: Caps, inflater: Inflater | None = None, *, fast: bool = True) -> None:
+        self.over = False
+        self.in_pieces = False
+        self._caps = caps
+        self._plain = min(caps.message, caps.frame)
+        self._inflater = inflater
+        self._fast = self._lane = fast
+        self._buffer = b""
+        self._at = 0
+        self._strict: FrameDecoder | None = None
+        self._law: Law | None = None
+        self._opcode = CONTINUATION
+        self._in_frame = False
+        self._fragments = 0
+        self._message = bytearray()
+        self._utf8: Any = None
+        self._steps: Iterator[bytes | None] | None = None
+        self._turn = 0
+
+    def receive(self, data: bytes) -> None:
+        """Adds octets. Take all events before the next, or what is kept grows."""
+        self._buffer = data if self._at == len(self._buffer) else self._buffer[self._at :] + data
+        self._at = 0
+
+    def receive_plain(self, data: bytes) -> str | bytes | None:
+        """As :meth:`receive`; and at once the first event, if that is a message in a plain frame."""
+        if self._at != len(self._buffer):
+            self.receive(data)
+            return None
+        self._buffer, self._at = data, 0
+        size = len(data)
+        return self._cut(data, 0, size) if self._lane and size > 5 else None
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is surely no event to take."""
+        return self._lane and self._at == len(self._buffer)
+
+    def next_event(self) -> Event | Signal:
+        """The next event; NEED_DATA when there is none, LATER when there may be but others should come first."""
+        if self._lane:
+            at = self._at
+            left = len(self._buffer) - at
+            if left > 5:
+                message = self._cut(self._buffer, at, left)
+                if message is not None:
+                    return message
+            elif not left:
+                return NEED_DATA
+        return NEED_DATA if self.over else self._next_strict()
+
+    # -- the fast lane ---------------------------------------------------------------------------
+
+    def _cut(self, buffer: bytes, at: int, left: int) -> str | bytes | None:
+        """The message in a plain frame that begins at ``at``; None leaves it to the reference."""
+        first = buffer[at]
+        if first != PLAIN_TEXT and first != PLAIN_BINARY:
+            return None
+        size = buffer[at + 1] - 128  # below 0 it is not masked
+        start = at + 6
+        if size > SHORT:
+            start, size = _extended(buffer, at, left, size)
+        end = start + size
+        if size < 0 or end > at + left or size > self._plain:
+            return None
+        key, masked = buffer[start - 4 : start], buffer[start:end]
+        payload: bytes | bytearray
+        if size <= SHORT:
+            mask = from_bytes(key, "little") * REPEATED[size] & ONES[size]
+            payload = (from_bytes(masked, "little") ^ mask).to_bytes(size, "little")
+        else:
+            payload = unmask(masked, key)
+        if first == PLAIN_BINARY:
+            self._at = end
+            return bytes(payload)
+        try:
+            text = str(payload, "utf-8")
+        except UnicodeDecodeError:
+            return None
+        self._at = end
+        return text
+
+    # -- the reference ---------------------------------------------------------------------------
+
+    def _next_strict(self) -> Event | Signal:
+        strict = self._strict
+        if strict is None:
+            self._law = Law(self._caps.frame, compressed=self._inflater is not None)
+            strict = self._strict = FrameDecoder(client=False, extensions=[self._law])
+        if self._at < len(self._buffer):
+            strict.receive_bytes(self._buffer[self._at :])
+            self._lane = False
+            self._buffer, self._at = b"", 0
+        try:
+            event = self._read(strict)
+        except ParseFailed as exc:
+            large = exc.code is CloseReason.MESSAGE_TOO_BIG
+            event = Violation(int(exc.code), "a frame that is too large" if large else str(exc))
+        except zlib.error:
+            event = Violation(PROTOCOL_ERROR, "a message that cannot be inflated")
+        except UnicodeDecodeError:
+            event = Violation(INVALID_PAYLOAD, "a text that is not UTF-8")
+        if type(event) is Violation:
+            self.over = True
+            self._lane = False
+        return event
+
+    def _read(self, strict: FrameDecoder) -> Event | Signal:
+        if self._steps is not None and (event := self._grow(self._steps)) is not None:
+            return event
+        while self._turn < TURN:
+            if (frame := strict.process_buffer()) is None:
+                self._turn = 0
+                return NEED_DATA
+            self._turn += 1
+            event = self._control(frame) if frame.opcode.iscontrol() else self._data(frame)
+            if strict.header is None and self._opcode == CONTINUATION and not self.over:
+                self._take_back(strict)
+            if event is not None:
+                return event
+        self._turn = 0
+        return LATER
+
+    def _take_back(self, strict: FrameDecoder) -> None:
+        """Between two messages the fast lane takes over, if what comes is for it."""
+        rest = strict.buffer.buffer
+        if self._fast and (not rest or rest[0] == PLAIN_TEXT or rest[0] == PLAIN_BINARY):
+            self._buffer, self._at, self._lane = bytes(rest), 0, True
+            rest.clear()
+
+    def _control(self, frame: Frame) -> Event:
+        payload = cast("bytes", frame.payload)
+        if frame.opcode is Opcode.PING:
+            return Ping(payload)
+        if frame.opcode is Opcode.PONG:
+            return Pong(payload)
+        self.over = True
+        return read_close(payload)
+
+    def _data(self, frame: Frame) -> Event | None:
+        if not self._in_frame and (violation := self._begin(frame.opcode)) is not None:
+            return violation
+        self._in_frame = not frame.frame_finished
+        last = frame.frame_finished and frame.message_finished
+        return self._grow(self._contents(cast("bytes", frame.payload), last=last))
+
+    def _begin(self, opcode: int) -> Violation | None:
+        """A data frame begins (RFC 6455 section 5.4)."""
+        if opcode == CONTINUATION:
+            if self._opcode == CONTINUATION:
+                return Violation(PROTOCOL_ERROR, "a continuation of nothing")
+            self._fragments += 1
+            if self._fragments > self._caps.fragments and not self.in_pieces:
+                return Violation(TOO_BIG, "a message of too many fragments")
+            return None
+        if self._opcode != CONTINUATION:
+            return Violation(PROTOCOL_ERROR, "a message inside another")
+        self._opcode = opcode
+        self._fragments = 1
+        self._utf8 = _new_utf8() if opcode == TEXT else None
+        return None
+
+    def _contents(self, payload: bytes, *, last: bool) -> Iterator[bytes | None]:
+        """What a part of a message holds, step by step, and None behind the last."""
+        if self._inflater is None or self._law is None or not self._law.compressed:
+            yield payload
+        else:
+            yield from self._inflater.inflate(payload)
+            if last:
+                yield from self._inflater.end()
+        if last:
+            yield None
+
+    def _grow(self, steps: Iterator[bytes | None]) -> Event | None:
+        """Adds to the message under way; the message, once it is whole, or a piece, if that is what is wanted."""
+        for step in steps:
+            last, octets = step is None, step or b""
+            text = None if self._utf8 is None else self._utf8.decode(octets, last)
+            if self.in_pieces:
+                piece = Piece(octets if text is None else text, last)
+                self._steps = None if last else steps
+                if last:
+                    self._finish()
+                if last or piece.data:
+                    return piece
+            elif last:
+                return self._finish()
+            else:
+                if len(self._message) + len(octets) > self._caps.message:
+                    self._message = bytearray()
+                    return Violation(TOO_BIG, "a message that is too large")
+                self._message += octets
+        self._steps = None
+        return None
+
+    def _finish(self) -> str | bytes:
+        whole = bytes(self._message) if self._utf8 is None else self._message.decode()
+        self._opcode, self._utf8, self._message, self.in_pieces = CONTINUATION, None, bytearray(), False
+        return whole
+
+    def give_pieces(self) -> Piece | None:
+        """From now on the message under way, or the next, comes in pieces; what there is of it is the first."""
+        self.in_pieces = True
+        octets, self._message = bytes(self._message), bytearray()
+        if not octets:
+            return None
+        if self._utf8 is None:
+            return Piece(octets, last=False)
+        unfinished: bytes = self._utf8.getstate()[0]
+        return Piece(octets[: len(octets) - len(unfinished)].decode(), last=False)
+
+
+def _extended(buffer: bytes, at: int, left: int, size: int) -> tuple[int, int]:
+    """Where the payload of a longer frame begins, and its size; below 0 when the reference has to see it."""
+    octets, least = (2, 126) if size == 126 else (8, 65536)
+    start = at + 6 + octets
+    if left < 6 + octets:
+        return start, -1
+    size = int.from_bytes(buffer[at + 2 : at + 2 + octets], "big")
+    return start, size if size >= least else -1
