@@ -15,13 +15,14 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 HOST: Final = "127.0.0.1"
 PATIENCE: Final = 10.0
+PING: Final = b"\x89"
 SPIN: Final = 2e-4
 """Seconds before a request is due from which on nothing sleeps: timers come late by a good part of that."""
 
@@ -98,35 +99,44 @@ def complete(data: bytes | bytearray) -> bool:
 
 
 @contextmanager
-def idle_connections(port: int, path: str, count: int) -> Generator[list[socket.socket]]:
-    """Connections that have had one answer each, and are kept.
+def idle_connections(count: int, opened: Callable[[], socket.socket]) -> Generator[list[socket.socket]]:
+    """Connections that are opened one by one, and kept.
 
     Raises:
-        OSError, ClientError: one was refused, or not answered.
+        OSError, ClientError: as ``opened``.
     """
-    request = get(path)
     with ExitStack() as stack:
-        kept: list[socket.socket] = []
-        for _ in range(count):
-            sock = stack.enter_context(socket.create_connection((HOST, port), timeout=PATIENCE))
-            sock.sendall(request)
-            data = b""
-            while not complete(data):
-                piece = sock.recv(65536)
-                if not piece:
-                    raise ClientError(f"closed without an answer, after {len(kept)} connections")
-                data += piece
-            kept.append(sock)
-        yield kept
+        yield [stack.enter_context(opened()) for _ in range(count)]
+
+
+def answered(port: int, path: str) -> socket.socket:
+    """A connection that has had one answer.
+
+    Raises:
+        OSError, ClientError: it was refused, or not answered.
+    """
+    sock = socket.create_connection((HOST, port), timeout=PATIENCE)
+    try:
+        sock.sendall(get(path))
+        data = b""
+        while not complete(data):
+            piece = sock.recv(65536)
+            if not piece:
+                raise ClientError("closed without an answer")
+            data += piece
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def alive(connections: Sequence[socket.socket]) -> int:
-    """How many of them the server has not closed."""
+    """How many of them the server has not closed, nor said anything on but a WebSocket's ping."""
     count = 0
     for sock in connections:
         sock.setblocking(False)
         try:
-            sock.recv(1, socket.MSG_PEEK)
+            count += sock.recv(1, socket.MSG_PEEK) == PING
         except BlockingIOError:
             count += 1
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ PATIENCE: Final = 10
 """Seconds after which wrk counts an answer as missing, and beyond its time after which it is ended itself."""
 
 _requests = re.compile(r"^ *(\d+) requests in ", re.MULTILINE).search
+_octets = re.compile(r"^ *\d+ requests in .*, ([\d.]+)([KMGT]?)B read$", re.MULTILINE).search
 _rate = re.compile(r"^Requests/sec: +([\d.]+)$", re.MULTILINE).search
 _percentile = re.compile(r"^ +(\d+(?:\.\d+)?)% +([\d.]+)(us|ms|s|m)$", re.MULTILINE).findall
 _errors = re.compile(r"^ *(Socket errors: .*|Non-2xx or 3xx responses: .*)$", re.MULTILINE).findall
@@ -34,12 +36,14 @@ class Loaded:
         rate: answers a second.
         percentiles: milliseconds by percentage, 50.0 and 99.0 among them; as the peers of a busy server see it.
         errors: why the figures do not count; empty when they do.
+        octets: that came, heads and all; wrk rounds them to about a hundredth.
     """
 
     requests: int
     rate: float
     percentiles: dict[float, float]
     errors: str = ""
+    octets: float = math.inf
 
 
 def find_wrk() -> str:
@@ -94,11 +98,12 @@ def parse_wrk(text: str) -> Loaded:
     Raises:
         LoadError: it is not the output of ``wrk --latency``.
     """
-    requests, rate = _requests(text), _rate(text)
+    requests, rate, octets = _requests(text), _rate(text), _octets(text)
     percentiles = {float(share): float(value) * _UNITS[unit] for share, value, unit in _percentile(text)}
-    if not requests or not rate or not {50.0, 99.0} <= percentiles.keys():
+    if not requests or not rate or not octets or not {50.0, 99.0} <= percentiles.keys():
         raise LoadError(f"this is not what wrk prints: {text!r}")
     errors = "; ".join(_errors(text))
     if not int(requests[1]):
         errors = errors or "nothing was answered"
-    return Loaded(int(requests[1]), float(rate[1]), percentiles, errors)
+    came = float(octets[1]) * 1024 ** " KMGT".index(octets[2] or " ")
+    return Loaded(int(requests[1]), float(rate[1]), percentiles, errors, came)

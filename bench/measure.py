@@ -49,6 +49,18 @@ def cpu_seconds(root: int, proc: Path = PROC) -> float:
     return nanoseconds / 1e9
 
 
+def ticks(root: int, proc: Path = PROC) -> tuple[int, int]:
+    """CPU time of the tree in user mode and in the kernel, in clock ticks: coarse, but the only split there is here."""
+    user = system = 0
+    for pid in tree(root, proc):
+        try:
+            fields = (proc / str(pid) / "stat").read_text("latin-1").rpartition(")")[2].split()
+        except OSError:
+            continue
+        user, system = user + int(fields[11]), system + int(fields[12])
+    return user, system
+
+
 def memory(root: int, line: str, proc: Path = PROC) -> int:
     """The octets that ``VmRSS`` (now) or ``VmHWM`` (at most, so far) gives, over the tree; shared pages count again."""
     octets = 0

@@ -8,7 +8,18 @@ import inspect
 import json
 import platform
 
-PACKAGES = ("trio", "h11", "uvicorn", "uvloop", "httptools", "granian", "hypercorn")
+PACKAGES = (
+    "trio",
+    "h11",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "granian",
+    "hypercorn",
+    "websockets",
+    "wsproto",
+    "trio-websocket",
+)
 
 
 def packages() -> dict[str, str]:
@@ -19,17 +30,21 @@ def packages() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    if "websockets" in found and importlib.util.find_spec("websockets.speedups") is None:
+        found["websockets"] += " without its C"
     return found
 
 
 def features() -> dict[str, bool]:
     """What this server can do, and what not yet or no longer."""
+    import roadrunner_trio
     from roadrunner_trio import Listener
 
     apps = importlib.util.find_spec("roadrunner_trio.apps")
     return {
         "router": apps is not None and importlib.util.find_spec("roadrunner_trio.apps.router") is not None,
         "tls": "tls" in inspect.signature(Listener).parameters,
+        "websocket": callable(getattr(roadrunner_trio, "websocket", None)),
     }
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from .measure import median, ratio
-from .run import Outcome, Result
+from .run import Outcome, Result, Round
 
 REFERENCE: Final = "uvicorn"
+OURS: Final = "ours"
 MEGA: Final = 1e6
 NOTHING: Final = "–"
 TITLES: Final = {"ours": "roadrunner-trio", "ours-again": "the same again"}
@@ -79,6 +80,34 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     return "\n".join([*lines, *([""] if remarks else []), *remarks]) + "\n"
 
 
+def at_a_glance(outcomes: Sequence[Outcome]) -> str:
+    """This server's figures in multiples of each peer's; empty when there is nothing to compare.
+
+    The median of CPU a request; of ``latency`` the p99, of idle connections the memory.
+    """
+    names = list(dict.fromkeys(each.server for outcome in outcomes for each in outcome.results if each.server != OURS))
+    rows = [[outcome.scenario, figure, *times] for outcome in outcomes for figure, times in _glance(outcome, names)]
+    if not rows:
+        return ""
+    headings = ["scenario", f"{title(OURS)} in multiples of", *map(title, names)]
+    lines = [f"| {' | '.join(headings)} |", f"|{' --- |' * 2}{' ---: |' * len(names)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
+def _glance(outcome: Outcome, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    by_name = {each.server: each for each in outcome.results if not each.left_out}
+    if OURS not in by_name or len(by_name) < 2:
+        return
+    if middle(by_name[OURS], "connection") is not None:
+        figure, shown = "connection", "memory"
+    else:
+        figure, shown = ("p99", "p99") if outcome.scenario == "latency" else ("cpu", "CPU")
+    own = middle(by_name[OURS], figure)
+    found = [ratio(own, middle(by_name[name], figure)) if name in by_name else None for name in names]
+    if any(each is not None for each in found):
+        yield shown, [NOTHING if each is None else f"{each:.2f}×" for each in found]
+
+
 def _rows(outcome: Outcome) -> list[list[str]]:
     base = reference(outcome.results)
     return [
@@ -128,3 +157,18 @@ def _remarks(outcome: Outcome) -> list[str]:
 def as_json(outcomes: Sequence[Outcome], about: dict[str, Any]) -> dict[str, Any]:
     """All rounds, and under what they were measured."""
     return {"about": about, "scenarios": [dataclasses.asdict(each) for each in outcomes]}
+
+
+def from_json(data: dict[str, Any]) -> list[Outcome]:
+    """The outcomes of :func:`as_json`."""
+    return [_outcome(dict(each)) for each in data["scenarios"]]
+
+
+def _outcome(data: dict[str, Any]) -> Outcome:
+    results = [_result(dict(each)) for each in data.pop("results")]
+    return Outcome(results=results, **data)
+
+
+def _result(data: dict[str, Any]) -> Result:
+    rounds = [Round(**each) for each in data.pop("rounds")]
+    return Result(rounds=rounds, **data)

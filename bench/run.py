@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import subprocess
 import tempfile
 import time
@@ -12,14 +13,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from .client import ClientError, Offered, OpenLoop, alive, idle_connections
+from .client import ClientError, Offered, OpenLoop, alive, answered, idle_connections
+from .echoes import Echoed, EchoLoop, connect
 from .load import Loaded, LoadError, command, run_wrk
 from .measure import median, percentile
 from .scenarios import FILE_SIZE, SHARE, Scenario, request_body, wrong
-from .servers import AGAIN, Running, Server, StartError, running
+from .servers import Running, Server, StartError, running
 
+WARMING: Final = 100
+"""Connections that are open before memory is read first: what is had for all is not counted for each."""
+TAIL: Final = 4
+"""Turns of ``latency`` are so many times as long: a 99th percentile needs more answers than a median."""
 SETTLE: Final = 0.5
 """Seconds for a server to end what it began, before its memory is read."""
+ROUNDING: Final = 0.98
+"""Share of the octets of right answers that wrk, which rounds, must have read at least."""
+FIXED_BY: Final = ("ours", "uvicorn")
+"""The slower of these says at which rate ``latency`` is measured."""
 MAX_LAG: Final = 0.5
 """Share of a latency, both at the 99th percentile, that may be the client's own lateness."""
 Tell = Callable[[str], None]
@@ -31,7 +41,7 @@ class Plan:
 
     Attributes:
         seconds: of load in each round, a whole number.
-        rate: requests a second for ``latency``, the same for all; None is :data:`SHARE` of each one's saturation.
+        rate: requests a second for ``latency``; None is :data:`SHARE` of what the slower of :data:`FIXED_BY` can do.
     """
 
     scenarios: tuple[Scenario, ...]
@@ -103,18 +113,32 @@ class Outcome:
 
 def run(plan: Plan, tell: Tell) -> Generator[Outcome]:
     """Measures, and yields what came of each scenario."""
+    for scenario in plan.scenarios:
+        if scenario.needs and not plan.features[scenario.needs]:
+            yield Outcome(scenario.name, scenario.what, left_out=f"this server has no {scenario.needs}")
+            continue
+        with prepared(scenario) as ready:
+            yield Outcome(scenario.name, scenario.what, measure(ready, plan, tell))
+
+
+@contextmanager
+def prepared(scenario: Scenario) -> Generator[Scenario]:
+    """The scenario with the files that its servers need.
+
+    Raises:
+        LoadError: one could not be made.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         file = folder / "file.bin"
         file.write_bytes(request_body(FILE_SIZE))
-        for scenario in plan.scenarios:
-            if scenario.needs and not plan.features[scenario.needs]:
-                yield Outcome(scenario.name, scenario.what, left_out=f"this server has no {scenario.needs}")
-                continue
-            tls = certificate(folder) if scenario.needs == "tls" else None
-            ready = replace(scenario, setup=replace(scenario.setup, file=file, tls=tls))
-            measure = idle if scenario.kind == "idle" else side_by_side
-            yield Outcome(scenario.name, scenario.what, measure(ready, plan, tell))
+        tls = certificate(folder) if scenario.needs == "tls" else None
+        yield replace(scenario, setup=replace(scenario.setup, file=file, tls=tls))
+
+
+def measure(scenario: Scenario, plan: Plan, tell: Tell) -> list[Result]:
+    """All servers of the plan, in a scenario that is prepared."""
+    return (idle if scenario.kind == "idle" else side_by_side)(scenario, plan, tell)
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
@@ -139,20 +163,27 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 def side_by_side(scenario: Scenario, plan: Plan, tell: Tell) -> list[Result]:
     """All servers at once, loaded in turn: what disturbs the machine for a while disturbs each of them."""
     with ExitStack() as stack:
-        results = [Result(server.name) for server in plan.servers]
+        servers = speakers(plan.servers, scenario)
+        results = [Result(server.name) for server in servers]
         started = [
             (each, result)
-            for server, result in zip(plan.servers, results, strict=True)
+            for server, result in zip(servers, results, strict=True)
             if (each := stack.enter_context(checked(server, scenario, plan, result, tell)))
         ]
-        rates = saturations(scenario, plan, [each for each, _ in started])
+        rate, started = offered(scenario, plan, started, tell)
         for number in range(plan.rounds):
             for each, result in started:
-                result.rounds.append(one_round(scenario, plan, each, rates[each.port]))
+                result.rounds.append(one_round(scenario, plan, each, rate))
                 tell(f"{scenario.name} {number + 1}/{plan.rounds} {each.server.name}: {described(result.rounds[-1])}")
         for each, result in started:
             result.peak = each.peak()
+            judge(scenario, each, result, "answered wrongly after the load")
     return results
+
+
+def speakers(servers: Sequence[Server], scenario: Scenario) -> list[Server]:
+    """Those that know the scenario's protocol."""
+    return [each for each in servers if scenario.protocol in each.speaks.split()]
 
 
 @contextmanager
@@ -162,45 +193,93 @@ def checked(server: Server, scenario: Scenario, plan: Plan, result: Result, tell
         each = None
         try:
             each = stack.enter_context(running(server, scenario.setup, plan.python))
-            if found := wrong(scenario, each):
-                each, result.left_out, result.failed = None, f"answered wrongly: {found}", True
+            judge(scenario, each, result, "answered wrongly")
         except StartError as exc:
             result.left_out, result.failed = f"did not start: {exc}", server.name.startswith("ours")
-        except (OSError, http.client.HTTPException) as exc:
-            each, result.left_out, result.failed = None, f"answered wrongly: {exc!r}", True
-        if each is None:
+        if each is None or result.left_out:
             tell(f"{scenario.name}: {server.name} {result.left_out}")
+            yield None
         else:
             result.idle = each.memory()
-        yield each
+            yield each
+
+
+def judge(scenario: Scenario, each: Running, result: Result, fault: str) -> None:
+    """Asks the server once; an answer that is not right takes all its figures away."""
+    try:
+        found = wrong(scenario, each)
+    except (OSError, http.client.HTTPException, ClientError) as exc:
+        found = repr(exc)
+    if found:
+        result.left_out, result.failed = f"{fault}: {found}", True
+        result.rounds.clear()
+
+
+Started = list[tuple[Running, Result]]
+
+
+def offered(scenario: Scenario, plan: Plan, started: Started, tell: Tell) -> tuple[float, Started]:
+    """Warms the servers up. For ``latency``: the rate to offer, the same for all, and those that can bear it."""
+    rates = saturations(scenario, plan, [each for each, _ in started])
+    if scenario.kind != "rate":
+        return 0.0, started
+    rate = plan.rate or common_rate({each.server.name: rates[each.port] for each, _ in started})
+    tell(f"{scenario.name}: {rate:.0f} requests/s are offered to each")
+    able: Started = []
+    for each, result in started:
+        if rates[each.port] > rate:
+            able.append((each, result))
+        else:
+            result.left_out = f"cannot bear {rate:.0f} requests/s: at most it does {rates[each.port]:.0f}"
+            tell(f"{scenario.name}: {each.server.name} {result.left_out}")
+    return rate, able
+
+
+def common_rate(saturation: dict[str, float]) -> float:
+    """A share of what the slower of :data:`FIXED_BY` can do; of the slowest there is, when neither is there."""
+    chosen = [rate for name, rate in saturation.items() if name in FIXED_BY] or list(saturation.values())
+    return SHARE * min(chosen, default=0.0)
 
 
 def saturations(scenario: Scenario, plan: Plan, started: Sequence[Running]) -> dict[int, float]:
-    """Warms each server up; by port, the rate to offer: a share of the median of three seconds, interleaved."""
+    """Warms each server up; by port, what it can do: the median of three seconds, interleaved."""
     rates: dict[int, list[float]] = {each.port: [] for each in started}
-    for _ in range(3 if scenario.kind == "rate" and plan.rate is None else 1):
+    for _ in range(3 if scenario.kind == "rate" else 1):
         for each in started:
             try:
-                rates[each.port].append(by_wrk(scenario, each, 1).rate)
-            except LoadError:
+                found = loaded(replace(scenario, kind="closed") if scenario.kind == "rate" else scenario, each, 1, 0)
+                rates[each.port].append(found.rate or 0.0)
+            except (LoadError, ClientError, OSError):
                 continue  # the rounds will say it
-    return {port: plan.rate or SHARE * (median(found) or 0.0) for port, found in rates.items()}
+    return {port: median(found) or 0.0 for port, found in rates.items()}
 
 
 def one_round(scenario: Scenario, plan: Plan, each: Running, rate: float) -> Round:
     """Loads one server for a while."""
     before = each.cpu_seconds()
     try:
-        if scenario.kind == "rate":
-            loop = OpenLoop(each.port, scenario.path, rate=rate, seconds=plan.seconds, connections=scenario.connections)
-            found = from_offered(loop.run(), plan.seconds)
-        else:
-            found = from_loaded(by_wrk(scenario, each, plan.seconds), scenario.depth)
+        found = loaded(scenario, each, plan.seconds * (TAIL if scenario.kind == "rate" else 1), rate)
     except (LoadError, ClientError, OSError) as exc:
         return Round(void=str(exc))
     if found.void:
         return found
     return replace(found, cpu=(each.cpu_seconds() - before) * 1e6 / found.requests)
+
+
+def loaded(scenario: Scenario, each: Running, seconds: int, rate: float) -> Round:
+    """Some seconds of the scenario's load.
+
+    Raises:
+        LoadError, ClientError, OSError: it could not be made.
+    """
+    port, path, connections = each.port, scenario.path, scenario.connections
+    if scenario.kind == "rate":
+        open_loop = OpenLoop(port, path, rate=rate, seconds=seconds, connections=connections)
+        return from_offered(open_loop.run(), seconds)
+    if scenario.kind == "echo":
+        loop = EchoLoop(port, path, octets=scenario.message, seconds=seconds, connections=connections)
+        return from_echoed(loop.run())
+    return from_loaded(by_wrk(scenario, each, seconds), scenario)
 
 
 def by_wrk(scenario: Scenario, each: Running, seconds: int) -> Loaded:
@@ -219,10 +298,23 @@ def by_wrk(scenario: Scenario, each: Running, seconds: int) -> Loaded:
     return run_wrk(arguments, seconds)
 
 
-def from_loaded(loaded: Loaded, depth: int) -> Round:
-    """A round by wrk; its errors void it. Of requests sent at once it does not know the times one by one."""
-    p50, p99 = (None, None) if depth > 1 else (loaded.percentiles[50.0], loaded.percentiles[99.0])
-    return Round(loaded.requests, rate=loaded.rate, p50=p50, p99=p99, void=loaded.errors)
+def from_loaded(loaded: Loaded, scenario: Scenario) -> Round:
+    """A round by wrk; its errors void it, and so do answers shorter than the right one.
+
+    Of requests sent at once wrk does not know the times one by one.
+    """
+    p50, p99 = (None, None) if scenario.depth > 1 else (loaded.percentiles[50.0], loaded.percentiles[99.0])
+    void = loaded.errors
+    if loaded.octets < loaded.requests * len(scenario.body) * ROUNDING:
+        void = void or f"{loaded.requests} answers had {loaded.octets:.0f} octets: they were not whole"
+    return Round(loaded.requests, rate=loaded.rate, p50=p50, p99=p99, void=void)
+
+
+def from_echoed(echoed: Echoed) -> Round:
+    """A round of messages over WebSockets: every echo was right."""
+    p50, p99, p999 = (percentile(echoed.latencies, share) * 1e3 for share in (0.5, 0.99, 0.999))
+    answers = len(echoed.latencies)
+    return Round(answers, rate=answers / echoed.seconds, p50=p50, p99=p99, p999=p999)
 
 
 def from_offered(offered: Offered, seconds: float) -> Round:
@@ -241,26 +333,35 @@ def from_offered(offered: Offered, seconds: float) -> Round:
 
 def idle(scenario: Scenario, plan: Plan, tell: Tell) -> list[Result]:
     """Memory for each connection; every round has a fresh server, since memory once had is seldom given back."""
-    results = [Result(server.name) for server in plan.servers]
+    servers = speakers(plan.servers, scenario)
+    results = [Result(server.name) for server in servers]
     for number in range(plan.rounds):
-        for server, result in zip(plan.servers, results, strict=True):
+        for server, result in zip(servers, results, strict=True):
             if result.left_out:
                 continue
             with checked(server, scenario, plan, result, tell) as each:
                 if each is not None:
-                    result.rounds.append(crowded(scenario, each, result))
+                    result.rounds.append(crowded(scenario, each))
                     result.peak = max(result.peak, each.peak())
                     tell(f"{scenario.name} {number + 1}/{plan.rounds} {server.name}: {described(result.rounds[-1])}")
     return results
 
 
-def crowded(scenario: Scenario, each: Running, result: Result) -> Round:
+def crowded(scenario: Scenario, each: Running) -> Round:
     """One server with all its connections."""
+    connector = connect if scenario.setup.websocket else answered
+
+    def opened() -> socket.socket:
+        return connector(each.port, scenario.path)
+
     try:
-        with idle_connections(each.port, scenario.path, scenario.connections) as connections:
+        with idle_connections(WARMING, opened):
             time.sleep(SETTLE)
-            octets = each.memory() - result.idle
-            left = alive(connections)
+            before = each.memory()
+            with idle_connections(scenario.connections, opened) as connections:
+                time.sleep(SETTLE)
+                octets = each.memory() - before
+                left = alive(connections)
     except (OSError, ClientError) as exc:
         return Round(void=str(exc))
     if left < len(connections):
@@ -279,5 +380,9 @@ def described(found: Round) -> str:
 
 
 def with_again(servers: Sequence[Server]) -> tuple[Server, ...]:
-    """The servers, this one twice."""
-    return tuple(each for server in servers for each in ((server, AGAIN) if server.name == "ours" else (server,)))
+    """The servers, this one twice: its ratio to itself shows what a difference is worth."""
+    return tuple(
+        each
+        for server in servers
+        for each in ((server, replace(server, name="ours-again")) if server.name == "ours" else (server,))
+    )

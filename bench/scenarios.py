@@ -9,15 +9,17 @@ from typing import Final, Literal, TypeAlias
 
 from .apps import content
 from .client import Answer, ask, ask_at_once
+from .echoes import connect, echo
 from .servers import Running, Setup
 
-Kind: TypeAlias = Literal["closed", "rate", "idle"]
+Kind: TypeAlias = Literal["closed", "rate", "idle", "echo"]
 
 FILE_SIZE: Final = 1_000_000
 UPLOAD_SIZE: Final = 10_000_000
 ECHO_SIZE: Final = 4096
 DEPTH: Final = 16
 IDLE: Final = 5000
+IDLE_WEBSOCKETS: Final = 2000
 SHARE: Final = 0.6
 """The offered rate of ``latency``, as a share of saturation."""
 
@@ -55,7 +57,8 @@ class Scenario:
         post: octets of the request body, a multiple of 16; 0 is a GET.
         depth: requests at once on a connection.
         connections: at once.
-        kind: by wrk, as fast as it goes; at a fixed rate; or connections that do nothing.
+        kind: by wrk, as fast as it goes; at a fixed rate; connections that do nothing; or messages over WebSockets.
+        message: octets of a message.
         setup: what servers are to do otherwise than by default.
         needs: a feature of this server without which there is nothing to measure.
     """
@@ -70,8 +73,14 @@ class Scenario:
     depth: int = 1
     connections: int = 50
     kind: Kind = "closed"
+    message: int = 0
     setup: Setup = field(default_factory=Setup)
     needs: str = ""
+
+    @property
+    def protocol(self) -> str:
+        """``http`` or ``ws``."""
+        return "ws" if self.setup.websocket else "http"
 
     @property
     def script(self) -> Sequence[str]:
@@ -96,6 +105,19 @@ _hello: Final[dict[str, str | None]] = {**_text, "content-length": str(len(conte
 _json: Final = json.dumps(content.OBJECT, ensure_ascii=False, separators=(",", ":")).encode()
 
 HELLO: Final = Scenario("hello", "13 bytes of text", "/hello", content.HELLO, _hello)
+
+WS64: Final = Scenario(
+    "ws64",
+    "WebSocket messages of 64 octets, echoed",
+    "/ws",
+    b"",
+    {},
+    kind="echo",
+    connections=20,
+    message=64,
+    setup=Setup(websocket=True),
+    needs="websocket",
+)
 
 SCENARIOS: Final = (
     HELLO,
@@ -166,9 +188,19 @@ SCENARIOS: Final = (
         what=f"{IDLE} keep-alive connections that do nothing",
         kind="idle",
         connections=IDLE,
-        setup=Setup(crowd=IDLE + 100),
+        setup=Setup(crowd=IDLE + 200),
     ),
     replace(HELLO, name="latency", what="hello, at a fixed rate of 60 % of saturation", kind="rate"),
+    WS64,
+    replace(WS64, name="ws16k", what="WebSocket messages of 16 kB, echoed", message=16384),
+    replace(
+        WS64,
+        name="wsidle",
+        what=f"{IDLE_WEBSOCKETS} WebSockets that do nothing",
+        kind="idle",
+        connections=IDLE_WEBSOCKETS,
+        setup=Setup(websocket=True, crowd=IDLE_WEBSOCKETS + 200),
+    ),
 )
 
 
@@ -176,8 +208,12 @@ def wrong(scenario: Scenario, running: Running) -> str:
     """What is wrong with the server's answer; empty when it is right.
 
     Raises:
-        OSError, http.client.HTTPException: there was no proper answer.
+        OSError, http.client.HTTPException, ClientError: there was no proper answer.
     """
+    if scenario.setup.websocket:
+        with connect(running.port, scenario.path) as sock:
+            echo(sock, scenario.message)
+        return ""
     method = "POST" if scenario.post else "GET"
     body = request_body(scenario.post)
     tls = scenario.setup.tls is not None

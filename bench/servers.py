@@ -41,6 +41,7 @@ class Setup:
         router: this server runs its router.
         tls: the files of a certificate and its key.
         file: what ``/file`` sends.
+        websocket: every path is a WebSocket that echoes.
     """
 
     access_log: bool = False
@@ -49,6 +50,7 @@ class Setup:
     router: bool = False
     tls: tuple[Path, Path] | None = None
     file: Path | None = None
+    websocket: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +62,22 @@ class Server:
         packages: what has to be installed, this project apart.
         command: its arguments, Python left out, for a setup and a port.
         extra: what to say of it beside the versions.
+        speaks: ``http``, ``ws``, or both; of other scenarios it has no row.
+        beside: packages that only some scenarios need.
+        tree: the checkout whose ``roadrunner_trio`` runs; the applications are always those of this one.
     """
 
     name: str
     packages: tuple[str, ...]
     command: Callable[[Setup, int], list[str]]
     extra: str = ""
+    speaks: str = "http"
+    beside: tuple[str, ...] = ()
+    tree: Path = ROOT
 
     def label(self, versions: dict[str, str]) -> str:
         """Its name with the versions of what it is made of."""
-        parts = [f"{name} {versions[name]}" for name in self.packages if name in versions]
+        parts = [f"{name} {versions[name]}" for name in (*self.packages, *self.beside) if name in versions]
         return f"{self.name} ({', '.join([*parts, *filter(None, [self.extra])])})"
 
 
@@ -82,7 +90,8 @@ def ours(setup: Setup, port: int) -> list[str]:
     """This server, from its shell command; TLS needs a program."""
     if setup.tls is not None:
         return ["bench.apps.native", str(port), *map(str, setup.tls)]
-    app = ["bench.apps.native:make_router", "--factory"] if setup.router else ["bench.apps.native:handler"]
+    factory = "make_router" if setup.router else "make_websocket" if setup.websocket else ""
+    app = [f"bench.apps.native:{factory}", "--factory"] if factory else ["bench.apps.native:handler"]
     options = ["--access-log"] if setup.access_log else ["--no-access-log", "--log-level", "warning"]
     if setup.streaming:
         options += ["--body", "streaming"]
@@ -91,11 +100,11 @@ def ours(setup: Setup, port: int) -> list[str]:
     return ["roadrunner_trio", "serve", *app, "--bind", f"{HOST}:{port}", *options]
 
 
-def uvicorn(loop: str, parser: str) -> Callable[[Setup, int], list[str]]:
-    """uvicorn on a loop and a parser."""
+def uvicorn(loop: str, parser: str, ws: str = "auto") -> Callable[[Setup, int], list[str]]:
+    """uvicorn on a loop and a parser; ``ws`` is who does its WebSockets."""
 
     def command(setup: Setup, port: int) -> list[str]:
-        options = ["--host", HOST, "--port", str(port), "--loop", loop, "--http", parser]
+        options = ["--host", HOST, "--port", str(port), "--loop", loop, "--http", parser, "--ws", ws]
         options += ["--access-log"] if setup.access_log else ["--no-access-log", "--log-level", "warning"]
         if setup.tls is not None:
             options += ["--ssl-certfile", str(setup.tls[0]), "--ssl-keyfile", str(setup.tls[1])]
@@ -133,16 +142,32 @@ def hypercorn(loop: str) -> Callable[[Setup, int], list[str]]:
     return command
 
 
+def trio_websocket(setup: Setup, port: int) -> list[str]:
+    """trio-websocket by itself, which is no HTTP server and has no caps."""
+    return ["bench.apps.trio_ws", str(port)]
+
+
 SERVERS: Final = (
-    Server("ours", ("roadrunner-trio", "trio", "h11"), ours),
-    Server("uvicorn", ("uvicorn", "uvloop", "httptools"), uvicorn("uvloop", "httptools")),
+    Server("ours", ("roadrunner-trio", "trio", "h11"), ours, speaks="http ws", beside=("wsproto",)),
+    Server(
+        "uvicorn",
+        ("uvicorn", "uvloop", "httptools"),
+        uvicorn("uvloop", "httptools", "websockets-sansio"),
+        speaks="http ws",
+        beside=("websockets",),
+    ),
     Server("uvicorn-h11", ("uvicorn", "h11"), uvicorn("asyncio", "h11"), "asyncio"),
-    Server("granian", ("granian", "uvloop"), granian),
-    Server("hypercorn-trio", ("hypercorn", "trio", "h11"), hypercorn("trio")),
+    Server(
+        "uvicorn-wsproto",
+        ("uvicorn", "uvloop", "httptools", "wsproto"),
+        uvicorn("uvloop", "httptools", "wsproto"),
+        speaks="ws",
+    ),
+    Server("granian", ("granian", "uvloop"), granian, speaks="http ws"),
+    Server("hypercorn-trio", ("hypercorn", "trio", "h11"), hypercorn("trio"), speaks="http ws", beside=("wsproto",)),
     Server("hypercorn-asyncio", ("hypercorn", "h11"), hypercorn("asyncio"), "asyncio"),
+    Server("trio-websocket", ("trio-websocket", "trio", "wsproto"), trio_websocket, speaks="ws"),
 )
-AGAIN: Final = Server("ours-again", SERVERS[0].packages, ours)
-"""This server once more: its ratio to the first shows what a difference is worth."""
 
 
 # -- one that runs -------------------------------------------------------------------------------
@@ -217,17 +242,17 @@ def running(server: Server, setup: Setup, python: str) -> Generator[Running]:
     port = free_port()
     # Should this process be killed, so is the server: an exec, not one process more.
     tied = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    with tempfile.NamedTemporaryFile(prefix="bench-", suffix=".log") as log:
+    with place(server.tree) as folder, (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*tied, python, "-m", *server.command(setup, port)],
-            cwd=ROOT,
-            env=environment(setup),
+            cwd=folder,
+            env=environment(setup, folder),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        each = Running(server, port, process, Path(log.name))
+        each = Running(server, port, process, folder / "log")
         try:
             each.wait_until_listening()
             yield each
@@ -235,9 +260,17 @@ def running(server: Server, setup: Setup, python: str) -> Generator[Running]:
             each.stop()
 
 
-def environment(setup: Setup) -> dict[str, str]:
-    """That of this process, with the checkout first on the path, and the file to send."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+@contextmanager
+def place(tree: Path) -> Generator[Path]:
+    """A folder to start a server in: the package of that checkout is in it, and nothing else."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        (Path(name) / "roadrunner_trio").symlink_to(tree.resolve() / "roadrunner_trio")
+        yield Path(name)
+
+
+def environment(setup: Setup, folder: Path) -> dict[str, str]:
+    """That of this process, with the package in ``folder`` and then this checkout on the path, and the file to send."""
+    paths = [str(folder), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     return found if setup.file is None else {**found, "BENCH_FILE": str(setup.file)}
 
@@ -250,22 +283,23 @@ def free_port() -> int:
         return port
 
 
-def probe(python: str) -> dict[str, Any]:
-    """What a Python has: its version, ``packages`` with theirs, ``features`` of this server.
+def probe(python: str, tree: Path = ROOT) -> dict[str, Any]:
+    """What a Python has: its version, ``packages`` with theirs, ``features`` of this server in that checkout.
 
     Raises:
         StartError: it cannot run this project.
     """
     try:
-        done = subprocess.run(
-            [python, "-m", "bench.probe"],
-            cwd=ROOT,
-            env=environment(Setup()),
-            capture_output=True,
-            text=True,
-            timeout=START,
-            check=False,
-        )
+        with place(tree) as folder:
+            done = subprocess.run(
+                [python, "-m", "bench.probe"],
+                cwd=folder,
+                env=environment(Setup(), folder),
+                capture_output=True,
+                text=True,
+                timeout=START,
+                check=False,
+            )
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise StartError(f"{python} cannot be run: {exc}") from None
     if done.returncode:

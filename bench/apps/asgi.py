@@ -100,6 +100,16 @@ async def routed(scope: Scope, receive: Receive, send: Send) -> None:
         await respond(send, f"{match[1]} {match[2]}".encode(), [(b"content-type", content.TEXT)])
 
 
+async def echo_messages(receive: Receive, send: Send) -> None:
+    await receive()  # websocket.connect
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        if message.get("bytes") is not None:
+            await send({"type": "websocket.send", "bytes": message["bytes"]})
+        else:
+            await send({"type": "websocket.send", "text": message["text"]})
+
+
 HANDLERS = {
     "/hello": hello,
     "/json": json,
@@ -115,6 +125,8 @@ HANDLERS = {
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
+    elif scope["type"] == "websocket":
+        await echo_messages(receive, send)
     else:
         await HANDLERS.get(scope["path"], routed)(scope, receive, send)
 

@@ -102,6 +102,22 @@ def make_router() -> Any:
     return router.Router(table)
 
 
+async def echo_messages(request: Any) -> None:
+    socket = await request.accept()
+    while True:
+        await socket.send_message(await socket.get_message())
+
+
+def make_websocket() -> Any:
+    """A handler of WebSockets that sends back what comes.
+
+    Raises:
+        AttributeError: this version of the server has none.
+    """
+    package: Any = importlib.import_module("roadrunner_trio")
+    return package.websocket(echo_messages)
+
+
 async def main(arguments: Sequence[str]) -> None:
     """Serves over TLS until a signal."""
     port, certificate, key = arguments
