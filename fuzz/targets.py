@@ -1,0 +1,105 @@
+"""What is fuzzed: functions of octets, each with its invariant for a docstring, which raise when that is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from reading_tools import agree, engine_reads
+from strict_reader import read
+
+from roadrunner_trio.http1.h11_engine import H11Engine
+from roadrunner_trio.http1.scan import ScanEngine
+from roadrunner_trio.proxy_header import read_proxy_header
+from roadrunner_trio.settings import Limits
+from roadrunner_trio.ws.decoder import Caps, Decoder
+from roadrunner_trio.ws.deflate import Inflater
+from roadrunner_trio.ws.frames import NEED_DATA, Close, Violation
+
+Target = Callable[[bytes], None]
+
+LIMITS: Final = Limits(max_fields=8192)
+"""The second reader knows no sizes, and the fuzzer's inputs are shorter than all other limits."""
+CAPS: Final = Caps(message=1000, frame=800, fragments=20)
+CHUNKED_HEAD: Final = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Broken(Exception):
+    """An invariant does not hold."""
+
+
+def cut(data: bytes) -> tuple[bytes, list[bytes]]:
+    """The input, and the same in pieces: the first octet of what the fuzzer gives says how long they are."""
+    size, rest = (data[0] % 32 + 1, data[1:]) if data else (1, b"")
+    return rest, [rest[at : at + size] for at in range(0, len(rest), size)]
+
+
+def _check(data: bytes, prefix: bytes) -> None:
+    whole, parts = cut(data)
+    theirs = read(prefix + whole)
+    for lane in (ScanEngine, H11Engine):
+        for pieces in ([prefix + whole], [prefix, *parts]):
+            ours = engine_reads(lane(LIMITS), pieces)
+            if not agree(ours, theirs):
+                raise Broken(f"{lane.__name__} read {ours}, which is {theirs}")
+
+
+def head(data: bytes) -> None:
+    """Both lanes read in any octets, however cut, the requests that a reader written from the RFCs alone reads."""
+    _check(data, b"")
+
+
+def chunks(data: bytes) -> None:
+    """Behind a chunked head both lanes read, however cut, the body, trailers and next requests that the RFCs say."""
+    _check(data, CHUNKED_HEAD)
+
+
+def proxy(data: bytes) -> None:
+    """A PROXY header is read alike whole and in pieces, never past its end, and refused by ValueError, for good."""
+    whole, parts = cut(data)
+    verdict = _proxy_verdict(whole)
+    received, earlier = b"", None
+    for part in parts:
+        received += part
+        earlier = _proxy_verdict(received)
+        if earlier is not None:
+            break
+    if earlier != verdict and not (earlier is None and verdict is None):
+        raise Broken(f"{verdict} whole, {earlier} in pieces")
+    if isinstance(verdict, tuple):
+        found, end = verdict
+        if not 0 < end <= len(whole) or _proxy_verdict(whole[:end]) != verdict or _proxy_verdict(whole[: end - 1]):
+            raise Broken(f"{found} does not end at {end}")
+
+
+def _proxy_verdict(received: bytes) -> object:
+    try:
+        return read_proxy_header(received)
+    except ValueError:
+        return "refused"
+
+
+def websocket(data: bytes) -> None:
+    """Frames come to the same messages and the same end whole and in pieces, in the fast lane and in wsproto's."""
+    whole, parts = cut(data)
+    for inflates in (False, True):
+        first, *others = (_frames(ways, inflates, fast) for fast in (True, False) for ways in ([whole], parts))
+        if any(other != first for other in others):
+            raise Broken(f"{first} or {others}")
+        if any(len(event) > CAPS.message for event in first if isinstance(event, str | bytes)):
+            raise Broken("a message above the cap")
+
+
+def _frames(parts: list[bytes], inflates: bool, fast: bool) -> list[object]:
+    decoder = Decoder(CAPS, Inflater(15, keep=True) if inflates else None, fast=fast)
+    events: list[object] = []
+    for part in parts:
+        decoder.receive(part)
+        while (event := decoder.next_event()) is not NEED_DATA:
+            events.append(event)
+            if isinstance(event, Violation | Close):
+                return events
+    return events
+
+
+TARGETS: Final[dict[str, Target]] = {"head": head, "chunks": chunks, "proxy": proxy, "websocket": websocket}
