@@ -11,7 +11,7 @@ project = "roadrunner-trio"
 version = release = roadrunner_trio.__version__
 copyright = "the roadrunner-trio contributors"
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib_trio", "reference_tables"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinxcontrib_trio", "reference_tables", "hardening_tables"]
 exclude_patterns = ["_build"]
 default_role = "code"
 

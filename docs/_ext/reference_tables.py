@@ -1,7 +1,8 @@
-"""Two directives whose text is the program's own, so that it cannot be out of date; and a docstring filter.
+"""Three directives whose text is the program's own, so that it cannot be out of date; and a docstring filter.
 
-``.. settings:: Timeouts`` is a table of the fields of a settings class, made from the metadata that the command line is
-made from as well. ``.. command-help::`` is what ``roadrunner-trio serve --help`` prints.
+``.. settings:: Timeouts`` is a table of the fields of a settings class, ``.. options::`` of all settings of the
+command, both made from what the command line is made from as well. ``.. command-help::`` is what
+``roadrunner-trio serve --help`` prints.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from sphinx.application import Sphinx
 
 import roadrunner_trio
 from roadrunner_trio.cli import parsers
-from roadrunner_trio.options import flag, show_count, show_duration, show_size
+from roadrunner_trio.options import show_count, show_duration, show_size
+from roadrunner_trio.setting_table import APP, GROUPS, OPTIONS
 
 
 class Settings(Directive):
@@ -30,8 +32,10 @@ class Settings(Directive):
     def run(self) -> list[nodes.Node]:
         """A list-table, parsed as if it stood in the page."""
         rows = ["* - Setting", "  - Flag", "  - Default", "  - Bounds"]
-        for setting in fields(getattr(roadrunner_trio, self.arguments[0])):
-            rows += [f"* - ``{setting.name}``", f"  - ``{flag(setting)}``", f"  - {shown(setting)}"]
+        flags = {option.field: option.flag for option in OPTIONS if option.field}
+        kind = getattr(roadrunner_trio, self.arguments[0])
+        for setting in fields(kind):
+            rows += [f"* - ``{setting.name}``", f"  - ``{flags[kind, setting.name]}``", f"  - {shown(setting)}"]
             rows += [f"  - {setting.metadata['help']}"]
         table = [".. list-table::", "   :header-rows: 1", "   :widths: 20 28 12 40", "", *("   " + row for row in rows)]
         parent = nodes.container()
@@ -49,6 +53,32 @@ def shown(setting: Field[Any]) -> str:
             return text if text == str(setting.default) else f"{text} ({setting.default})"
         case _:
             return show_count(setting.default)
+
+
+class Options(Directive):
+    """Every setting of the command: key, variable, what it takes, default, what it is for, under its groups' names."""
+
+    def run(self) -> list[nodes.Node]:
+        """A list-table a group, parsed as if they stood in the page."""
+        text: list[str] = []
+        for group in GROUPS:
+            text += [f".. rubric:: {group[0].upper()}{group[1:]}", "", ".. list-table::", "   :header-rows: 1"]
+            text += ["   :widths: 24 28 16 12 30", ""]
+            rows = ["* - Key", "  - Variable", "  - Takes", "  - Default", "  - What it is for"]
+            for option in [*([APP] if group == APP.group else []), *OPTIONS]:
+                if option.group == group:
+                    bounds = f", {option.bounds}" if option.bounds else ""
+                    rows += [f"* - ``{option.name}``", f"  - ``{option.variable}``", f"  - {option.kind.name}{bounds}"]
+                    rows += ["  - " + (option.shown or "\\-"), f"  - {literal(option.help)}"]
+            text += [*("   " + row for row in rows), ""]
+        parent = nodes.container()
+        self.state.nested_parse(StringList(text, "the settings"), self.content_offset, parent)
+        return parent.children
+
+
+def literal(help: str) -> str:
+    """Help with its flags and patterns marked as such."""
+    return re.sub(r"--[a-z-]+|'[^']+'|\[::1\]:8000", lambda match: f"``{match[0]}``", help)
 
 
 class CommandHelp(Directive):
@@ -76,4 +106,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", mend, priority=400)  # before napoleon, which has 500
     app.add_directive("settings", Settings)
     app.add_directive("command-help", CommandHelp)
+    app.add_directive("options", Options)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,508 @@
+"""What can be done to a server, what stops it, and the test that shows it: the tables of two pages.
+
+``tests/hardening/test_pages.py`` sees to it that every test that is named exists, and that every setting is in a row.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+HARDENING = "tests/hardening/"
+
+
+class Threat(NamedTuple):
+    """A row of the table of limits.
+
+    Attributes:
+        what: the peer does this.
+        bounds: what bounds it: a setting, such as ``Timeouts.request``, or a constant, ``module:NAME``.
+        sees: what the peer sees when it is met.
+        proofs: tests, as ``file::name``.
+    """
+
+    what: str
+    bounds: tuple[str, ...]
+    sees: str
+    proofs: tuple[str, ...]
+
+
+TIME = (
+    Threat(
+        "Connects and says nothing",
+        ("Timeouts.request",),
+        "a close, in silence",
+        ("tests/hardening/test_slow_attacks.py::test_slow_attackers_hold_nothing_beyond_their_deadline",),
+    ),
+    Threat(
+        "Never finishes a PROXY header or a TLS handshake",
+        ("Timeouts.handshake",),
+        "a close, in silence",
+        (
+            "tests/unit/test_door.py::test_header_and_handshake_share_one_deadline",
+            "tests/e2e/test_tls.py::test_a_slow_handshake_holds_nobody_up_and_is_bounded",
+        ),
+    ),
+    Threat(
+        "Sends a head that never ends",
+        ("Timeouts.request",),
+        "408, close",
+        ("tests/unit/test_exits_head.py::test_e05_a_head_that_never_ends_gets_408_at_exactly_30_seconds",),
+    ),
+    Threat(
+        "Sends a head or a body an octet at a time",
+        ("Limits.min_bytes_per_second",),
+        "a close, in silence",
+        (
+            "tests/unit/test_exits_head.py::test_e07_a_head_below_the_minimum_rate_is_cut_in_silence",
+            "tests/unit/test_exits_body.py::test_e11_a_body_below_the_minimum_rate_is_cut_in_silence",
+        ),
+    ),
+    Threat(
+        "Sends a body that never ends",
+        ("Timeouts.body",),
+        "408, close",
+        ("tests/unit/test_exits_body.py::test_e10_a_body_that_never_ends_gets_408_at_exactly_300_seconds",),
+    ),
+    Threat(
+        "Asks once and stays",
+        ("Timeouts.keep_alive",),
+        "a close, in silence",
+        ("tests/unit/test_exits_head.py::test_e06_an_idle_connection_is_closed_in_silence_at_exactly_60_seconds",),
+    ),
+    Threat(
+        "Does not read its response, or trickles",
+        ("Timeouts.write",),
+        "a close",
+        ("tests/hardening/test_slow_attacks.py::test_slow_readers_hold_nothing_beyond_the_write_timeout",),
+    ),
+    Threat(
+        "Takes a little of its response before every timeout",
+        ("Limits.min_send_rate",),
+        "a close",
+        (
+            "tests/unit/test_send_rate.py::test_small_pieces_taken_one_before_each_timeout_are_cut_all_the_same",
+            "tests/unit/test_send_rate.py::test_who_was_fast_may_not_be_slow_for_long",
+        ),
+    ),
+    Threat(
+        "Asks for something that takes long, and leaves",
+        ("Timeouts.disconnect_grace",),
+        "nothing: it has left, and the handler is cancelled",
+        (
+            "tests/unit/test_presence.py::test_after_an_end_the_handler_has_its_grace",
+            "tests/unit/test_presence.py::test_a_reset_cancels_at_once",
+        ),
+    ),
+    Threat(
+        "Makes the application wait, if it can",
+        ("Timeouts.handler",),
+        "503, close",
+        ("tests/unit/test_phases_of_a_connection.py::test_a_handler_out_of_time_is_cancelled_and_its_peer_hears_503",),
+    ),
+    Threat(
+        "Goes on sending after it has been refused",
+        ("Timeouts.linger", "connection:LINGER_OCTETS"),
+        "a close",
+        (
+            "tests/unit/test_rulings_connections.py::test_n19_lingering_is_bounded_however_the_peer_trickles",
+            "tests/unit/test_exits_body.py::test_e09_lingering_takes_twenty_mebibytes_and_no_more",
+        ),
+    ),
+)
+
+SIZE = (
+    Threat(
+        "Sends an endless request line",
+        ("Limits.max_request_line",),
+        "414, close",
+        (HARDENING + "test_exhaustion.py::test_too_much_is_refused_while_it_is_read",),
+    ),
+    Threat(
+        "Sends an endless field line",
+        ("Limits.max_field_line",),
+        "431, close",
+        (
+            "tests/unit/test_h11_engine.py::test_early_verdicts",
+            "tests/unit/test_body.py::test_trailers_have_the_limits_of_heads",
+        ),
+    ),
+    Threat(
+        "Sends fields without end, in a head or behind a body",
+        ("Limits.max_field_section", "Limits.max_fields"),
+        "431, close",
+        (HARDENING + "test_exhaustion.py::test_too_much_is_refused_while_it_is_read",),
+    ),
+    Threat(
+        "Declares, or sends, a body that is too large",
+        ("Limits.max_body",),
+        "413, close, before it is read",
+        (
+            "tests/unit/test_exits_body.py::test_e09_a_declared_length_above_the_limit_gets_413_before_a_byte_of_it",
+            "tests/unit/test_exits_body.py::test_e09_chunks_above_the_limit_get_413_before_the_chunk_is_read",
+        ),
+    ),
+    Threat(
+        "Sends chunk extensions, which nobody reads",
+        ("http1.body:MAX_CHUNK_LINE", "http1.body:MAX_CHUNK_EXTENSIONS"),
+        "400, close",
+        (HARDENING + "test_exhaustion.py::test_too_much_is_refused_while_it_is_read",),
+    ),
+    Threat(
+        "Sends every octet of a body as a chunk of its own",
+        ("Limits.max_body",),
+        "its answer: it costs no more than the body",
+        (
+            HARDENING + "test_exhaustion.py::"
+            "test_cve_2025_69229_many_tiny_chunks_take_little_time_and_no_more_memory_than_the_body",
+        ),
+    ),
+    Threat(
+        "Asks for large responses that it does not read",
+        ("http1_sender:WRITE_SIZE", "files:SLICE"),
+        "a close, by the write timeout: the body is there once, and goes out in slices",
+        (
+            HARDENING + "test_exhaustion.py::test_a_body_that_many_do_not_read_is_there_once",
+            HARDENING + "test_exhaustion.py::test_a_large_body_is_given_to_the_kernel_in_turns",
+        ),
+    ),
+)
+
+NUMBER = (
+    Threat(
+        "Opens connections without end",
+        ("Limits.max_connections",),
+        "503 with `Retry-After`, close; over TLS a close",
+        ("tests/e2e/test_cap.py::test_a_crowd_at_the_cap_is_answered_and_few_of_it_linger",),
+    ),
+    Threat(
+        "Fills all places with connections that do nothing",
+        ("Timeouts.keep_alive", "eviction:LEAST"),
+        "with `evict_idle`, a close, in silence, when others come",
+        ("tests/unit/test_eviction.py::test_the_one_that_has_been_idle_for_longest_makes_room",),
+    ),
+    Threat(
+        "Opens more than the process has descriptors for",
+        ("Limits.backlog",),
+        "to wait in the queue, until there is one again",
+        ("tests/e2e/test_cap.py::test_a_process_out_of_descriptors_recovers",),
+    ),
+    Threat(
+        "Sends requests on one connection without end",
+        ("Limits.max_requests",),
+        "`connection: close` on the last",
+        ("tests/unit/test_exits_handler.py::test_e19_the_last_request_a_connection_may_send_is_answered_with_close",),
+    ),
+    Threat(
+        "Sends more requests than the application can take",
+        ("Limits.max_concurrent_requests",),
+        "503 with `Retry-After`; the connection goes on",
+        ("tests/unit/test_admission.py::test_with_as_many_in_the_application_as_may_be_one_more_is_turned_away",),
+    ),
+    Threat(
+        "Pipelines: sends requests before it has its answers",
+        ("http1_exchange:READ_AHEAD",),
+        "its answers in order, and neighbours have their turn between them",
+        (
+            HARDENING + "test_framing.py::test_cve_2023_46137_pipelined_requests_are_answered_in_their_order",
+            "tests/unit/test_peers_that_leave.py::test_more_than_64_kib_ahead_the_peer_is_taken_to_be_there",
+        ),
+    ),
+    Threat(
+        "Makes a line in a log with every octet",
+        (),
+        "its refusal; ten lines and a count are logged",
+        ("tests/unit/test_logs.py::test_a_storm_of_malformed_requests_is_ten_lines_and_a_count",),
+    ),
+    Threat(
+        "Sends methods, targets and fields that were never seen before",
+        (),
+        "its answers: nothing of them is kept",
+        (HARDENING + "test_exhaustion.py::test_cve_2024_52303_unheard_of_methods_and_targets_leave_nothing",),
+    ),
+    Threat(
+        "Leaves, or resets, at any octet",
+        (),
+        "nothing: its slot is free at once",
+        (
+            HARDENING + "test_exhaustion.py::test_cve_2022_31015_and_2024_49769_a_peer_may_vanish_at_every_octet",
+            "tests/e2e/test_faulty_networks.py::test_a_reset_at_every_phase_leaves_nothing",
+        ),
+    ),
+    Threat(
+        "Vanishes without a word: a cable, a black hole",
+        ("Timeouts.keep_alive", "Timeouts.request", "Timeouts.write"),
+        "nothing: it falls to the deadline of its phase",
+        (
+            "tests/e2e/test_faulty_networks.py::test_peers_behind_a_black_hole_fall_to_their_deadlines",
+            "tests/e2e/test_faulty_networks.py::test_a_response_into_a_black_hole_is_given_up",
+        ),
+    ),
+)
+
+_WEBSOCKETS = HARDENING + "test_websocket.py"
+_WEBSOCKET_SIEGE = HARDENING + "test_websocket_exhaustion.py"
+
+WEBSOCKET = (
+    Threat(
+        "Sends a message that is too large, or inflates to one",
+        ("websocket.max_message", "websocket.max_frame"),
+        "1009; a frame is judged by its header, a message while it grows",
+        (
+            f"{_WEBSOCKET_SIEGE}::test_cve_2026_39804_a_bomb_of_300_megabytes_takes_less_than_the_cap",
+            f"{_WEBSOCKETS}::test_hostile_frames_are_the_end_of_one_session",
+        ),
+    ),
+    Threat(
+        "Sends fragments without end, of nothing",
+        ("websocket.max_fragments",),
+        "1009",
+        (f"{_WEBSOCKET_SIEGE}::test_cve_2026_65623_empty_fragments_without_end",),
+    ),
+    Threat(
+        "Sends faster than the handler reads",
+        ("websocket.max_queue",),
+        "to wait: nothing more is read",
+        ("tests/unit/test_websocket_session.py::test_a_full_queue_makes_the_peer_wait",),
+    ),
+    Threat(
+        "Pings without end, and reads no pong",
+        ("websocket_link:MOST_OWED",),
+        "a pong for the last of them",
+        (
+            f"{_WEBSOCKET_SIEGE}::test_pings_without_end",
+            "tests/unit/test_websocket_ends.py::test_a_peer_that_pings_and_never_reads",
+        ),
+    ),
+    Threat(
+        "Has vanished, and did not say so",
+        ("websocket.ping_interval", "websocket.ping_timeout"),
+        "a ping, then a close",
+        ("tests/e2e/test_websocket.py::test_a_peer_that_talks_and_does_not_take_our_ping_is_left",),
+    ),
+    Threat(
+        "Does not answer a close",
+        ("websocket.close_timeout",),
+        "the end of the connection",
+        (
+            f"{_WEBSOCKET_SIEGE}::test_a_peer_that_never_closes",
+            "tests/unit/test_websocket_ends.py::test_a_peer_that_does_not_close_is_left_behind",
+        ),
+    ),
+    Threat(
+        "Does not read what it is sent",
+        ("Timeouts.write",),
+        "the end of the connection",
+        (f"{_WEBSOCKET_SIEGE}::test_a_peer_that_never_reads",),
+    ),
+)
+
+THREATS = {"time": TIME, "size": SIZE, "number": NUMBER, "websocket": WEBSOCKET}
+
+
+class Advisory(NamedTuple):
+    """A row of the table of advisories that are not about framing (those are in ``tests/framing_attacks.py``)."""
+
+    names: str
+    where: str
+    what: str
+    here: str
+    proof: str
+
+
+_FRAMING = HARDENING + "test_framing.py"
+_EXHAUSTION = HARDENING + "test_exhaustion.py"
+_FILES = HARDENING + "test_files.py"
+
+ADVISORIES = (
+    Advisory(
+        "CVE-2018-1000164, CVE-2020-7695, CVE-2026-34519",
+        "gunicorn, uvicorn, aiohttp",
+        "CR or LF in a response's fields or reason",
+        "an exception in the handler, 500",
+        f"{_FRAMING}::test_what_would_split_a_response_raises_in_the_handler",
+    ),
+    Advisory(
+        "CVE-2020-7694",
+        "uvicorn",
+        "terminal escapes in a target reach the log",
+        "escaped in every log",
+        f"{_FRAMING}::test_cve_2020_7694_no_control_octet_of_a_request_reaches_a_log",
+    ),
+    Advisory(
+        "CVE-2026-39807",
+        "Bandit",
+        "the scheme of an absolute target is believed",
+        "the scheme is the transport's",
+        f"{_FRAMING}::test_cve_2026_39807_the_scheme_is_the_transports",
+    ),
+    Advisory(
+        "CVE-2007-6750",
+        "many",
+        "a head, an octet at a time",
+        "a close within two seconds",
+        f"{HARDENING}test_slow_attacks.py::test_slow_attackers_hold_nothing_beyond_their_deadline",
+    ),
+    Advisory(
+        "CVE-2026-22815, CVE-2026-39806",
+        "aiohttp, Bandit",
+        "trailers without number or end",
+        "431",
+        f"{_EXHAUSTION}::test_too_much_is_refused_while_it_is_read",
+    ),
+    Advisory(
+        "CVE-2023-39326",
+        "Go",
+        "large chunk extensions on small chunks",
+        "400",
+        f"{_EXHAUSTION}::test_too_much_is_refused_while_it_is_read",
+    ),
+    Advisory(
+        "CVE-2025-69229",
+        "aiohttp",
+        "very many tiny chunks",
+        "served, at the cost of the body",
+        f"{_EXHAUSTION}::test_cve_2025_69229_many_tiny_chunks_take_little_time_and_no_more_memory_than_the_body",
+    ),
+    Advisory(
+        "CVE-2025-69223",
+        "aiohttp",
+        "a compressed body that inflates",
+        "it is not inflated",
+        f"{_EXHAUSTION}::test_cve_2025_69223_a_compressed_body_is_not_inflated",
+    ),
+    Advisory(
+        "CVE-2025-62727, CVE-2025-69225",
+        "Starlette, aiohttp",
+        "a Range with very many ranges, or with strange digits",
+        "Range is not looked at: the whole file",
+        f"{_EXHAUSTION}::test_cve_2025_62727_and_69225_a_range_is_not_looked_at",
+    ),
+    Advisory(
+        "CVE-2024-52303",
+        "aiohttp",
+        "a cache that grows with unknown methods and paths",
+        "every cache is bounded",
+        f"{_EXHAUSTION}::test_cve_2024_52303_no_cache_grows_with_what_peers_send",
+    ),
+    Advisory(
+        "CVE-2020-5236, CVE-2024-52804, CVE-2021-32640",
+        "waitress, Tornado, ws",
+        "values that take a parser quadratic time",
+        "linear time",
+        f"{_EXHAUSTION}::test_the_time_of_a_reader_is_linear",
+    ),
+    Advisory(
+        "CVE-2025-69227",
+        "aiohttp",
+        "checks that `python -O` removes",
+        "no check is an assertion",
+        f"{_EXHAUSTION}::test_cve_2025_69227_no_check_is_an_assertion",
+    ),
+    Advisory(
+        "CVE-2022-31015, CVE-2024-49769",
+        "waitress",
+        "a peer that leaves at a bad moment",
+        "nobody notices",
+        f"{_EXHAUSTION}::test_cve_2022_31015_and_2024_49769_a_peer_may_vanish_at_every_octet",
+    ),
+    Advisory(
+        "CVE-2025-69230",
+        "aiohttp",
+        "malformed requests fill the log",
+        "ten lines and a count",
+        "tests/unit/test_logs.py::test_a_storm_of_malformed_requests_is_ten_lines_and_a_count",
+    ),
+    Advisory(
+        "CVE-2026-42544, hypercorn-225",
+        "granian, hypercorn",
+        "a subprotocol that is no ASCII, an octet behind an upgrade, stop a server",
+        "without a WebSocket at the target, fields like others, and no request",
+        f"{HARDENING}test_websocket.py::test_its_fields_mean_nothing",
+    ),
+    Advisory(
+        "CVE-2018-1000518, CVE-2021-21419, CVE-2026-44545, CVE-2026-42786, CVE-2026-48779, GHSA-rhh8-5xw9-c3gm",
+        "websockets, eventlet, hypercorn, bandit, aiohttp",
+        "WebSocket frames: inflating, unmasked, endless, tiny, larger than they say",
+        "1002, 1007 or 1009, and the end of one session",
+        f"{_WEBSOCKETS}::test_hostile_frames_are_the_end_of_one_session",
+    ),
+    Advisory(
+        "CVE-2026-39804",
+        "bandit",
+        "300 kB that inflate to 300 MB",
+        "1009 before the cap is passed",
+        f"{_WEBSOCKET_SIEGE}::test_cve_2026_39804_a_bomb_of_300_megabytes_takes_less_than_the_cap",
+    ),
+    Advisory(
+        "CVE-2026-65623",
+        "bandit",
+        "a million empty fragments",
+        "1009 at `max_fragments`",
+        f"{_WEBSOCKET_SIEGE}::test_cve_2026_65623_empty_fragments_without_end",
+    ),
+    Advisory(
+        "CVE-2019-13611",
+        "python-engineio",
+        "a page of another site connects in its visitor's name",
+        "403, if `origins` names those that may",
+        "tests/unit/test_ws_handshake.py::test_origins",
+    ),
+    Advisory(
+        "CVE-2024-23334, CVE-2024-42367, CVE-2023-29159",
+        "aiohttp, Starlette",
+        "a path that leads out of a folder",
+        "no path of a request reaches the disk",
+        f"{_FILES}::test_no_path_leads_out_of_the_examples",
+    ),
+    Advisory(
+        "CVE-2021-21330",
+        "aiohttp",
+        "a redirect to another host by `//`",
+        "the server and its router redirect nobody",
+        f"{_FILES}::test_the_router_resolves_nothing_and_redirects_nobody",
+    ),
+    Advisory(
+        "CVE-2025-66221",
+        "Werkzeug",
+        "device names and streams",
+        "404; only regular files are opened",
+        f"{_FILES}::test_what_no_file_can_be_called_is_not_found",
+    ),
+    Advisory(
+        "CVE-2024-27306",
+        "aiohttp",
+        "markup in the names of an index",
+        "escaped in the example that has one",
+        f"{_FILES}::test_cve_2024_27306_names_in_the_examples_index_are_escaped",
+    ),
+)
+
+
+class Elsewhere(NamedTuple):
+    """What cannot happen here, because what it attacks is not here."""
+
+    names: str
+    what: str
+    why: str
+
+
+ELSEWHERE = (
+    Elsewhere(
+        "CVE-2023-44487, CVE-2025-8671, CVE-2024-27316, CVE-2024-28182, CVE-2023-45288, CVE-2019-9511 to 9518,"
+        " CVE-2016-6580, CVE-2016-6581, CVE-2026-42788, CVE-2025-57804, GHSA-9q5m-g6v3-6772, GHSA-xj8g-532w-jv94,"
+        " GHSA-x3gh-xhj4-3vq8",
+        "HTTP/2: resets, continuations, floods, windows, header compression, fields that split a message",
+        "HTTP/2 is not spoken: its preface is refused with 505, and ALPN offers `http/1.1` alone",
+    ),
+    Elsewhere("", "HTTP/3", "HTTP/3 is not spoken: there is no datagram socket"),
+    Elsewhere(
+        "CVE-2026-34516, CVE-2026-34517, CVE-2024-30251, CVE-2023-30798, CVE-2024-47874, CVE-2025-54121,"
+        " CVE-2024-24762, CVE-2024-53981, CVE-2025-47287, CVE-2025-69228",
+        "forms: parts without number, or end, or sense",
+        "there is no reader of forms; a body is octets, up to `max_body`",
+    ),
+    Elsewhere(
+        "CVE-2023-49081, CVE-2023-49082", "CR and LF in a client's requests", "there is no client but that of tests"
+    ),
+    Elsewhere("CVE-2021-33880", "comparing passwords in time that tells", "the server knows no passwords"),
+)
