@@ -125,7 +125,7 @@ def hello(found: dict[str, Any]) -> Iterator[str]:
     """The parts of a request, and their sum."""
     cpu = found["cpu"]
     rows = [(name[:1].upper() + name[1:], f"{us:.1f}", f"{us / cpu:.0%}") for name, us in found["parts"].items()]
-    yield from table(("Part", "µs", "Share"), [*rows, ("*A request*", f"*{cpu:.1f}*", "")], "70 15 15")
+    yield from table(("Part", "µs", "Share"), [*rows, ("*A request*", f"*{cpu:.1f}*", "*100%*")], "70 15 15")
 
 
 def servers(scenarios: dict[str, Any], protocol: str) -> Iterator[str]:
