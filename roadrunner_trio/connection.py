@@ -34,7 +34,8 @@ from .phases import Phase
 from .report import Reporting
 from .request import Request
 from .response import Response
-from .streams import Address, close_notify, linger, shown
+from .streams import Address, linger, shown
+from .tls_stream import close_notify
 from .wire import BodyTimeout, PeerGone
 
 log = logging.getLogger("roadrunner_trio")
@@ -84,6 +85,8 @@ class Connection(Reporting):
         if self.wire is not None:
             # In the step of the look itself: a request that comes from now on has crossed an end that was sent.
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                if self.layer is not None:
+                    self.wire.send_now(self.layer.farewell())
                 self.wire.send_eof_now()
         if self._idle_scope is None:
             self.phase.end(reason)
@@ -391,7 +394,7 @@ async def part(conn: Connection, status: int | None) -> None:
         if status is not None:
             await conn.say(status)
         conn.finished = True  # whatever cuts the lingering short, the peer has had its due
-        if conn.tls is not None and not (conn.gone or conn.taken_over or conn.truncated):
+        if conn.tls is not None and not (conn.gone or conn.broken or conn.taken_over or conn.truncated):
             conn.stream = await close_notify(conn.tls)
         if conn.wants_linger():
             conn.phase.phase = Phase.FINISH

@@ -17,8 +17,9 @@ from .errors import ProtocolError
 from .http1 import encode
 from .http1_exchange import Http1Exchange
 from .proxy_header import ProxyHeader, read_proxy_header
-from .streams import PrefixedStream, shown
-from .tls import Handshake, tls_info
+from .streams import shown
+from .tls import TLSInfo, tls_info
+from .tls_stream import accept_tls
 from .wire import RECEIVE_SIZE, PeerGone
 
 log = logging.getLogger("roadrunner_trio")
@@ -41,14 +42,7 @@ async def enter(conn: Http1Exchange) -> None:
     """
     try:
         header, early = await _read_header(conn)
-        if conn.context.tls is not None:
-            await _encrypt(conn, conn.context.tls, early or await _receive(conn.stream))
-        else:
-            if conn.tls is not None:  # a stream that was encrypted when it came
-                await conn.tls.do_handshake()
-            if early:
-                conn.engine.receive(early)
-        conn.transport = (None if conn.tls is None else tls_info(conn.tls)), header
+        conn.transport = await _encryption(conn, early), header
     except BaseException as exc:
         conn.context.counters.handshakes_failed += 1
         log.debug("no handshake with %s: %s", shown(conn.peer), exc.__cause__ or exc)
@@ -82,13 +76,24 @@ async def _receive(stream: trio.abc.Stream) -> bytes:
     return bytes(data)
 
 
-async def _encrypt(conn: Http1Exchange, context: ssl.SSLContext, early: bytes) -> None:
+async def _encryption(conn: Http1Exchange, early: bytes) -> TLSInfo | None:
+    """What there is to know of TLS, once it is there, where it is to be."""
+    if conn.context.tls is not None:
+        return await _encrypt(conn, conn.context.tls, early or await _receive(conn.stream))
+    if early:
+        conn.engine.receive(early)
+    if not isinstance(conn.tls, trio.SSLStream):
+        return None
+    await conn.tls.do_handshake()  # the stream was encrypted when it came
+    return tls_info(conn.tls)
+
+
+async def _encrypt(conn: Http1Exchange, context: ssl.SSLContext, early: bytes) -> TLSInfo:
     """Begins TLS, unless the first octet is a method's: no record of TLS begins with a letter."""
     if early[:1].isalpha():
         await conn.send(encode.head(encode.status_line(400), [(b"date", http_date()), *_CLEAR]) + _ADVICE)
         conn.status, conn.ended = 400, True
         raise ProtocolError(400, "http_on_a_tls_port")
-    handshake = Handshake(PrefixedStream(early, conn.stream), context)
-    await handshake.do(conn.context.timeouts.linger)
-    conn.stream = conn.tls = handshake.stream
-    conn.wire, conn.scheme = None, "https"
+    stream = await accept_tls(conn.stream, context, early, linger_for=conn.context.timeouts.linger)
+    conn.encrypt(stream)
+    return tls_info(stream.layer.tls)

@@ -72,7 +72,7 @@ class Exchange(Protocol):
 
     @property
     def wire(self) -> SocketWire | None:
-        """The plain socket that carries it, when nothing comes between and nobody else is on it."""
+        """The socket that carries it, when nobody else is on it; under ``request.tls`` it carries records."""
         ...
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final
 
 import trio
 
@@ -27,7 +27,8 @@ from .proxy_header import ProxyHeader
 from .settings import Timeouts
 from .streams import Address, PrefixedStream, RateMeter
 from .tls import TLSInfo
-from .wire import RECEIVE_SIZE, BodyTimeout, PeerGone
+from .tls_stream import RecordLayer, TLSStream, encrypted
+from .wire import RECEIVE_SIZE, BodyTimeout, PeerGone, SocketWire
 
 READ_AHEAD: Final = 65536
 
@@ -54,7 +55,7 @@ class Http1Exchange(Http1Sender):
         super().__init__(stream, context)
         self.engine = engine
         self.peer = peer
-        self.tls = cast("trio.SSLStream[trio.abc.Stream]", stream) if isinstance(stream, trio.SSLStream) else None
+        self.tls = encrypted(stream)
         self.scheme = "http" if self.tls is None else "https"
         self.transport: tuple[TLSInfo | None, ProxyHeader | None] | None = None
         self.meter = RateMeter(context.limits.min_bytes_per_second)
@@ -73,8 +74,27 @@ class Http1Exchange(Http1Sender):
         """The listener's."""
         return self.context.timeouts
 
+    def encrypt(self, stream: TLSStream) -> None:
+        """Goes on under TLS.
+
+        Raises:
+            trio.BrokenResourceError: what came behind the handshake is no TLS.
+        """
+        self.stream = self.tls = stream
+        self.scheme = "https"
+        if self.wire is not None and self.wire.polled:
+            self.layer = stream.layer
+        else:
+            self.wire = None
+        if early := stream.layer.open():
+            self.engine.receive(early)
+        if stream.layer.ended:
+            self.engine.receive(b"")
+
     async def fill(self) -> int:
         """Reads once from the peer into the engine and says how many octets came: the only place that reads.
+
+        None may have come although the peer goes on: a record need not have content.
 
         Two tasks may want to: one that takes the body, one that waits for the peer to go. The first reads for both,
         and both count what came, else the peer would look slow to the second.
@@ -85,8 +105,10 @@ class Http1Exchange(Http1Sender):
             return self._received - before
         self._reading = True
         try:
-            if self.wire is not None and self.wire.polled:
-                data: bytes | bytearray = await self.wire.receive_by_edge(RECEIVE_SIZE)
+            if self.layer is not None and self.wire is not None:
+                data: bytes | bytearray | None = await self._receive_records(self.wire, self.layer)
+            elif self.wire is not None and self.wire.polled:
+                data = await self.wire.receive_by_edge(RECEIVE_SIZE)
             else:
                 data = await self.stream.receive_some(RECEIVE_SIZE)
         except trio.BrokenResourceError as exc:
@@ -96,9 +118,20 @@ class Http1Exchange(Http1Sender):
             self._reading = False
             if self._readers is not None:
                 self._readers.unpark_all()
+        if data is None:
+            return 0
         self.engine.receive(bytes(data))
         self._received += len(data)
         return len(data)
+
+    async def _receive_records(self, wire: SocketWire, layer: RecordLayer) -> bytes | None:
+        """What the next records hold; ``b""`` at the end, None when they hold nothing."""
+        if layer.ended:
+            await trio.lowlevel.checkpoint()
+            return b""
+        layer.feed(await wire.receive_by_edge(RECEIVE_SIZE))
+        data = layer.open()
+        return data if data or layer.ended else None
 
     async def _park(self) -> None:
         if self._readers is None:

@@ -25,6 +25,7 @@ from .observe import ResponseSendFailed
 from .phases import Phase, PhaseScope
 from .request import Request
 from .streams import SendMeter
+from .tls_stream import RecordLayer
 from .wire import PeerGone, SocketWire
 
 WRITE_SIZE: Final = 65536
@@ -58,6 +59,8 @@ class Http1Sender:
         broken: a write was not finished, so that nothing may follow.
         sent: octets of content written.
         extra: see :class:`Exchange`; gone when the final head is out.
+        wire: the socket, where the connection stands on one.
+        layer: encrypts what is written to the wire; None where nothing does, or the stream does it.
     """
 
     __slots__ = (
@@ -76,6 +79,7 @@ class Http1Sender:
         "head",
         "keep",
         "kind",
+        "layer",
         "phase",
         "request",
         "sent",
@@ -95,6 +99,7 @@ class Http1Sender:
     def __init__(self, stream: trio.abc.Stream, context: ServerContext) -> None:
         self.stream = stream
         self.wire = stream if isinstance(stream, SocketWire) else None
+        self.layer: RecordLayer | None = None
         self.context = context
         self.drain = context.drain
         self.extra = ()
@@ -146,8 +151,8 @@ class Http1Sender:
             else:
                 rest = body
         try:
-            if (sent := self._send_now(data)) < len(data):
-                await self._send_rest(memoryview(data)[sent:])
+            if (unsent := self._send_now(data)) is not None:
+                await self._send_rest(unsent)
             if rest:
                 await self._send_large(memoryview(rest))
         except PeerGone as exc:
@@ -194,7 +199,7 @@ class Http1Sender:
     async def send_file(self, file: OpenFile, offset: int, length: int) -> None:
         """A range of a file: from the kernel on a plain socket, read in threads elsewhere."""
         try:
-            if self.wire is None or self.framing is BodyFraming.CHUNKED:
+            if self.wire is None or self.layer is not None or self.framing is BodyFraming.CHUNKED:
                 await self._send_file_read(file, offset, length)
             else:
                 self._account(length)
@@ -247,43 +252,47 @@ class Http1Sender:
             raise PeerGone("an earlier write was not finished")
         else:
             try:
-                wire.hold(data)
+                wire.hold(data if self.layer is None else self.layer.seal(data))
             except trio.BrokenResourceError as exc:
                 raise self._lost("the peer went away") from exc
 
     async def send(self, data: bytes | bytearray) -> None:
         """Sends all of ``data``: at once when the socket takes it, else bounded by the write timeout (N31)."""
-        if self.wire is not None:
-            data = self.wire.release(data)
-        if (sent := self._send_now(data)) < len(data):
-            await self._send_rest(memoryview(data)[sent:])
+        if (unsent := self._send_now(data)) is not None:
+            await self._send_rest(unsent)
 
     async def _send_large(self, data: memoryview) -> None:
         """In slices, with a checkpoint between them: the kernel may take megabytes at once, while everybody waits."""
         for at in range(0, len(data), SLICE):
-            part = data[at : at + SLICE]
-            if (sent := self._send_now(part)) < len(part):
-                return await self._send_rest(data[at + sent :])
+            if (unsent := self._send_now(data[at : at + SLICE])) is not None:
+                await self._send_rest(unsent)
             await trio.lowlevel.checkpoint()
-        return None
 
-    def _send_now(self, data: bytes | bytearray | memoryview) -> int:
+    def _send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
+        """What the kernel has not taken, as it has to go out: encrypted, with what was held before; None is nothing."""
         if self.broken:
             raise PeerGone("an earlier write was not finished")
-        if self.wire is None:
-            return 0
+        wire = self.wire
+        if wire is None:
+            return memoryview(data)
         try:
-            return self.wire.send_now(data)
+            if self.layer is not None:
+                data = self.layer.seal(data)
+            if wire.held is not None:
+                data = wire.release(data)
+            sent = wire.send_now(data)
         except trio.BrokenResourceError as exc:
             raise self._lost("the peer went away") from exc
+        return None if sent == len(data) else memoryview(data)[sent:]
 
     async def _send_rest(self, data: memoryview) -> None:
+        stream = self.stream if self.wire is None else self.wire
         with self._writing():
             for at in range(0, len(data), WRITE_SIZE):
                 part = data[at : at + WRITE_SIZE]
                 with self._patience(len(part)) as scope:
                     try:
-                        await self.stream.send_all(part)
+                        await stream.send_all(part)
                     except trio.BrokenResourceError as exc:
                         raise self._lost("the peer went away") from exc
                 if scope.cancelled_caught:

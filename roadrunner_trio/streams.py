@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import socket
-from contextlib import suppress
 from typing import Any, Final, TypeAlias, cast
 
 import trio
@@ -153,29 +152,6 @@ async def linger(stream: trio.abc.Stream, seconds: float, most: int) -> None:
                 most -= len(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
-
-
-class _Ended(trio.abc.ReceiveStream):
-    """The receiving side of a TLS stream that will not wait for its peer's farewell."""
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await trio.lowlevel.checkpoint()
-        return b""
-
-    async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-
-async def close_notify(stream: trio.SSLStream[trio.abc.Stream]) -> trio.abc.Stream:
-    """Says the end of TLS (RFC 8446 section 6.1), waits for no answer, and gives back the transport, still open.
-
-    Closing the TLS stream would close the transport with it, and so could not linger on it.
-    """
-    transport = stream.transport_stream
-    stream.transport_stream = trio.StapledStream(transport, _Ended())
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        await stream.unwrap()
-    return transport
 
 
 def wired(stream: trio.abc.Stream) -> trio.abc.Stream:

@@ -1,21 +1,15 @@
 """TLS: contexts with today's defaults, and what a handler may know of the encryption it is under.
 
-The octets are Trio's :class:`trio.SSLStream`'s affair; when the handshake is due is :mod:`.door`'s.
+The octets are :mod:`.tls_stream`'s affair; when the handshake is due is :mod:`.door`'s.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Final, Literal, TypeAlias, cast
-
-import trio
-
-from .streams import linger
-from .wire import RECEIVE_SIZE
+from typing import Any, Final, Literal, TypeAlias
 
 ClientCertificate: TypeAlias = Literal["none", "optional", "required"]
 
@@ -98,48 +92,6 @@ class TLSInfo:
     version: str
     cipher: str
     client_certificate: Mapping[str, Any] | None = None
-
-
-class Handshake:
-    """A server's :class:`trio.SSLStream`, and the alert that is its last word when the handshake fails.
-
-    Trio's stream drops it, and the peer would not learn what was wrong: the version, the cipher, the certificate
-    (RFC 8446 section 6.2). What TLS has to say goes through a buffer that the context is given: we keep hold of it.
-
-    Args:
-        transport: the encrypted octets.
-        context: of the server.
-    """
-
-    def __init__(self, transport: trio.abc.Stream, context: ssl.SSLContext) -> None:
-        self._context = context
-        self._said: ssl.MemoryBIO | None = None
-        self.transport = transport
-        self.stream: trio.SSLStream[trio.abc.Stream] = trio.SSLStream(transport, cast(Any, self), server_side=True)
-
-    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **options: Any) -> ssl.SSLObject:
-        """The context's own; called by the stream."""
-        self._said = outgoing
-        return self._context.wrap_bio(incoming, outgoing, **options)
-
-    async def do(self, linger_for: float) -> None:
-        """The handshake.
-
-        Args:
-            linger_for: seconds in which a peer may read what was wrong.
-
-        Raises:
-            trio.BrokenResourceError: it failed, or the peer has gone.
-        """
-        try:
-            await self.stream.do_handshake()
-        except trio.BrokenResourceError:
-            alert = self._said.read() if self._said is not None else b""
-            if alert:
-                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                    await self.transport.send_all(alert)
-                    await linger(self.transport, linger_for, RECEIVE_SIZE)
-            raise
 
 
 def tls_info(encrypted: Any) -> TLSInfo:

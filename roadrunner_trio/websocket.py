@@ -123,7 +123,7 @@ class websocket:
         """Runs the handler, and the session to its end; then raises what the handler has raised."""
         offer = WebSocketRequest(exchange, self._settings, handshake, fields)
         try:
-            if exchange.wire is not None and exchange.wire.polled:
+            if exchange.wire is not None and exchange.wire.polled and exchange.request.tls is None:
                 await _run(offer, self.handler)
             else:
                 async with trio.open_nursery() as offer.nursery:
@@ -205,7 +205,7 @@ class WebSocketRequest:
 
     @property
     def local(self) -> Endpoint | str:
-        """Our end, likewise; the listener's name where the peer is not on a plain socket."""
+        """Our end, likewise; the listener's name where the peer is not on a socket of ours."""
         wire = self._exchange.wire
         try:
             name = self.request.listener_name if wire is None else tidy(wire.socket.getsockname())

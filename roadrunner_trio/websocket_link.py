@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 import trio
 
-from .streams import close_notify, linger
+from .streams import linger
+from .tls_stream import close_notify, encrypted
 from .wire import RECEIVE_SIZE, PeerGone, SocketWire
 
 log = logging.getLogger("roadrunner_trio")
@@ -303,7 +304,7 @@ class Link:
                 return
             if self.broken or self.hopeless:
                 return
-            stream = self.stream
-            if isinstance(stream, trio.SSLStream):
-                stream = await close_notify(cast("trio.SSLStream[trio.abc.Stream]", stream))
+            stream, tls = self.stream, encrypted(self.stream)
+            if tls is not None:
+                stream = await close_notify(tls)
             await linger(stream, seconds, LINGER_OCTETS)

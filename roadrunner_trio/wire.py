@@ -242,7 +242,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
             cast("Poller", self._poller).flush_soon(self)
         self.held += data
 
-    def release(self, data: bytes | bytearray) -> bytes | bytearray:
+    def release(self, data: bytes | bytearray | memoryview) -> bytes | bytearray | memoryview:
         """What was held, and ``data`` behind it: it is the caller's to send now."""
         if self.held is None:
             return data

@@ -15,7 +15,7 @@ from roadrunner_trio.streams import (
     PrefixedStream,
     RateMeter,
     address_of,
-    close_notify,
+
     linger,
     peer_of,
     shown,
