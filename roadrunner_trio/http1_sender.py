@@ -91,6 +91,8 @@ class Http1Sender:
         "wire",
     )
 
+    stream: trio.abc.Stream
+    wire: SocketWire | None
     drain: Drain
     request: Request
     head: RequestHead

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ssl
 from contextlib import suppress
+from operator import index
 from typing import Final, cast
 
 import trio
@@ -117,6 +118,7 @@ class TLSStream(trio.abc.Stream):
     Attributes:
         transport: the encrypted octets.
         layer: what they mean.
+        sending: a task is.
     """
 
     def __init__(self, transport: trio.abc.Stream, layer: RecordLayer) -> None:
@@ -124,7 +126,7 @@ class TLSStream(trio.abc.Stream):
         self.layer = layer
         self._opened = b""
         self._receiving = False
-        self._sending = False
+        self.sending = False
         self._broken = False
         self._closed = False
 
@@ -136,7 +138,7 @@ class TLSStream(trio.abc.Stream):
             trio.BrokenResourceError: the connection was reset or cut, or what has come is no TLS.
             trio.ClosedResourceError: the stream is closed.
         """
-        if max_bytes is not None and max_bytes < 1:
+        if max_bytes is not None and index(max_bytes) < 1:
             raise ValueError("max_bytes must be at least 1")
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this stream")
@@ -180,7 +182,7 @@ class TLSStream(trio.abc.Stream):
 
     async def part(self) -> None:
         """Says ``close_notify``, if that can be said, and waits for no answer; the transport stays open."""
-        if not (self._sending or self._broken or self._closed):
+        if not (self.sending or self._broken or self._closed):
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
                 await self.transport.send_all(self.layer.farewell())
 
@@ -200,7 +202,7 @@ class TLSStream(trio.abc.Stream):
             raise trio.ClosedResourceError("this stream is closed")
 
     def _sender(self) -> _Sending:
-        if self._sending:
+        if self.sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         return _Sending(self)
 
@@ -214,14 +216,14 @@ class _Sending:
         self.stream = stream
 
     def __enter__(self) -> None:
-        self.stream._sending = True
+        self.stream.sending = True
 
     def __exit__(self, *exc_info: object) -> None:
-        self.stream._sending = False
+        self.stream.sending = False
 
 
 async def accept_tls(
-    transport: trio.abc.Stream, context: ssl.SSLContext, early: bytes, *, linger_for: float
+    transport: trio.abc.Stream, context: ssl.SSLContext, early: bytes = b"", *, linger_for: float
 ) -> TLSStream:
     """The server's handshake. What the client has sent behind it, if anything, is in the stream's layer, to be opened.
 
@@ -233,7 +235,8 @@ async def accept_tls(
         trio.BrokenResourceError: it failed, or the client has gone.
     """
     layer = RecordLayer(context)
-    layer.feed(early)
+    if early:
+        layer.feed(early)
     try:
         while not layer.shake():
             if said := layer.said():

@@ -8,14 +8,12 @@ import ssl
 import pytest
 import trio
 import trio.testing
-import trustme
 from stream_tools import clogged_wires, tcp_pair, wire_and_peer, wires
 
 from roadrunner_trio.streams import (
     PrefixedStream,
     RateMeter,
     address_of,
-
     linger,
     peer_of,
     shown,
@@ -231,54 +229,6 @@ async def test_a_cancellation_is_not_swallowed(autojump_clock):
     with trio.move_on_after(1) as scope:
         await linger(ours, 2.0, 1000)
     assert scope.cancelled_caught
-
-
-# The end of TLS
-
-
-@pytest.fixture
-async def tls():
-    """Both ends of a TLS connection in memory, after its handshake: the server's and the client's."""
-    authority = trustme.CA()
-    server_side, client_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert("test.example").configure_cert(server_side)
-    authority.configure_trust(client_side)
-    theirs, ours = trio.testing.memory_stream_pair()
-    server = trio.SSLStream(theirs, server_side, server_side=True, https_compatible=True)
-    client = trio.SSLStream(ours, client_side, server_hostname="test.example", https_compatible=True)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(server.do_handshake)
-        nursery.start_soon(client.do_handshake)
-    return server, client
-
-
-async def test_the_end_of_tls_is_said_and_the_transport_stays_open(autojump_clock, tls):
-    server, client = tls
-    before = server.transport_stream
-    await server.send_all(b"the whole answer")
-    transport = await close_notify(server)
-    assert transport is before
-    assert await client.receive_some() == b"the whole answer"
-    assert await client.receive_some() == b""
-    await client.transport_stream.send_all(b"what a lingering close reads")
-    assert await transport.receive_some() == b"what a lingering close reads"
-    assert trio.current_time() == 0, "it waits for no answer"
-
-
-async def test_after_the_end_of_tls_a_close_closes_the_transport(tls):
-    server, client = tls
-    await close_notify(server)
-    await trio.aclose_forcefully(server)
-    assert await client.transport_stream.receive_some() != b"", "the farewell"
-    assert await client.transport_stream.receive_some() == b""
-
-
-async def test_the_end_of_tls_on_a_transport_that_is_gone_or_closed_is_no_error(tls):
-    server, client = tls
-    await client.transport_stream.aclose()
-    transport = await close_notify(server)
-    await transport.aclose()
-    await close_notify(server)
 
 
 # Whose stream
