@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from strict_reader import Reading, Seen, Verdict
 
@@ -58,3 +59,19 @@ def agree(ours: Reading, theirs: Reading) -> bool:
     """The same requests, and the same verdict on the rest: what is not whole may have been refused already."""
     undecided = theirs.verdict is Verdict.UNDECIDED and ours.verdict is Verdict.REFUSED
     return ours.requests == theirs.requests and (undecided or ours.verdict is theirs.verdict)
+
+
+FAULTS_OF_CONTENT: Final = {
+    "a message that cannot be inflated",
+    "a text that is not UTF-8",
+    "a message that is too large",
+}
+
+
+def with_faults_as_one(events: list[object]) -> list[object]:
+    """A WebSocket decoder's events, in which all that can be wrong with a compressed message's content is the same.
+
+    Content may be wrong in two ways, and which is met first depends on how its octets come: of a step that fails zlib
+    gives nothing, not even what was good.
+    """
+    return [FAULTS_OF_CONTENT if getattr(event, "reason", None) in FAULTS_OF_CONTENT else event for event in events]
