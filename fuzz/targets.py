@@ -10,7 +10,7 @@ from strict_reader import read
 
 from roadrunner_trio.http1.h11_engine import H11Engine
 from roadrunner_trio.http1.scan import ScanEngine
-from roadrunner_trio.proxy_header import foundproxy_header
+from roadrunner_trio.proxy_header import read_proxy_header
 from roadrunner_trio.settings import Limits
 from roadrunner_trio.ws.decoder import Caps, Decoder
 from roadrunner_trio.ws.deflate import Inflater
@@ -74,7 +74,7 @@ def proxy(data: bytes) -> None:
 
 def _proxy_verdict(received: bytes) -> object:
     try:
-        return foundproxy_header(received)
+        return read_proxy_header(received)
     except ValueError:
         return "refused"
 
@@ -83,8 +83,8 @@ def websocket(data: bytes) -> None:
     """Frames come to the same messages and the same end whole and in pieces, in the fast lane and in wsproto's."""
     whole, parts = cut(data)
     for inflates in (False, True):
-        found = (_frames(ways, inflates, fast) for fast in (True, False) for ways in ([whole], parts))
-        first, *others = map(with_faults_as_one, found) if inflates else found
+        told = (_frames(ways, inflates, fast) for fast in (True, False) for ways in ([whole], parts))
+        first, *others = map(with_faults_as_one, told) if inflates else told
         if any(other != first for other in others):
             raise Broken(f"{first} or {others}")
         if any(len(event) > CAPS.message for event in first if isinstance(event, str | bytes)):

@@ -131,7 +131,11 @@ class Http1Exchange(Http1Sender):
             return b""
         layer.feed(await wire.receive_by_edge(RECEIVE_SIZE))
         data = layer.open()
-        return data if data or layer.ended else None
+        if data or layer.ended:
+            return data
+        if layer.unsaid and not (wire.held or wire.sending):
+            wire.hold(layer.said())  # a new key, a refusal: a peer that waits for that would send nothing else
+        return None
 
     async def _park(self) -> None:
         if self._readers is None:

@@ -66,6 +66,11 @@ class RecordLayer:
         """What TLS itself has to say: of a handshake, an alert. It is the caller's to send now."""
         return self._outgoing.read()
 
+    @property
+    def unsaid(self) -> int:
+        """Octets that :meth:`said` would give. They go out before anything that is sealed."""
+        return self._outgoing.pending
+
     def open(self) -> bytes:
         """The content of what has come since; ``b""`` when that was none, or :attr:`ended`.
 
@@ -81,7 +86,7 @@ class RecordLayer:
                 if not self._incoming.pending and not self.tls.pending():
                     break  # nothing more to read, and no exception to learn it from, which takes a microsecond
         except ssl.SSLWantReadError:
-            if self._outgoing.pending > MOST_UNSAID:
+            if self.unsaid > MOST_UNSAID:
                 raise trio.BrokenResourceError("the peer talks of nothing but TLS") from None
         except ssl.SSLError as exc:
             raise trio.BrokenResourceError(f"TLS is broken: {exc.reason or exc}") from exc
@@ -114,6 +119,8 @@ class TLSStream(trio.abc.Stream):
     """A stream on top of another, by a record layer whose handshake is done; see :func:`accept_tls`.
 
     It keeps Trio's rules for streams. A cancelled send leaves it broken: nobody knows how much of a record went out.
+    What TLS itself has to say meanwhile, such as a new key of its own, goes out before what is sent next
+    (RFC 8446 section 4.6.3).
 
     Attributes:
         transport: the encrypted octets.

@@ -189,6 +189,40 @@ async def test_s_client_may_not_renegotiate(files: Files, context: ssl.SSLContex
         assert "verify return:1" in said
 
 
+async def until(stream: trio.abc.ReceiveStream, words: bytes) -> None:
+    """Reads until ``words`` have come."""
+    heard = b""
+    while words not in heard:
+        piece = await stream.receive_some()
+        assert piece, heard
+        heard += piece
+
+
+@needs("openssl")
+async def test_s_client_asks_for_new_keys(files: Files, context: ssl.SSLContext) -> None:
+    async with serving(echo, tls=context) as listener:
+        command = ["openssl", "s_client", "-connect", f"localhost:{listener.port}", "-CAfile", str(files.authority)]
+        pipe = subprocess.PIPE
+        process = await trio.lowlevel.open_process(command, stdin=pipe, stdout=pipe, stderr=pipe)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            with trio.fail_after(PATIENCE):
+                for _ in range(3):
+                    await process.stdin.send_all(b"K\n")
+                    await until(process.stderr, b"KEYUPDATE")
+                    await process.stdin.send_all(GET.replace(b"close", b"keep-alive"))
+                    await until(process.stdout, b'"tls":"TLSv1.3"')
+            assert listener.info().requests == 3
+        finally:
+            process.kill()
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + PATIENCE):
+                await process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                await stream.aclose()
+
+
 # -- HAProxy -------------------------------------------------------------------------------------
 
 
