@@ -21,6 +21,8 @@ import trio
 from .streams import linger
 from .wire import RECEIVE_SIZE
 
+RECORD_SIZE: Final = 16384
+"""Octets that a record holds at most (RFC 8446 section 5.1)."""
 SEAL_SIZE: Final = 65536
 """Octets that a stream encrypts at once."""
 MOST_UNSAID: Final = 16384
@@ -77,12 +79,12 @@ class RecordLayer:
         Raises:
             trio.BrokenResourceError: a record is bad, or the transport has ended without a word (RFC 9112 section 9.8).
         """
-        opened = b""
+        pieces: list[bytes] = []
         try:
             while not self.ended:
-                piece = self.tls.read(RECEIVE_SIZE)
+                piece = self.tls.read(RECORD_SIZE)
                 self.ended = not piece
-                opened = opened + piece if opened else piece
+                pieces.append(piece)
                 if not self._incoming.pending and not self.tls.pending():
                     break  # nothing more to read, and no exception to learn it from, which takes a microsecond
         except ssl.SSLWantReadError:
@@ -90,7 +92,7 @@ class RecordLayer:
                 raise trio.BrokenResourceError("the peer talks of nothing but TLS") from None
         except ssl.SSLError as exc:
             raise trio.BrokenResourceError(f"TLS is broken: {exc.reason or exc}") from exc
-        return opened
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def seal(self, data: bytes | bytearray | memoryview) -> bytes:
         """The records of ``data``, behind what TLS itself has to say.

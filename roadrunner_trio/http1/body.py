@@ -239,6 +239,11 @@ def _check_size(declared: int, most: int | None) -> None:
 
 
 def _take(buffer: bytearray, most: int) -> bytes:
-    piece = bytes(buffer[:most])
+    if len(buffer) <= most:
+        piece = bytes(buffer)
+        buffer.clear()
+        return piece
+    with memoryview(buffer) as view:
+        piece = bytes(view[:most])
     del buffer[:most]
     return piece

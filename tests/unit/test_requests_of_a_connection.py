@@ -282,6 +282,26 @@ async def test_a_body_comes_in_pieces_as_it_arrives(autojump_clock):
         assert peer.take() == answer(expected) + answer(b"[]")
 
 
+async def test_a_body_that_comes_faster_than_it_is_read_comes_in_larger_pieces(autojump_clock):
+    sizes = []
+
+    async def handler(request):
+        async for piece in request.stream():
+            sizes.append(len(piece))
+            await trio.sleep(1)  # meanwhile, there is more than a read takes
+        return rr.Response()
+
+    async with open_house(handler, body="streaming") as house:
+        peer = house.peer()
+        for _ in range(2):
+            sizes.clear()
+            await peer.say(post(b"Content-Length: 1000000"))
+            await peer.say(bytes(1_000_000))
+            await trio.sleep(30)
+            assert peer.take() == answer(b"")
+            assert sizes == [65536, 262144, 262144, 262144, 148032], "and the next body begins with little again"
+
+
 @pytest.mark.parametrize("mode", ["buffered", "streaming"])
 async def test_read_keeps_what_it_has_read(mode, autojump_clock):
     async def handler(request):
