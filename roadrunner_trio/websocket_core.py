@@ -18,6 +18,7 @@ from trio_websocket import CloseReason, ConnectionClosed
 
 from .clock import Clock
 from .drain import Drain
+from .poller import WOKEN
 from .websocket_link import Link
 from .ws import frames
 from .ws.decoder import Caps, Decoder
@@ -284,7 +285,7 @@ class Session:
                 self._queue.append(message)
                 self._octets += len(message)
                 if self._waiting:
-                    trio.lowlevel.reschedule(self._waiting.pop(0))
+                    trio.lowlevel.reschedule(self._waiting.pop(0), WOKEN)
                 if decoder.idle:
                     return None
         else:
@@ -314,7 +315,7 @@ class Session:
             self._queue.append(item)
             self._octets += size
             if self._waiting:
-                trio.lowlevel.reschedule(self._waiting.pop(0))
+                trio.lowlevel.reschedule(self._waiting.pop(0), WOKEN)
 
     def _control(self, event: object) -> None:
         match event:

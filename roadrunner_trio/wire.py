@@ -16,7 +16,7 @@ from typing import Final, Protocol, cast
 
 import trio
 
-from .poller import ROOM, Poller
+from .poller import ROOM, WOKEN, Poller
 
 EPOLLIN = getattr(select, "EPOLLIN", 1)
 
@@ -156,7 +156,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
             events -= ROOM
         self.readable = True
         if self._waiter is not None:
-            trio.lowlevel.reschedule(self._waiter)
+            trio.lowlevel.reschedule(self._waiter, WOKEN)
             self._waiter = None
         elif self.reader is not None:
             self.hung_up |= events != EPOLLIN  # what is read to its end, a short read does not empty
