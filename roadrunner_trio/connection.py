@@ -231,9 +231,7 @@ async def read_request(conn: Connection) -> Request | None:
     conn.served += 1
     conn.context.counters.requests += 1
     conn.head = head
-    conn.request = Request(
-        head, conn, conn.drain, conn.peer, conn.scheme, conn.context.next_request_id(), conn.context.name
-    )
+    conn.request = Request(head, conn, conn.drain, conn.peer, conn.scheme, conn.context.name)
     if conn.transport is not None:
         conn.request.tls, conn.request.proxy = conn.transport
     for step in conn.context.on_head:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,9 +18,6 @@ from .poller import Poller
 from .relayed import believe
 from .settings import Limits, Timeouts
 from .trust import ProxyHeaders, ProxyProtocol
-
-_ID_OCTETS = 8
-_BATCH = 64
 
 OnHead: TypeAlias = Callable[[Exchange], None]
 """What is done to a request as soon as its head has been read, before the app's plan; may raise ProtocolError."""
@@ -84,14 +80,6 @@ class ServerContext:
     poller: Poller | None = None
     counters: Counters = field(default_factory=Counters)
     seen: Seen = field(init=False)
-    _ids: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
         self.seen = Seen(self.limits)
-
-    def next_request_id(self) -> str:
-        """16 hexadecimal digits from the system's generator, drawn 64 at a time."""
-        if not self._ids:
-            batch = os.urandom(_ID_OCTETS * _BATCH).hex()
-            self._ids = [batch[at : at + 2 * _ID_OCTETS] for at in range(0, len(batch), 2 * _ID_OCTETS)]
-        return self._ids.pop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -13,6 +14,7 @@ from .codec.uri import parse_query
 from .drain import Drain
 from .fields import Fields, lookup
 from .http1.engine import RequestHead
+from .ids import new_id
 from .proxy_header import ProxyHeader
 from .streams import Address
 from .tls import TLSInfo
@@ -89,7 +91,6 @@ class Request:
     Attributes:
         peer: host and port, or the path of a Unix socket; of the real peer, where a trusted proxy tells of it.
         scheme: ``"http"`` or ``"https"``; from the transport, or from a trusted proxy, never from the peer.
-        request_id: 16 hexadecimal digits, unique to the request; or what a trusted peer chose (:class:`RequestIds`).
         listener_name: the name of the listener it came through.
         bindings: what a router captured from the path, percent-decoded; empty without one.
         raw_bindings: the same as sent, bytes.
@@ -122,16 +123,19 @@ class Request:
         drain: Drain,
         peer: Address,
         scheme: str,
-        request_id: str,
         listener_name: str,
     ) -> None:
         self.head = head
         self.drain = drain
         self.peer = peer
         self.scheme = scheme
-        self.request_id = request_id
         self.listener_name = listener_name
         self._source: BodySource | None = source
+
+    @cached_property
+    def request_id(self) -> str:
+        """16 hexadecimal digits, unique to the request; or what a trusted peer chose (:class:`RequestIds`)."""
+        return new_id()  # drawn when somebody asks: most requests are never called by it
 
     @property
     def target(self) -> bytes:

@@ -127,7 +127,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         if self.readable:
             await trio.lowlevel.checkpoint()
         while True:
-            if not self.readable and self.socket.fileno() != -1:
+            if not self.readable:
                 self._waiter = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._abort)
             try:
@@ -345,6 +345,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
             if self.held:
                 self.flush()
             self.attendant = self.reader = None
+            self.readable = True  # nobody waits for what cannot come
             if self._poller is not None:
                 self._poller.forget(self.socket)
             if self._poller is None or self.sending:  # else nobody can be waiting there, and asking Trio takes 4 µs

@@ -32,8 +32,11 @@ def a_request(target: bytes = b"/a?b=c", fields: Any = (), **about: Any) -> Requ
     head = RequestHead(
         about.pop("method", b"GET"), target, target, (1, 1), tuple(fields), b"h", Framing.NONE, 0, True, False, b""
     )
-    known = {"peer": ("192.0.2.1", 1234), "scheme": "http", "request_id": "0123456789abcdef", "listener_name": "main"}
-    return Request(head, None, Drain(), **(known | about))  # type: ignore[arg-type]
+    request_id = about.pop("request_id", "0123456789abcdef")
+    known = {"peer": ("192.0.2.1", 1234), "scheme": "http", "listener_name": "main"}
+    request = Request(head, None, Drain(), **(known | about))  # type: ignore[arg-type]
+    request.request_id = request_id
+    return request
 
 
 def an_end(request: Request | None = None, **about: Any) -> rr.RequestEnded:

@@ -18,7 +18,7 @@ import roadrunner_trio
 PACKAGE = Path(roadrunner_trio.__file__).parent
 
 FLOORS = {
-    "words": ["fields", "errors", "settings", "date", "log_lines"],
+    "words": ["fields", "errors", "settings", "date", "log_lines", "ids"],
     "bytes": [
         "http1",
         "http1.engine",

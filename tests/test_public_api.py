@@ -13,6 +13,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,7 +65,7 @@ def _members(kind: type) -> Iterator[str]:
         member = inspect.getattr_static(kind, name, None)
         if isinstance(member, classmethod | staticmethod):
             yield f"{type(member).__name__} {_callable(name, member.__func__)}"
-        elif inspect.isroutine(member):
+        elif inspect.isroutine(member) and not isinstance(member, cached_property):
             yield _callable(name, member)
         else:
             yield name

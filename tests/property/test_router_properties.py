@@ -71,7 +71,7 @@ def declare(table, namer):
 def request_for(method, target):
     raw = target.encode()
     head = RequestHead(method.encode(), raw, raw, (1, 1), (), b"h", Framing.NONE, 0, True, False, b"")
-    return rr.Request(head, None, rr.Drain(), peer="", scheme="http", request_id="", listener_name="")
+    return rr.Request(head, None, rr.Drain(), peer="", scheme="http", listener_name="")
 
 
 # -- the law, told as simply as can be -----------------------------------------------------------

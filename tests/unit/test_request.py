@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import trio
 import trio.testing
@@ -36,15 +38,7 @@ class Source:
 
 def made(line=b"GET / HTTP/1.1", fields=(), source=None):
     head = judge(request_line(line), ((b"host", b"example.org:8000"), *fields), b"")
-    return Request(
-        head,
-        source or Source(),
-        Drain(),
-        peer=("192.0.2.1", 1234),
-        scheme="http",
-        request_id="0123456789abcdef",
-        listener_name="main",
-    )
+    return Request(head, source or Source(), Drain(), peer=("192.0.2.1", 1234), scheme="http", listener_name="main")
 
 
 async def pieces_of(request):
@@ -72,7 +66,13 @@ def test_convenient_is_str():
 def test_where_it_came_from():
     request = made()
     assert (request.peer, request.scheme) == (("192.0.2.1", 1234), "http")
-    assert (request.request_id, request.listener_name) == ("0123456789abcdef", "main")
+    assert request.listener_name == "main"
+
+
+def test_its_id_is_its_own_and_stays():
+    request, other = made(), made()
+    assert re.fullmatch("[0-9a-f]{16}", request.request_id)
+    assert request.request_id == request.request_id != other.request_id
     assert not request.drain.draining
 
 
@@ -101,7 +101,9 @@ def test_every_form_of_target_names_a_path_and_a_host(line, path, query, host):
 
 
 def test_it_shows_itself_in_a_log():
-    assert repr(made(b"GET /x?secret=1 HTTP/1.1")) == "<Request 0123456789abcdef GET /x?secret=1>"
+    request = made(b"GET /x?secret=1 HTTP/1.1")
+    request.request_id = "0123456789abcdef"
+    assert repr(request) == "<Request 0123456789abcdef GET /x?secret=1>"
 
 
 def test_the_query_is_decoded_once():
