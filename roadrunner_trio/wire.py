@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import struct
+from contextlib import suppress
 from typing import Final, Protocol, cast
 
 import trio
@@ -360,7 +361,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
         if self.socket.fileno() != -1:
             self.flush()  # what the kernel takes of it was sent in time
             self.held = None
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with suppress(OSError):  # some systems refuse it once the peer has reset the connection itself
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
     async def aclose(self) -> None:

@@ -58,7 +58,6 @@ FAULTS = [
     "accept4:error=ENOBUFS:when=2+3",
     "accept4:error=EMFILE:when=2+3",
     "accept4:error=ECONNABORTED:when=2+3",
-    "setsockopt:error=ENOBUFS:when=9+4",
     "recvfrom:error=ENOMEM:when=2+4",
     "recvfrom:error=ETIMEDOUT:when=2+4",
     "sendto:error=ENOBUFS:when=2+4",

@@ -366,6 +366,18 @@ async def test_a_reset_tells_the_peer_that_it_has_not_got_the_whole():
             peer.recv(100)
 
 
+async def test_a_reset_that_the_system_refuses_still_closes():
+    class Stubborn(socket.socket):
+        def setsockopt(self, *_):
+            raise OSError(22, "Invalid argument")
+
+    ours, theirs = socket.socketpair()
+    with theirs:
+        wire = SocketWire(Stubborn(fileno=ours.detach()))
+        wire.reset()
+        assert theirs.recv(1) == b""
+
+
 # Checkpoints
 
 
