@@ -32,6 +32,8 @@ WRITE_SIZE: Final = 65536
 """Octets that the write timeout is for: a slow but honest peer may take long for all of a large response."""
 HELD_MOST: Final = 16384
 """Octets that are held until a turn is over. What is larger is sent at once, and waits for a peer that is slow."""
+BODILESS: Final = (204, 304)
+"""Their statuses say that no content follows (N23)."""
 TURN: Final = 16
 """Pieces that a body may send before its neighbours have their turn. A turn costs 3 µs; so does a piece of 1 kB."""
 
@@ -142,7 +144,7 @@ class Http1Sender:
         """A whole response in one write; a large body after its head, without a copy for each slow reader."""
         self.kind, rest = "buffered", b""
         wishes = encode.sift(tuple(fields))
-        if self._bodiless(status):
+        if status in BODILESS or self.head.method == b"HEAD":
             declared = wishes.length if not body else len(body)
             data = self._head(status, reason, wishes, BodyFraming.NONE, None if status == 204 else declared)
         else:
@@ -165,7 +167,7 @@ class Http1Sender:
     async def start_response(self, status: int, fields: Sequence[Field], *, reason: bytes | None = None) -> bool:
         """The head of a response whose content follows; False when none will be written."""
         wishes = encode.sift(tuple(fields))
-        if self._bodiless(status):
+        if status in BODILESS or self.head.method == b"HEAD":
             framing, length = BodyFraming.NONE, None if status == 204 else wishes.length
         elif wishes.length is not None:
             framing, length = BodyFraming.LENGTH, wishes.length
@@ -326,9 +328,6 @@ class Http1Sender:
             event = ResponseSendFailed(self.request, phase, str(error), time.time())
             observers.tell(observers.response_send_failed, event)
 
-    def _bodiless(self, status: int) -> bool:
-        return self.head.method == b"HEAD" or status in (204, 304)
-
     def _head(
         self,
         status: int,
@@ -338,7 +337,7 @@ class Http1Sender:
         length: int | None,
     ) -> bytes:
         """The final head. Here, and only here, it is decided whether the connection goes on, and said so (N12, N20)."""
-        if self.started:
+        if self.status:
             raise RuntimeError("the response has begun already")
         head = self.head
         if head.method == b"CONNECT" and 200 <= status <= 299:

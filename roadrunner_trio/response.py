@@ -49,6 +49,12 @@ class Disconnected:
     """The last message of a loop response: the peer has gone, and what is sent now goes nowhere (N29)."""
 
 
+_TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
+_HTML: Final = (b"content-type", b"text/html; charset=utf-8")
+_JSON: Final = (b"content-type", b"application/json")
+_NDJSON: Final = (b"content-type", b"application/x-ndjson")
+
+
 class ResponseHead:
     """What all kinds of response have in common.
 
@@ -100,12 +106,12 @@ class Response(ResponseHead):
     @classmethod
     def text(cls, text: str, *, status: int = 200, fields: FieldsLike = ()) -> Self:
         """``text/plain; charset=utf-8``."""
-        return cls(text, status=status, fields=_typed(b"text/plain; charset=utf-8", fields))
+        return cls(text, status=status, fields=_typed(_TEXT, fields))
 
     @classmethod
     def html(cls, html: str, *, status: int = 200, fields: FieldsLike = ()) -> Self:
         """``text/html; charset=utf-8``."""
-        return cls(html, status=status, fields=_typed(b"text/html; charset=utf-8", fields))
+        return cls(html, status=status, fields=_typed(_HTML, fields))
 
     @classmethod
     def json(cls, value: Any, *, status: int = 200, fields: FieldsLike = ()) -> Self:
@@ -114,7 +120,7 @@ class Response(ResponseHead):
         Raises:
             TypeError, ValueError: as :func:`json.dumps`; NaN and infinities are no JSON and refused.
         """
-        return cls(_json(value), status=status, fields=_typed(b"application/json", fields))
+        return cls(_json(value), status=status, fields=_typed(_JSON, fields))
 
     @classmethod
     def redirect(cls, location: str, *, status: int = 303, fields: FieldsLike = ()) -> Self:
@@ -133,13 +139,13 @@ _json = json_module.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=
 """Made once: ``json.dumps`` makes an encoder for every call that is not all defaults."""
 
 
-def _typed(media_type: bytes, fields: FieldsLike) -> list[Field]:
+def _typed(media_type: Field, fields: FieldsLike) -> list[Field]:
     if not fields:
-        return Own(((b"content-type", media_type),))
+        return Own((media_type,))
     given = encoded(fields)
     if any(name == b"content-type" for name, _ in given):
         return given
-    return Own([(b"content-type", media_type), *given])
+    return Own((media_type, *given))
 
 
 def _content(body: Any) -> bytes:
@@ -207,7 +213,7 @@ class StreamResponse(ResponseHead):
             async for value in values:
                 await send(f"{_json(value)}\n".encode())
 
-        response = StreamResponse(produce, status=status, fields=_typed(b"application/x-ndjson", fields))
+        response = StreamResponse(produce, status=status, fields=_typed(_NDJSON, fields))
         response.source = values
         return response
 
@@ -278,7 +284,7 @@ class FileResponse(ResponseHead):
         self.offset = offset
         self.length = length
         suffix = os.path.splitext(str(path))[1].lower()
-        self.fields = _typed(MEDIA_TYPES.get(suffix, b"application/octet-stream"), self.fields)
+        self.fields = _typed((b"content-type", MEDIA_TYPES.get(suffix, b"application/octet-stream")), self.fields)
 
 
 class Handoff:
