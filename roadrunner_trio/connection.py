@@ -36,7 +36,7 @@ from .request import Request
 from .response import Response
 from .streams import Address, linger, shown
 from .tls_stream import close_notify
-from .wire import BodyTimeout, PeerGone
+from .wire import RECEIVE_SIZE, BodyTimeout, PeerGone
 
 log = logging.getLogger("roadrunner_trio")
 
@@ -44,6 +44,8 @@ NEWBORN: Final = 1.0
 """Seconds in which a connection that a drain finds silent may still send its first byte."""
 LAST_WORD: Final = 0.5
 """Seconds in which a request that the drain's deadline cut off is told 503."""
+OWED: Final = {Phase.READ_REQUEST: 408, Phase.READ_BODY: 408, Phase.DISPATCH: 503}
+"""What a peer is told when the time of a phase is up (N62, N63); in the others there is nobody to be told."""
 LINGER_OCTETS: Final = 20 * 1024 * 1024
 """What a lingering close reads at most: twice the default body limit, as the original (N19)."""
 
@@ -193,9 +195,12 @@ async def live(conn: Connection) -> None:
                 if (gate := conn.context.gate) is not None and not gate.spares(request):
                     await admit(conn, request, gate)
                 else:
-                    await read_body(conn, request)
+                    if conn.expect_body(conn.context.app.plan(request)):
+                        await read_body(conn, request)
                     await dispatch(conn, request)
-                if not await finish(conn):
+                if not conn.body_done:
+                    await finish(conn)
+                if not goes_on(conn):
                     break
         await expire(conn)
     except ProtocolError as error:
@@ -246,7 +251,9 @@ async def await_head(conn: Connection) -> RequestHead | Signal:
     while True:
         if conn.drain.draining and not conn.may_wait():
             return CLOSED
-        if (await conn.fill_idle() if conn.wire is None else await conn.fill()) is None:
+        if conn.plain is not None:
+            engine.receive(await conn.plain.receive_by_edge(RECEIVE_SIZE))  # nobody else reads: a step less than fill()
+        elif await conn.fill_idle() is None:
             return CLOSED
         if (head := engine.next_head()) is not NEED_DATA:
             return head
@@ -273,7 +280,8 @@ async def admit(conn: Connection, request: Request, gate: Gate) -> None:
     """
     if (refusal := gate.knock(request)) is not None:
         return await turn_away(conn, request, refusal)
-    await read_body(conn, request)
+    if conn.expect_body(conn.context.app.plan(request)):
+        await read_body(conn, request)
     if gate.is_full:
         return await turn_away(conn, request, FULL)
     with gate:
@@ -291,18 +299,14 @@ async def turn_away(conn: Connection, request: Request, refusal: Refusal) -> Non
 
 
 async def read_body(conn: Connection, request: Request) -> None:
-    """The whole body as planned, or only the preparations, when the handler wants to read it itself."""
-    conn.expect_body(conn.context.app.plan(request))
-    if conn.body_done:
-        request.keep_body(b"")
-    elif conn.plan.body == "buffered":
-        conn.phase.enter(Phase.READ_BODY, conn.context.timeouts.body)
-        pieces: list[bytes] = []
-        while piece := await conn.receive_body():
-            pieces.append(piece)
-        request.keep_body(b"".join(pieces))
-        if conn.phase.over:
-            await trio.lowlevel.checkpoint()
+    """The whole body, for the handler to find."""
+    conn.phase.enter(Phase.READ_BODY, conn.context.timeouts.body)
+    pieces: list[bytes] = []
+    while piece := await conn.receive_body():
+        pieces.append(piece)
+    request.keep_body(b"".join(pieces))
+    if conn.phase.over:
+        await trio.lowlevel.checkpoint()
 
 
 async def dispatch(conn: Connection, request: Request) -> None:
@@ -349,29 +353,24 @@ async def fail(conn: Connection, error: BaseException) -> None:
             await conn.say(500)
 
 
-async def finish(conn: Connection) -> bool:
-    """Whether the connection goes on. What is left of the body is read first, within ``linger``."""
-    if not (conn.keep and conn.ended) or conn.spoiled:
-        return False
-    if not conn.body_done:
+async def finish(conn: Connection) -> None:
+    """What is left of the body is read, within ``linger``, if the connection is to go on."""
+    if conn.keep and conn.ended and not conn.spoiled:
         conn.phase.enter(Phase.FINISH, conn.context.timeouts.linger)
-        if not await conn.skip_body():
-            return False
+        await conn.skip_body()
+
+
+def goes_on(conn: Connection) -> bool:
+    """Whether there may be another request."""
+    if not (conn.keep and conn.ended and conn.body_done) or conn.spoiled:
+        return False
     conn.engine.next_cycle()
     return not conn.drain.draining or conn.arrived()
 
 
 async def expire(conn: Connection) -> None:
     """What the peer is owed when the connection ends by our will: the table of phases, then a close it can read."""
-    status = None
-    if conn.phase.expired and not conn.started:
-        match conn.phase.phase:
-            case Phase.READ_REQUEST | Phase.READ_BODY:  # N62, N63
-                status = 408
-            case Phase.DISPATCH:
-                status = 503
-            case _:
-                pass
+    status = OWED.get(conn.phase.phase) if conn.phase.expired and not conn.started else None
     conn.tell_aborted("timeout" if conn.phase.expired else "peer_gone", status)
     await part(conn, status)
 

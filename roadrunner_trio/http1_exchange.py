@@ -36,7 +36,11 @@ BULK_SIZE: Final = 262144
 
 
 class Http1Exchange(Http1Sender):
-    """The current request of a connection and its response."""
+    """The current request of a connection and its response.
+
+    Attributes:
+        plain: the wire, if what comes from it is HTTP as it is, and a poller tells when; else None.
+    """
 
     __slots__ = (
         "_bulk",
@@ -46,6 +50,7 @@ class Http1Exchange(Http1Sender):
         "engine",
         "meter",
         "peer",
+        "plain",
         "plan",
         "scheme",
         "tls",
@@ -58,6 +63,7 @@ class Http1Exchange(Http1Sender):
         super().__init__(stream, context)
         self.engine = engine
         self.peer = peer
+        self.plain = self.wire if self.wire is not None and self.wire.polled else None
         self.tls = encrypted(stream)
         self.scheme = "http" if self.tls is None else "https"
         self.transport: tuple[TLSInfo | None, ProxyHeader | None] | None = None
@@ -85,6 +91,7 @@ class Http1Exchange(Http1Sender):
         """
         self.stream = self.tls = stream
         self.scheme = "https"
+        self.plain = None
         if self.wire is not None and self.wire.polled:
             self.layer = stream.layer
         else:
@@ -108,10 +115,10 @@ class Http1Exchange(Http1Sender):
             return self._received - before
         self._reading = True
         try:
-            if self.layer is not None and self.wire is not None:
-                data: bytes | bytearray | None = await self._receive_records(self.wire, self.layer, most)
-            elif self.wire is not None and self.wire.polled:
-                data = await self.wire.receive_by_edge(most)
+            if self.plain is not None:
+                data: bytes | bytearray | None = await self.plain.receive_by_edge(most)
+            elif self.layer is not None and self.wire is not None:
+                data = await self._receive_records(self.wire, self.layer, most)
             else:
                 data = await self.stream.receive_some(most)
         except trio.BrokenResourceError as exc:
@@ -145,8 +152,8 @@ class Http1Exchange(Http1Sender):
             self._readers = trio.lowlevel.ParkingLot()
         await self._readers.park()
 
-    def expect_body(self, plan: Plan) -> None:
-        """Prepares for the body of the current head as planned.
+    def expect_body(self, plan: Plan) -> bool:
+        """Prepares for the body of the current head as planned; whether it is to be read before the handler runs.
 
         Raises:
             ProtocolError: 413, when it is declared larger than planned.
@@ -154,11 +161,13 @@ class Http1Exchange(Http1Sender):
         self.plan = plan
         if self.head.framing is Framing.NONE:
             self.body_done = True
-            return
+            self.request.keep_body(b"")
+            return False
         self.engine.limit_body(plan.max_body)
         self.continue_owed = self.head.expects_continue and not self.engine.buffered  # N17
         self.meter.reset()
         self._bulk = False
+        return plan.body == "buffered"
 
     async def receive_body(self) -> bytes:
         """The next piece of the body; ``b""`` at its end."""

@@ -64,12 +64,13 @@ class ResponseHead:
         reason: a reason phrase in place of the standard one, or None; only HTTP/1 has it.
     """
 
+    reason: bytes | None = None
+
     def __init__(self, status: int, fields: FieldsLike, reason: str | None = None) -> None:
         if not 200 <= status <= 599:
             raise ValueError(f"a response needs a final status from 200 to 599, not {status}")  # N24
         self.status = int(status)
         self.fields: list[Field] = fields if type(fields) is Own else encoded(fields)
-        self.reason: bytes | None = None
         if reason is not None:
             self.reason = reason.encode("latin-1")
             status_line(self.status, self.reason)  # raises ValueError now, not when it is written
