@@ -96,7 +96,6 @@ class Response(ResponseHead):
     def __init__(
         self,
         body: bytes | str = b"",
-        *,
         status: int = 200,
         fields: FieldsLike = (),
         reason: str | None = None,
@@ -107,12 +106,12 @@ class Response(ResponseHead):
     @classmethod
     def text(cls, text: str, *, status: int = 200, fields: FieldsLike = ()) -> Self:
         """``text/plain; charset=utf-8``."""
-        return cls(text, status=status, fields=_typed(_TEXT, fields))
+        return cls(text, status, _typed(_TEXT, fields))
 
     @classmethod
     def html(cls, html: str, *, status: int = 200, fields: FieldsLike = ()) -> Self:
         """``text/html; charset=utf-8``."""
-        return cls(html, status=status, fields=_typed(_HTML, fields))
+        return cls(html, status, _typed(_HTML, fields))
 
     @classmethod
     def json(cls, value: Any, *, status: int = 200, fields: FieldsLike = ()) -> Self:
@@ -121,7 +120,7 @@ class Response(ResponseHead):
         Raises:
             TypeError, ValueError: as :func:`json.dumps`; NaN and infinities are no JSON and refused.
         """
-        return cls(_json(value), status=status, fields=_typed(_JSON, fields))
+        return cls(_json(value), status, _typed(_JSON, fields))
 
     @classmethod
     def redirect(cls, location: str, *, status: int = 303, fields: FieldsLike = ()) -> Self:
