@@ -135,7 +135,9 @@ class Request:
     @cached_property
     def request_id(self) -> str:
         """16 hexadecimal digits, unique to the request; or what a trusted peer chose (:class:`RequestIds`)."""
-        return new_id()  # drawn when somebody asks: most requests are never called by it
+        # Drawn when somebody asks: most requests are never called by it. Threads that ask at once are told the same.
+        made: str = self.__dict__.setdefault("request_id", new_id())
+        return made
 
     @property
     def target(self) -> bytes:

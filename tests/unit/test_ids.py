@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -28,6 +29,12 @@ def test_the_system_is_asked_once_for_many(monkeypatch):
     for _ in range(128):
         ids.new_id()
     assert asked == [512, 512]
+
+
+def test_threads_never_get_the_same():
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda _: ids.new_id(), range(5000)))
+    assert len(set(made)) == 5000
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

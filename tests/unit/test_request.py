@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trio
@@ -73,6 +75,20 @@ def test_its_id_is_its_own_and_stays():
     request, other = made(), made()
     assert re.fullmatch("[0-9a-f]{16}", request.request_id)
     assert request.request_id == request.request_id != other.request_id
+
+
+def test_threads_that_ask_at_once_are_told_the_same_id(monkeypatch):
+    request, both, drawn = made(), threading.Barrier(2), iter(["a", "b"])
+
+    def slowly():
+        both.wait(5)
+        return next(drawn)
+
+    monkeypatch.setattr("roadrunner_trio.request.new_id", slowly)
+    get = type(request).request_id.func
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(get, [request, request])
+    assert first == second
     assert not request.drain.draining
 
 
