@@ -75,6 +75,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-q", *session.posargs)
 
 
+@nox.session(default=False)
+def thorough(session: nox.Session) -> None:
+    """The test suite with the fast reader of heads switched off: everything holds without it."""
+    install(session)
+    session.run("pytest", "-q", "-p", "without_scanner", "--ignore=tests/hardening", *session.posargs)
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
     """The test suite once more, with a report of the lines and branches that no test reached."""
