@@ -336,7 +336,8 @@ class ConnectionMachine(RuleBasedStateMachine):
             assert heard == asked[: len(heard)]
             last_words = len(statuses) - len(heard)
             assert last_words <= 1, "the server's own word is the last"
-            assert not last_words or statuses[-1] in (400, 408, 413, 503)
+            # 501: what follows "Transfer-Encoding: chun" may make a coding of it that nobody knows.
+            assert not last_words or statuses[-1] in (400, 408, 413, 501, 503)
 
     def teardown(self) -> None:
         try:
