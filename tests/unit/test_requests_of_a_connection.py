@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 from story_tools import CONTINUE, GET, GET_10, GET_CLOSE, answer, last_word, open_house, post
@@ -224,6 +226,59 @@ async def test_other_interim_responses_come_before_the_final_one_and_not_after(a
         assert peer.take() == early + final
         await peer.say(GET_10)
         assert await peer.end() == b"HTTP/1.1 200 OK\r\ndate: D\r\nconnection: close\r\n\r\n", "HTTP/1.0 knows none"
+
+
+@pytest.mark.parametrize("status", [99, 101, 200])
+async def test_what_is_no_interim_response_is_refused(status, autojump_clock):
+    async with misused(lambda exchange: exchange.send_interim(status)) as (peer, error):
+        assert isinstance(error, ValueError)
+        assert "interim" in str(error)
+        assert peer.take() == answer(b"")
+
+
+async def misused_twice(exchange):
+    await exchange.respond(200, [], b"")
+    await exchange.respond(200, [], b"")
+
+
+async def misused_too_soon(exchange):
+    await exchange.send_body(b"a")
+
+
+@pytest.mark.parametrize(
+    ("misuse", "complaint"),
+    [
+        (misused_twice, "the response has begun already"),
+        (misused_too_soon, "between the start of a response and its end"),
+    ],
+)
+async def test_an_application_that_mixes_up_its_response_is_told(misuse, complaint, autojump_clock):
+    async with misused(misuse) as (peer, error):
+        assert isinstance(error, RuntimeError)
+        assert complaint in str(error)
+        assert peer.take() == answer(b"")
+
+
+@asynccontextmanager
+async def misused(misuse):
+    """A peer whose request met an application that does something wrong, then what is right; and how it was told."""
+    told = []
+
+    class App:
+        def plan(self, request: rr.Request) -> rr.Plan:
+            return rr.Plan()
+
+        async def __call__(self, exchange: rr.Exchange) -> None:
+            with pytest.raises((ValueError, RuntimeError)) as caught:
+                await misuse(exchange)
+            told.append(caught.value)
+            if not exchange.ended:
+                await exchange.respond(200, [], b"")
+
+    async with open_house(App()) as house:
+        peer = house.peer()
+        await peer.say(GET)
+        yield peer, told[0]
 
 
 # Trailers
