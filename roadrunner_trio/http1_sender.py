@@ -32,8 +32,6 @@ WRITE_SIZE: Final = 65536
 """Octets that the write timeout is for: a slow but honest peer may take long for all of a large response."""
 HELD_MOST: Final = 16384
 """Octets that are held until a turn is over. What is larger is sent at once, and waits for a peer that is slow."""
-BODILESS: Final = (204, 304)
-"""Their statuses say that no content follows (N23)."""
 TURN: Final = 16
 """Pieces that a body may send before its neighbours have their turn. A turn costs 3 µs; so does a piece of 1 kB."""
 
@@ -144,7 +142,7 @@ class Http1Sender:
         """A whole response in one write; a large body after its head, without a copy for each slow reader."""
         self.kind, rest = "buffered", b""
         wishes = encode.sift(tuple(fields))
-        if status in BODILESS or self.head.method == b"HEAD":
+        if self._bodiless(status):
             declared = wishes.length if not body else len(body)
             data = self._head(status, reason, wishes, BodyFraming.NONE, None if status == 204 else declared)
         else:
@@ -167,7 +165,7 @@ class Http1Sender:
     async def start_response(self, status: int, fields: Sequence[Field], *, reason: bytes | None = None) -> bool:
         """The head of a response whose content follows; False when none will be written."""
         wishes = encode.sift(tuple(fields))
-        if status in BODILESS or self.head.method == b"HEAD":
+        if self._bodiless(status):
             framing, length = BodyFraming.NONE, None if status == 204 else wishes.length
         elif wishes.length is not None:
             framing, length = BodyFraming.LENGTH, wishes.length
@@ -327,6 +325,9 @@ class Http1Sender:
         if observers.response_send_failed:
             event = ResponseSendFailed(self.request, phase, str(error), time.time())
             observers.tell(observers.response_send_failed, event)
+
+    def _bodiless(self, status: int) -> bool:
+        return status in (204, 304) or self.head.method == b"HEAD"
 
     def _head(
         self,

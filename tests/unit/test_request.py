@@ -69,6 +69,7 @@ def test_where_it_came_from():
     request = made()
     assert (request.peer, request.scheme) == (("192.0.2.1", 1234), "http")
     assert request.listener_name == "main"
+    assert not request.drain.draining
 
 
 def test_its_id_is_its_own_and_stays():
@@ -89,7 +90,6 @@ def test_threads_that_ask_at_once_are_told_the_same_id(monkeypatch):
     with ThreadPoolExecutor(2) as threads:
         first, second = threads.map(get, [request, request])
     assert first == second
-    assert not request.drain.draining
 
 
 def test_what_others_put_into_it():
