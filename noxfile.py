@@ -20,10 +20,10 @@ nox.options.reuse_existing_virtualenvs = True
 # A Python that is not here is skipped, with a line that says so; under CI nox would take it for an error.
 nox.options.error_on_missing_interpreters = False
 
-PARSERS = ("body", "cookies", "encode", "fields", "h11_engine", "head", "scan", "uri")
 FUZZ_TARGETS = ("head", "chunks", "proxy", "websocket")
 PARSER_TESTS = (
-    *(f"tests/unit/test_{name}.py" for name in PARSERS),
+    "tests/unit/protocol",
+    "tests/unit/words",
     "tests/property",
     "tests/conformance/test_vectors_engine.py",
 )
@@ -158,21 +158,21 @@ def hardening(session: nox.Session) -> None:
         env = {"ROADRUNNER_HARDENING": "long"} if "long" in wishes else {}
         session.run("pytest", "-q", "tests/hardening", "--timeout=1800", env=env)
     if "slow" in wishes:
-        session.run("python", "tests/slow_attacks.py")
+        session.run("python", "tests/support/slow_attacks.py")
 
 
 @nox.session(default=False)  # the short one is part of the tests
 def restarts(session: nox.Session) -> None:
     """Restarts every few seconds under load, behind HAProxy and on one port, a minute each: nothing may be lost."""
     install(session)
-    session.run("python", "tests/rolling_restarts.py", *session.posargs)
+    session.run("python", "tests/support/rolling_restarts.py", *session.posargs)
 
 
 @nox.session(default=False)  # the short one is part of the tests
 def soak(session: nox.Session) -> None:
     """Half an hour of mixed traffic: memory, descriptors, tasks and slots have to stay flat; ``-- --minutes 3``."""
     install(session)
-    session.run("python", "tests/soak.py", *session.posargs)
+    session.run("python", "tests/support/soak.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS[-1], default=False)

@@ -33,13 +33,16 @@ CALLS: Final = {
 STEPS: Final = (
     ("the handler", r"bench/apps/|/json/"),
     ("Trio: tasks, traps, the loop", r"/(trio|outcome|sniffio)/|<attrs generated methods (trio|outcome)"),
-    ("the wire and the poller", r"roadrunner_trio/(wire|poller|streams|tls)\.py"),
+    ("the wire and the poller", r"roadrunner_trio/transport/(wire|poller|streams|tls)"),
     (
         "reading: heads, bodies, frames",
-        r"roadrunner_trio/(http1/(scan|head|body|engine|h11_engine)|ws/|codec/)|/(h11|wsproto)/",
+        r"roadrunner_trio/protocol/(http1/(scan|head|body|engine|h11_engine)|ws/|codec/)|/(h11|wsproto)/",
     ),
-    ("writing: heads, framing, one send", r"roadrunner_trio/(http1/encode|http1_sender|date)"),
-    ("requests and responses as objects", r"roadrunner_trio/(request|response|respond|fields|request_ids|apps/)"),
+    ("writing: heads, framing, one send", r"roadrunner_trio/(protocol/http1/encode|server/http1_sender|date)"),
+    (
+        "requests and responses as objects",
+        r"roadrunner_trio/(messages/|answering/respond|fields|telemetry/request_ids|apps/)",
+    ),
     ("the life of the connection: phases, clock, drain", r"roadrunner_trio/"),
 )
 """The parts of a request that are Python, by the files they are in; the first that fits."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import atheris
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests"))  # the second reader and the vectors are the tests'
+sys.path.insert(0, str(ROOT / "tests" / "support"))  # the second reader and the vectors are the tests'
 
 with atheris.instrument_imports(include=["roadrunner_trio"]):
     from .seeds import LONGEST, write

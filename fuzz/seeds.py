@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vector_tools import OWN, load
 
-from roadrunner_trio.proxy_header import SIGNATURE
+from roadrunner_trio.protocol.proxy_header import SIGNATURE
 
 LONGEST = 4096
 WHOLE = b"\x1f"

@@ -8,13 +8,13 @@ from typing import Final
 from reading_tools import agree, engine_reads, with_faults_as_one
 from strict_reader import read
 
-from roadrunner_trio.http1.h11_engine import H11Engine
-from roadrunner_trio.http1.scan import ScanEngine
-from roadrunner_trio.proxy_header import read_proxy_header
+from roadrunner_trio.protocol.http1.h11_engine import H11Engine
+from roadrunner_trio.protocol.http1.scan import ScanEngine
+from roadrunner_trio.protocol.proxy_header import read_proxy_header
+from roadrunner_trio.protocol.ws.decoder import Caps, Decoder
+from roadrunner_trio.protocol.ws.deflate import Inflater
+from roadrunner_trio.protocol.ws.frames import NEED_DATA, Close, Violation
 from roadrunner_trio.settings import Limits
-from roadrunner_trio.ws.decoder import Caps, Decoder
-from roadrunner_trio.ws.deflate import Inflater
-from roadrunner_trio.ws.frames import NEED_DATA, Close, Violation
 
 Target = Callable[[bytes], None]
 

@@ -4,18 +4,38 @@ The names here, those of :mod:`roadrunner_trio.testing` and of the modules in ``
 deeper imports are not.
 """
 
-from .broadcast import Broadcast, Subscription
-from .codec.sse import ServerSentEvent
-from .drain import Drain
+from .answering.middleware import CallNext, Middleware
+from .answering.rate_limit import RateLimit
+from .answering.respond import Handler
 from .errors import HTTPError, ProtocolError
-from .event_stream import EventSender, EventStream
-from .exchange import App, Exchange, Plan
-from .listener import Listener
-from .listener_info import ConnectionInfo, Drained, ListenerInfo
-from .log_context import LogContext, current_request
-from .logs import AccessLog, ErrorLog, LogFormatter
-from .middleware import CallNext, Middleware
-from .observe import (
+from .messages.broadcast import Broadcast, Subscription
+from .messages.event_stream import EventSender, EventStream
+from .messages.exchange import App, Exchange, Plan
+from .messages.request import Params, Request
+from .messages.response import (
+    STOP,
+    AnyResponse,
+    Disconnected,
+    Draining,
+    FileResponse,
+    Handoff,
+    LoopResponse,
+    Response,
+    Send,
+    StreamResponse,
+    Upgrade,
+)
+from .protocol.codec.sse import ServerSentEvent
+from .protocol.proxy_header import ProxyHeader
+from .protocol.trust import ProxyHeaders, ProxyProtocol
+from .protocol.ws.deflate import Compression
+from .server.listener import Listener
+from .server.listener_info import ConnectionInfo, Drained, ListenerInfo
+from .server.serve import run, serve, serve_connection
+from .settings import Limits, Timeouts
+from .telemetry.log_context import LogContext, current_request
+from .telemetry.logs import AccessLog, ErrorLog, LogFormatter
+from .telemetry.observe import (
     ConnectionAccepted,
     ConnectionClosed,
     ConnectionRejected,
@@ -31,32 +51,12 @@ from .observe import (
     RequestThrottled,
     ResponseSendFailed,
 )
-from .proxy_header import ProxyHeader
-from .rate_limit import RateLimit
-from .request import Params, Request
-from .request_ids import RequestIds
-from .respond import Handler
-from .response import (
-    STOP,
-    AnyResponse,
-    Disconnected,
-    Draining,
-    FileResponse,
-    Handoff,
-    LoopResponse,
-    Response,
-    Send,
-    StreamResponse,
-    Upgrade,
-)
-from .serve import run, serve, serve_connection
-from .settings import Limits, Timeouts
-from .tls import TLSInfo, server_context
-from .trust import ProxyHeaders, ProxyProtocol
-from .websocket import WebSocketRequest, websocket
-from .websocket_session import WebSocket
-from .wire import BodyTimeout, PeerGone
-from .ws.deflate import Compression
+from .telemetry.request_ids import RequestIds
+from .transport.drain import Drain
+from .transport.tls import TLSInfo, server_context
+from .transport.wire import BodyTimeout, PeerGone
+from .websocket.handler import WebSocketRequest, websocket
+from .websocket.session import WebSocket
 
 __version__ = "0.1.0"
 

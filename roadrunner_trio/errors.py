@@ -1,7 +1,7 @@
 """The two verdicts that become a response: one on the peer, one by the application.
 
 Everything else that can go wrong on a connection is either an exception of the application (500, logged once)
-or a peer that went away (closed, not logged); see :mod:`roadrunner_trio.connection`.
+or a peer that went away (closed, not logged); see :mod:`roadrunner_trio.server.connection`.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from roadrunner_trio.cli import parsers
-from roadrunner_trio.config_file import read_config
+from roadrunner_trio.command.cli import parsers
+from roadrunner_trio.command.config_file import read_config
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from roadrunner_trio.observe import HOOKS
+from roadrunner_trio.telemetry.observe import HOOKS
 
 SCRIPT = Path(__file__).parent.parent / "docs" / "_ext" / "events_page.py"
 

@@ -1,4 +1,4 @@
-"""The floors of the package: a module imports lower floors, and modules that stand before it on its own.
+"""The rooms of the package: a module imports rooms that stand above its own, and files that stand before it there.
 
 The table below is the order in which the package can be read. It is a total order, so nothing in it can
 go round in circles. A new file is a new row, put where its imports allow and its reader would look for it.
@@ -17,32 +17,9 @@ import roadrunner_trio
 
 PACKAGE = Path(roadrunner_trio.__file__).parent
 
-FLOORS = {
-    "words": ["fields", "errors", "settings", "date", "log_lines", "ids"],
-    "bytes": [
-        "http1",
-        "http1.engine",
-        "http1.head",
-        "http1.body",
-        "http1.encode",
-        "http1.h11_engine",
-        "http1.scan",
-        "codec",
-        "codec.uri",
-        "codec.cookies",
-        "codec.forwarded",
-        "codec.sse",
-        "ws",
-        "ws.frames",
-        "ws.extensions",
-        "ws.deflate",
-        "ws.decoder",
-        "ws.handshake",
-        "proxy_header",
-        "trust",
-        "rate_limit",
-    ],
-    "time and wire": [
+ROOMS = {
+    "words": ["fields", "errors", "settings", "date"],
+    "transport": [
         "clock",
         "poller",
         "phases",
@@ -53,38 +30,53 @@ FLOORS = {
         "streams",
         "tls",
         "tls_stream",
+        "unix",
+        "bind",
         "dump",
     ],
-    "messages": [
-        "request",
-        "exchange",
-        "response",
-        "event_stream",
-        "broadcast",
-        "observe",
-        "request_ids",
-        "relayed",
-        "log_context",
-        "access_lines",
-        "logs",
+    "protocol": [
+        "http1",
+        "http1.engine",
+        "http1.head",
+        "http1.body",
+        "http1.encode",
+        "http1.h11_engine",
+        "http1.scan",
+        "ws",
+        "ws.frames",
+        "ws.extensions",
+        "ws.deflate",
+        "ws.decoder",
+        "ws.handshake",
+        "codec",
+        "codec.uri",
+        "codec.cookies",
+        "codec.forwarded",
+        "codec.sse",
+        "proxy_header",
+        "trust",
     ],
-    "answering": [
-        "admission",
-        "context",
-        "faults",
-        "middleware",
-        "respond",
-        "health",
-        "websocket_link",
-        "websocket_core",
-        "websocket_session",
-        "websocket",
+    "messages": ["ids", "request", "exchange", "response", "event_stream", "broadcast"],
+    "telemetry": ["observe", "request_ids", "log_context", "log_lines", "access_lines", "logs"],
+    "answering": ["rate_limit", "admission", "relayed", "faults", "middleware", "respond", "health", "context"],
+    "websocket": ["link", "core", "session", "handler"],
+    "apps": ["routes", "router"],
+    "server": [
+        "http1_sender",
+        "http1_exchange",
+        "presence",
+        "report",
+        "door",
+        "connection",
+        "eviction",
+        "listener_info",
+        "listener",
+        "serve",
     ],
-    "wing": ["apps", "apps.routes", "apps.router"],
-    "protocols": ["http1_sender", "http1_exchange", "presence", "report", "door", "connection"],
-    "doors": ["unix", "bind", "listener_info", "eviction", "listener", "serve"],
-    "roof": [
-        "",
+    "testing": ["memory", ""],
+    "names": [""],
+    "demo": ["board", "source", "exhibits", ""],
+    "command": [
         "options",
         "kinds",
         "setting_table",
@@ -93,26 +85,34 @@ FLOORS = {
         "flags",
         "door_options",
         "load",
-        "demo.board",
-        "demo.source",
-        "demo.exhibits",
-        "demo",
         "cli",
-        "testing",
-        "__main__",
     ],
+    "start": ["__main__"],
 }
-"""Each floor's modules in order; ``""`` is the package itself, whose ``__init__`` holds the public names."""
+"""Each room's files in order. A room is the folder of its name; its ``__init__`` comes first, or where ``""`` stands.
+Words lie in the package itself, as do its ``__init__``, whose names are all that users see, and ``__main__``."""
 
-SANS_IO = "bytes"
+FOLDERLESS = {"words", "names", "start"}
+SANS_IO = "protocol"
 STDLIB_ONLY = "words"
-WING = "wing"
-"""Applications: they know the floors below, and of those above only the roof knows them."""
-MAY_KNOW_THE_WING = {WING, "roof"}
+WING = "apps"
+"""Applications: they know the rooms above, and of those below only the ones that put everything together know them."""
+MAY_KNOW_THE_WING = {WING, "testing", "names", "command", "demo", "start"}
 TRIO = {"trio", "trio_websocket"}
 
-ROWS = [(module, floor) for floor, modules in FLOORS.items() for module in modules]
-PLACE = {module: (at, floor) for at, (module, floor) in enumerate(ROWS)}
+
+def rows() -> Iterator[tuple[str, str]]:
+    """Every module with its room, in order."""
+    for room, files in ROOMS.items():
+        if room in FOLDERLESS:
+            yield from ((file, room) for file in files)
+            continue
+        for file in files if "" in files else ["", *files]:
+            yield f"{room}.{file}".rstrip("."), room
+
+
+ROWS = list(rows())
+PLACE = {module: (at, room) for at, (module, room) in enumerate(ROWS)}
 
 
 def modules_of(package: Path) -> dict[str, Path]:
@@ -150,23 +150,23 @@ def _within(name: str) -> tuple[str, bool]:
 
 def violations(module: str, source: str, *, is_package: bool = False) -> list[str]:
     """What ``source`` imports and may not, standing where the table has ``module``."""
-    place, floor = PLACE[module]
+    place, room = PLACE[module]
     wrong = []
     for line, name, ours in imports(module, source, is_package=is_package):
-        where = f"{module or '__init__'}:{line} on floor {floor!r} imports {name or 'the package itself'}"
+        where = f"{module or '__init__'}:{line} in room {room!r} imports {name or 'the package itself'}"
         if ours:
             if name not in PLACE:
                 wrong.append(f"{where}, which is not in the table")
             elif PLACE[name][0] >= place:
-                wrong.append(f"{where}, which comes later, on floor {PLACE[name][1]!r}")
-            elif PLACE[name][1] == WING and floor not in MAY_KNOW_THE_WING:
-                wrong.append(f"{where}: the tower does not know its wing")
+                wrong.append(f"{where}, which comes later, in room {PLACE[name][1]!r}")
+            elif PLACE[name][1] == WING and room not in MAY_KNOW_THE_WING:
+                wrong.append(f"{where}: the house does not know its wing")
             continue
         top = name.partition(".")[0]
-        if floor == STDLIB_ONLY and top not in sys.stdlib_module_names:
-            wrong.append(f"{where}: the floor of words knows the standard library only")
-        if floor == SANS_IO and top in TRIO:
-            wrong.append(f"{where}: the floor of bytes does no input or output")
+        if room == STDLIB_ONLY and top not in sys.stdlib_module_names:
+            wrong.append(f"{where}: the words know the standard library only")
+        if room == SANS_IO and top in TRIO:
+            wrong.append(f"{where}: what is sans I/O does no input or output")
     return wrong
 
 
@@ -174,7 +174,7 @@ MODULES = modules_of(PACKAGE)
 
 
 def test_every_file_has_a_row_and_every_row_a_file() -> None:
-    assert sorted(MODULES) == sorted(PLACE), "a new file needs a row in FLOORS, a removed one loses it"
+    assert sorted(MODULES) == sorted(PLACE), "a new file needs a row in ROOMS, a removed one loses it"
 
 
 def test_no_module_is_listed_twice() -> None:
@@ -184,7 +184,7 @@ def test_no_module_is_listed_twice() -> None:
 @pytest.mark.parametrize("module", [pytest.param(name, id=name or "__init__") for name in MODULES])
 def test_imports_go_down(module: str) -> None:
     if module not in PLACE:
-        pytest.fail(f"{module} has no row in FLOORS")
+        pytest.fail(f"{module} has no row in ROOMS")
     path = MODULES[module]
     assert violations(module, path.read_text("utf-8"), is_package=path.name == "__init__.py") == []
 
@@ -195,27 +195,30 @@ def test_imports_go_down(module: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source", "complaint"),
     [
-        ("request", "from .connection import Connection", "comes later, on floor 'protocols'"),
-        ("request", "from roadrunner_trio.connection import Connection", "comes later, on floor 'protocols'"),
-        ("request", "import roadrunner_trio.connection", "comes later, on floor 'protocols'"),
-        ("request", "from . import connection", "comes later, on floor 'protocols'"),
-        ("request", "if TYPE_CHECKING:\n    from .response import Response", "request:2"),
-        ("request", "def f():\n    from .response import Response", "request:2"),
-        ("errors", "from .settings import Limits", "comes later, on floor 'words'"),
-        ("errors", "from .errors import ProtocolError", "comes later, on floor 'words'"),
-        ("serve", "from . import run", "imports the package itself, which comes later"),
-        ("request", "from .nowhere import thing", "imports nowhere, which is not in the table"),
+        ("messages.request", "from ..server.connection import Connection", "comes later, in room 'server'"),
+        ("messages.request", "from roadrunner_trio.server.connection import x", "comes later, in room 'server'"),
+        ("messages.request", "import roadrunner_trio.server.connection", "comes later, in room 'server'"),
+        ("messages.request", "from ..server import connection", "comes later, in room 'server'"),
+        ("messages.request", "if TYPE_CHECKING:\n    from .response import Response", "messages.request:2"),
+        ("messages.request", "def f():\n    from .response import Response", "messages.request:2"),
+        ("errors", "from .settings import Limits", "comes later, in room 'words'"),
+        ("errors", "from .errors import ProtocolError", "comes later, in room 'words'"),
+        ("server.serve", "from .. import run", "imports the package itself, which comes later"),
+        ("messages.request", "from .nowhere import thing", "imports messages.nowhere, which is not in the table"),
         ("errors", "import trio", "standard library only"),
         ("fields", "from h11 import Event", "standard library only"),
-        ("http1.head", "import trio.abc", "no input or output"),
-        ("http1.head", "from trio import Event", "no input or output"),
-        ("http1.engine", "from .head import judge", "imports http1.head, which comes later"),
-        ("http1.engine", "from . import head", "imports http1.head, which comes later"),
-        ("codec.uri", "from ..request import Request", "imports request, which comes later"),
-        ("connection", "from .apps.router import Router", "does not know its wing"),
-        ("listener", "from . import apps", "does not know its wing"),
-        ("apps.router", "from ..connection import Connection", "comes later, on floor 'protocols'"),
-        ("apps.router", "from ..listener import Listener", "comes later, on floor 'doors'"),
+        ("protocol.http1.head", "import trio.abc", "no input or output"),
+        ("protocol.http1.head", "from trio import Event", "no input or output"),
+        ("protocol.http1.engine", "from .head import judge", "imports protocol.http1.head, which comes later"),
+        ("protocol.http1.engine", "from . import head", "imports protocol.http1.head, which comes later"),
+        (
+            "protocol.codec.uri",
+            "from ...messages.request import Request",
+            "imports messages.request, which comes later",
+        ),
+        ("server.connection", "from ..apps.router import Router", "does not know its wing"),
+        ("server.listener", "from .. import apps", "does not know its wing"),
+        ("apps.router", "from ..server.connection import Connection", "comes later, in room 'server'"),
     ],
 )
 def test_a_violation_is_caught(module: str, source: str, complaint: str) -> None:
@@ -224,18 +227,21 @@ def test_a_violation_is_caught(module: str, source: str, complaint: str) -> None
 
 
 def test_a_package_may_not_import_its_own_parts() -> None:
-    (found,) = violations("http1", "from .engine import Signal", is_package=True)
-    assert "imports http1.engine, which comes later" in found
+    (found,) = violations("protocol.http1", "from .engine import Signal", is_package=True)
+    assert "imports protocol.http1.engine, which comes later" in found
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("http1.head", "import h11\nfrom ..errors import ProtocolError\nfrom .engine import Signal"),
+        ("protocol.http1.head", "import h11\nfrom ...errors import ProtocolError\nfrom .engine import Signal"),
         ("settings", "from .errors import phrase"),
-        ("apps.router", "from ..respond import native\nfrom .routes import Route"),
-        ("cli", "from .apps.router import Router"),
-        ("connection", "import trio\nfrom .http1 import encode\nfrom .request import Request"),
+        ("apps.router", "from ..answering.respond import native\nfrom .routes import Route"),
+        ("command.cli", "from ..apps.router import Router"),
+        (
+            "server.connection",
+            "import trio\nfrom ..protocol.http1 import encode\nfrom ..messages.request import Request",
+        ),
         ("errors", "from __future__ import annotations\nfrom collections.abc import Sequence"),
     ],
 )
@@ -244,6 +250,6 @@ def test_what_is_allowed_passes(module: str, source: str) -> None:
 
 
 def test_two_modules_that_import_each_other_cannot_both_pass() -> None:
-    one = violations("request", "from .response import Response")
-    other = violations("response", "from .request import Request")
+    one = violations("messages.request", "from .response import Response")
+    other = violations("messages.response", "from .request import Request")
     assert one + other != []

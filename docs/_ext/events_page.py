@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from roadrunner_trio import observe
-from roadrunner_trio.observe import HOOKS, Observer, OfRequest
+from roadrunner_trio.telemetry import observe
+from roadrunner_trio.telemetry.observe import HOOKS, Observer, OfRequest
 
 PAGE = Path(__file__).parent.parent / "reference" / "events.rst"
 WIDTH = 120
@@ -24,7 +24,7 @@ MEANINGS = {"Address": "tuple[str, int] | str", "Outcome": "str", "Part": "str"}
 ALIASES = re.compile("|".join(MEANINGS))
 
 HEAD = """\
-.. Written by docs/_ext/events_page.py: change the docstrings of roadrunner_trio/observe.py, and run that.
+.. Written by docs/_ext/events_page.py: change the docstrings of roadrunner_trio/telemetry/observe.py, and run that.
 
 Events
 ======

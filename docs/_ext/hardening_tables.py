@@ -21,9 +21,9 @@ from sphinx.application import Sphinx
 from threats import ADVISORIES, ELSEWHERE, THREATS
 
 import roadrunner_trio
-from roadrunner_trio.options import show_duration, show_size
+from roadrunner_trio.command.options import show_duration, show_size
 
-TESTS = Path(__file__).parents[2] / "tests"
+SUPPORT = Path(__file__).parents[2] / "tests" / "support"
 
 
 class Table(Directive):
@@ -77,11 +77,11 @@ class Attacks(Table):
     widths = "26 54 20"
 
     def rows(self) -> Iterable[Sequence[str]]:
-        sys.path.append(str(TESTS))
+        sys.path.append(str(SUPPORT))
         try:
             attacks = importlib.import_module("framing_attacks").FRAMING
         finally:
-            sys.path.remove(str(TESTS))
+            sys.path.remove(str(SUPPORT))
         for attack in attacks:
             refusal = " or ".join(map(str, sorted(attack.statuses)))
             yield attack.name, attack.what, refusal or ("served, harmlessly" if attack.got_in else "close")

@@ -19,9 +19,9 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 
 import roadrunner_trio
-from roadrunner_trio.cli import parsers
-from roadrunner_trio.options import show_count, show_duration, show_size
-from roadrunner_trio.setting_table import APP, GROUPS, OPTIONS
+from roadrunner_trio.command.cli import parsers
+from roadrunner_trio.command.options import show_count, show_duration, show_size
+from roadrunner_trio.command.setting_table import APP, GROUPS, OPTIONS
 
 
 class Settings(Directive):

@@ -38,7 +38,7 @@ TIME = (
         ("Timeouts.handshake",),
         "a close, in silence",
         (
-            "tests/unit/test_door.py::test_header_and_handshake_share_one_deadline",
+            "tests/unit/server/test_door.py::test_header_and_handshake_share_one_deadline",
             "tests/e2e/test_tls.py::test_a_slow_handshake_holds_nobody_up_and_is_bounded",
         ),
     ),
@@ -46,28 +46,30 @@ TIME = (
         "Sends a head that never ends",
         ("Timeouts.request",),
         "408, close",
-        ("tests/unit/test_exits_head.py::test_e05_a_head_that_never_ends_gets_408_at_exactly_30_seconds",),
+        ("tests/unit/server/test_exits_head.py::test_e05_a_head_that_never_ends_gets_408_at_exactly_30_seconds",),
     ),
     Threat(
         "Sends a head or a body an octet at a time",
         ("Limits.min_bytes_per_second",),
         "a close, in silence",
         (
-            "tests/unit/test_exits_head.py::test_e07_a_head_below_the_minimum_rate_is_cut_in_silence",
-            "tests/unit/test_exits_body.py::test_e11_a_body_below_the_minimum_rate_is_cut_in_silence",
+            "tests/unit/server/test_exits_head.py::test_e07_a_head_below_the_minimum_rate_is_cut_in_silence",
+            "tests/unit/server/test_exits_body.py::test_e11_a_body_below_the_minimum_rate_is_cut_in_silence",
         ),
     ),
     Threat(
         "Sends a body that never ends",
         ("Timeouts.body",),
         "408, close",
-        ("tests/unit/test_exits_body.py::test_e10_a_body_that_never_ends_gets_408_at_exactly_300_seconds",),
+        ("tests/unit/server/test_exits_body.py::test_e10_a_body_that_never_ends_gets_408_at_exactly_300_seconds",),
     ),
     Threat(
         "Asks once and stays",
         ("Timeouts.keep_alive",),
         "a close, in silence",
-        ("tests/unit/test_exits_head.py::test_e06_an_idle_connection_is_closed_in_silence_at_exactly_60_seconds",),
+        (
+            "tests/unit/server/test_exits_head.py::test_e06_an_idle_connection_is_closed_in_silence_at_exactly_60_seconds",
+        ),
     ),
     Threat(
         "Does not read its response, or trickles",
@@ -80,8 +82,8 @@ TIME = (
         ("Limits.min_send_rate",),
         "a close",
         (
-            "tests/unit/test_send_rate.py::test_small_pieces_taken_one_before_each_timeout_are_cut_all_the_same",
-            "tests/unit/test_send_rate.py::test_who_was_fast_may_not_be_slow_for_long",
+            "tests/unit/transport/test_send_rate.py::test_small_pieces_taken_one_before_each_timeout_are_cut_all_the_same",
+            "tests/unit/transport/test_send_rate.py::test_who_was_fast_may_not_be_slow_for_long",
         ),
     ),
     Threat(
@@ -89,23 +91,25 @@ TIME = (
         ("Timeouts.disconnect_grace",),
         "nothing: it has left, and the handler is cancelled",
         (
-            "tests/unit/test_presence.py::test_after_an_end_the_handler_has_its_grace",
-            "tests/unit/test_presence.py::test_a_reset_cancels_at_once",
+            "tests/unit/server/test_presence.py::test_after_an_end_the_handler_has_its_grace",
+            "tests/unit/server/test_presence.py::test_a_reset_cancels_at_once",
         ),
     ),
     Threat(
         "Makes the application wait, if it can",
         ("Timeouts.handler",),
         "503, close",
-        ("tests/unit/test_phases_of_a_connection.py::test_a_handler_out_of_time_is_cancelled_and_its_peer_hears_503",),
+        (
+            "tests/unit/server/test_phases_of_a_connection.py::test_a_handler_out_of_time_is_cancelled_and_its_peer_hears_503",
+        ),
     ),
     Threat(
         "Goes on sending after it has been refused",
-        ("Timeouts.linger", "connection:LINGER_OCTETS"),
+        ("Timeouts.linger", "server.connection:LINGER_OCTETS"),
         "a close",
         (
-            "tests/unit/test_rulings_connections.py::test_n19_lingering_is_bounded_however_the_peer_trickles",
-            "tests/unit/test_exits_body.py::test_e09_lingering_takes_twenty_mebibytes_and_no_more",
+            "tests/unit/server/test_rulings_connections.py::test_n19_lingering_is_bounded_however_the_peer_trickles",
+            "tests/unit/server/test_exits_body.py::test_e09_lingering_takes_twenty_mebibytes_and_no_more",
         ),
     ),
 )
@@ -122,8 +126,8 @@ SIZE = (
         ("Limits.max_field_line",),
         "431, close",
         (
-            "tests/unit/test_h11_engine.py::test_early_verdicts",
-            "tests/unit/test_body.py::test_trailers_have_the_limits_of_heads",
+            "tests/unit/protocol/test_h11_engine.py::test_early_verdicts",
+            "tests/unit/protocol/test_body.py::test_trailers_have_the_limits_of_heads",
         ),
     ),
     Threat(
@@ -137,13 +141,13 @@ SIZE = (
         ("Limits.max_body",),
         "413, close, before it is read",
         (
-            "tests/unit/test_exits_body.py::test_e09_a_declared_length_above_the_limit_gets_413_before_a_byte_of_it",
-            "tests/unit/test_exits_body.py::test_e09_chunks_above_the_limit_get_413_before_the_chunk_is_read",
+            "tests/unit/server/test_exits_body.py::test_e09_a_declared_length_above_the_limit_gets_413_before_a_byte_of_it",
+            "tests/unit/server/test_exits_body.py::test_e09_chunks_above_the_limit_get_413_before_the_chunk_is_read",
         ),
     ),
     Threat(
         "Sends chunk extensions, which nobody reads",
-        ("http1.body:MAX_CHUNK_LINE", "http1.body:MAX_CHUNK_EXTENSIONS"),
+        ("protocol.http1.body:MAX_CHUNK_LINE", "protocol.http1.body:MAX_CHUNK_EXTENSIONS"),
         "400, close",
         (HARDENING + "test_exhaustion.py::test_too_much_is_refused_while_it_is_read",),
     ),
@@ -158,7 +162,7 @@ SIZE = (
     ),
     Threat(
         "Asks for large responses that it does not read",
-        ("http1_sender:WRITE_SIZE", "files:SLICE"),
+        ("server.http1_sender:WRITE_SIZE", "transport.files:SLICE"),
         "a close, by the write timeout: the body is there once, and goes out in slices",
         (
             HARDENING + "test_exhaustion.py::test_a_body_that_many_do_not_read_is_there_once",
@@ -176,9 +180,9 @@ NUMBER = (
     ),
     Threat(
         "Fills all places with connections that do nothing",
-        ("Timeouts.keep_alive", "eviction:LEAST"),
+        ("Timeouts.keep_alive", "server.eviction:LEAST"),
         "with `evict_idle`, a close, in silence, when others come",
-        ("tests/unit/test_eviction.py::test_the_one_that_has_been_idle_for_longest_makes_room",),
+        ("tests/unit/server/test_eviction.py::test_the_one_that_has_been_idle_for_longest_makes_room",),
     ),
     Threat(
         "Opens more than the process has descriptors for",
@@ -190,28 +194,32 @@ NUMBER = (
         "Sends requests on one connection without end",
         ("Limits.max_requests",),
         "`connection: close` on the last",
-        ("tests/unit/test_exits_handler.py::test_e19_the_last_request_a_connection_may_send_is_answered_with_close",),
+        (
+            "tests/unit/server/test_exits_handler.py::test_e19_the_last_request_a_connection_may_send_is_answered_with_close",
+        ),
     ),
     Threat(
         "Sends more requests than the application can take",
         ("Limits.max_concurrent_requests",),
         "503 with `Retry-After`; the connection goes on",
-        ("tests/unit/test_admission.py::test_with_as_many_in_the_application_as_may_be_one_more_is_turned_away",),
+        (
+            "tests/unit/answering/test_admission.py::test_with_as_many_in_the_application_as_may_be_one_more_is_turned_away",
+        ),
     ),
     Threat(
         "Pipelines: sends requests before it has its answers",
-        ("http1_exchange:READ_AHEAD",),
+        ("server.http1_exchange:READ_AHEAD",),
         "its answers in order, and neighbours have their turn between them",
         (
             HARDENING + "test_framing.py::test_cve_2023_46137_pipelined_requests_are_answered_in_their_order",
-            "tests/unit/test_peers_that_leave.py::test_more_than_64_kib_ahead_the_peer_is_taken_to_be_there",
+            "tests/unit/server/test_peers_that_leave.py::test_more_than_64_kib_ahead_the_peer_is_taken_to_be_there",
         ),
     ),
     Threat(
         "Makes a line in a log with every octet",
         (),
         "its refusal; ten lines and a count are logged",
-        ("tests/unit/test_logs.py::test_a_storm_of_malformed_requests_is_ten_lines_and_a_count",),
+        ("tests/unit/telemetry/test_logs.py::test_a_storm_of_malformed_requests_is_ten_lines_and_a_count",),
     ),
     Threat(
         "Sends methods, targets and fields that were never seen before",
@@ -262,15 +270,15 @@ WEBSOCKET = (
         "Sends faster than the handler reads",
         ("websocket.max_queue",),
         "to wait: nothing more is read",
-        ("tests/unit/test_websocket_session.py::test_a_full_queue_makes_the_peer_wait",),
+        ("tests/unit/websocket/test_session.py::test_a_full_queue_makes_the_peer_wait",),
     ),
     Threat(
         "Pings without end, and reads no pong",
-        ("websocket_link:MOST_OWED",),
+        ("websocket.link:MOST_OWED",),
         "a pong for the last of them",
         (
             f"{_WEBSOCKET_SIEGE}::test_pings_without_end",
-            "tests/unit/test_websocket_ends.py::test_a_peer_that_pings_and_never_reads",
+            "tests/unit/websocket/test_session_ends.py::test_a_peer_that_pings_and_never_reads",
         ),
     ),
     Threat(
@@ -285,7 +293,7 @@ WEBSOCKET = (
         "the end of the connection",
         (
             f"{_WEBSOCKET_SIEGE}::test_a_peer_that_never_closes",
-            "tests/unit/test_websocket_ends.py::test_a_peer_that_does_not_close_is_left_behind",
+            "tests/unit/websocket/test_session_ends.py::test_a_peer_that_does_not_close_is_left_behind",
         ),
     ),
     Threat(
@@ -300,7 +308,7 @@ THREATS = {"time": TIME, "size": SIZE, "number": NUMBER, "websocket": WEBSOCKET}
 
 
 class Advisory(NamedTuple):
-    """A row of the table of advisories that are not about framing (those are in ``tests/framing_attacks.py``)."""
+    """A row of the table of advisories that are not about framing; those are in ``support/framing_attacks.py``."""
 
     names: str
     where: str
@@ -410,7 +418,7 @@ ADVISORIES = (
         "aiohttp",
         "malformed requests fill the log",
         "ten lines and a count",
-        "tests/unit/test_logs.py::test_a_storm_of_malformed_requests_is_ten_lines_and_a_count",
+        "tests/unit/telemetry/test_logs.py::test_a_storm_of_malformed_requests_is_ten_lines_and_a_count",
     ),
     Advisory(
         "CVE-2026-42544, hypercorn-225",
@@ -445,7 +453,7 @@ ADVISORIES = (
         "python-engineio",
         "a page of another site connects in its visitor's name",
         "403, if `origins` names those that may",
-        "tests/unit/test_ws_handshake.py::test_origins",
+        "tests/unit/protocol/test_ws_handshake.py::test_origins",
     ),
     Advisory(
         "CVE-2024-23334, CVE-2024-42367, CVE-2023-29159",

@@ -1,1 +1,5 @@
-"""Applications on top of the server. They import its floors up to the answering one; none of its floors knows them."""
+"""The wing: applications on top of the server, as anybody might write them.
+
+They know the rooms up to ``websocket``; of the rooms below, only those that put everything together know them. Read
+``routes`` (one path and what is behind it), then ``router``.
+"""

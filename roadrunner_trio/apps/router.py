@@ -16,13 +16,13 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
 
-from ..codec.uri import percent_decode, percent_encode
+from ..answering.middleware import CallNext, Middleware, checked, compose
+from ..answering.respond import default_plan, native
 from ..errors import phrase
-from ..exchange import App, Exchange, Plan
-from ..middleware import CallNext, Middleware, checked, compose
-from ..request import NO_BINDINGS, Request
-from ..respond import default_plan, native
-from ..response import AnyResponse, Response
+from ..messages.exchange import App, Exchange, Plan
+from ..messages.request import NO_BINDINGS, Request
+from ..messages.response import AnyResponse, Response
+from ..protocol.codec.uri import percent_decode, percent_encode
 from ..settings import Limits, Timeouts
 from .routes import COMMON_METHODS, INHERIT, Group, Inherit, Kind, Pattern, Route, Segment, shown, whole
 

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import quote
 
-from ..exchange import BodyMode, Plan
+from ..answering.middleware import Middleware, checked
+from ..answering.respond import Handler
 from ..fields import is_token
-from ..middleware import Middleware, checked
-from ..respond import Handler
+from ..messages.exchange import BodyMode, Plan
 from ..settings import Limits, Timeouts
 
 COMMON_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})

@@ -12,7 +12,7 @@ from typing import Any, Final
 import trio
 
 from .. import Broadcast, ConnectionInfo, Listener, ServerSentEvent, Subscription
-from ..streams import shown
+from ..transport.streams import shown
 
 BEAT: Final = 1.0
 """Seconds from one beat to the next."""

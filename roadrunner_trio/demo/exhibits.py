@@ -23,11 +23,11 @@ from .. import (
     StreamResponse,
     WebSocketRequest,
 )
-from ..streams import shown
+from ..transport.streams import shown
 from .board import Board
 
 board: Final = Board()
-STORY: Final = Path(__file__).parent.parent / "connection.py"
+STORY: Final = Path(__file__).parent.parent / "server" / "connection.py"
 PLAIN: Final = {"content-type": "text/plain; charset=utf-8"}
 FRESH: Final = {"cache-control": "no-store"}
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from vector_tools import CONVERTED, OWN, Vector, cuts, grade, load, load_converted, play
 
-from roadrunner_trio.http1.h11_engine import H11Engine
-from roadrunner_trio.http1.scan import ScanEngine
+from roadrunner_trio.protocol.http1.h11_engine import H11Engine
+from roadrunner_trio.protocol.http1.scan import ScanEngine
 from roadrunner_trio.settings import Limits
 
 LENIENT: dict[str, str] = {}

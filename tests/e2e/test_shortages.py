@@ -19,7 +19,7 @@ from process_tools import running
 from socket_tools import Cut, Peer, eventually, serving
 
 import roadrunner_trio as rr
-from roadrunner_trio import files, poller
+from roadrunner_trio.transport import files, poller
 
 BODY = bytes(range(256)) * 1200
 POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n"

@@ -11,8 +11,8 @@ import trustme
 from socket_tools import PATIENCE, eventually, no_connections, serving
 
 import roadrunner_trio as rr
-from roadrunner_trio import poller
 from roadrunner_trio.testing import Client
+from roadrunner_trio.transport import poller
 
 BIG = bytes(range(256)) * 20_000  # 5 MB: slices, records, and more than the sockets between take
 

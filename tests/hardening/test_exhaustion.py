@@ -22,13 +22,13 @@ from story_tools import GET, answer, open_house, post
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
-from roadrunner_trio.codec.cookies import parse_cookies
-from roadrunner_trio.codec.forwarded import parse_forwarded, parse_x_forwarded_for
-from roadrunner_trio.codec.uri import parse_query
-from roadrunner_trio.files import SLICE
-from roadrunner_trio.http1.engine import END, RequestHead, Signal
-from roadrunner_trio.http1.scan import ScanEngine
-from roadrunner_trio.wire import SocketWire
+from roadrunner_trio.protocol.codec.cookies import parse_cookies
+from roadrunner_trio.protocol.codec.forwarded import parse_forwarded, parse_x_forwarded_for
+from roadrunner_trio.protocol.codec.uri import parse_query
+from roadrunner_trio.protocol.http1.engine import END, RequestHead, Signal
+from roadrunner_trio.protocol.http1.scan import ScanEngine
+from roadrunner_trio.transport.files import SLICE
+from roadrunner_trio.transport.wire import SocketWire
 
 MEBI = 1024 * 1024
 MANY_TRAILERS = b"0\r\n" + b"a: b\r\n" * 5000 + b"\r\n"

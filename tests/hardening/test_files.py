@@ -16,8 +16,8 @@ from story_tools import GET, open_house
 import files
 import roadrunner_trio as rr
 from roadrunner_trio.apps.router import Route, Router
-from roadrunner_trio.codec.uri import percent_decode
 from roadrunner_trio.demo import demo
+from roadrunner_trio.protocol.codec.uri import percent_decode
 
 TRAVERSALS = [
     ("CVE-2024-23334", "/../../etc/passwd"),

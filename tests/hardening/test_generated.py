@@ -16,8 +16,8 @@ from strict_reader import Verdict, read
 from vector_tools import pieces
 
 import roadrunner_trio as rr
-from roadrunner_trio.http1.h11_engine import H11Engine
-from roadrunner_trio.http1.scan import ScanEngine
+from roadrunner_trio.protocol.http1.h11_engine import H11Engine
+from roadrunner_trio.protocol.http1.scan import ScanEngine
 
 MANY = 25 if os.environ.get("ROADRUNNER_HARDENING") == "long" else 1
 BATCH = 10

@@ -9,8 +9,8 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roadrunner_trio.clock import Clock
-from roadrunner_trio.phases import Phase, PhaseScope
+from roadrunner_trio.transport.clock import Clock
+from roadrunner_trio.transport.phases import Phase, PhaseScope
 
 SECONDS = st.integers(0, 30).map(lambda n: n + 0.5)
 """Deadlines lie on half seconds and steps on whole ones, so that no step falls on a deadline."""

@@ -16,7 +16,7 @@ from story_tools import GET, answer, open_house, undated
 from trio.testing import MockClock
 
 import roadrunner_trio as rr
-from roadrunner_trio.proxy_header import SIGNATURE
+from roadrunner_trio.protocol.proxy_header import SIGNATURE
 
 HELLO = bytes.fromhex("16030100050100000100")
 FIRST = [b"", b"PROXY TCP4 192.0.2.7 192.0.2.1 1 2\r\n", b"PROXY UNKNOWN\r\n", SIGNATURE + b"\x20\0\0\0", b"PROXY "]

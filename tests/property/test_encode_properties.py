@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roadrunner_trio.fields import encoded
-from roadrunner_trio.http1.encode import (
+from roadrunner_trio.protocol.http1.encode import (
     FORBIDDEN_TRAILERS,
     FRAMING_FIELDS,
     BodyFraming,

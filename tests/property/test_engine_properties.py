@@ -10,13 +10,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from vector_tools import pieces
 
-from roadrunner_trio.codec.cookies import parse_cookies
-from roadrunner_trio.codec.uri import encode_query, parse_query, percent_decode, percent_encode
 from roadrunner_trio.errors import ProtocolError
 from roadrunner_trio.fields import tokens
-from roadrunner_trio.http1.engine import END, RequestHead, Signal
-from roadrunner_trio.http1.h11_engine import H11Engine
-from roadrunner_trio.http1.scan import ScanEngine
+from roadrunner_trio.protocol.codec.cookies import parse_cookies
+from roadrunner_trio.protocol.codec.uri import encode_query, parse_query, percent_decode, percent_encode
+from roadrunner_trio.protocol.http1.engine import END, RequestHead, Signal
+from roadrunner_trio.protocol.http1.h11_engine import H11Engine
+from roadrunner_trio.protocol.http1.scan import ScanEngine
 from roadrunner_trio.settings import Limits
 
 SMALL = Limits(max_request_line=40, max_field_line=40, max_field_section=90, max_fields=4)

@@ -26,7 +26,7 @@ from story_tools import open_house
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
-from roadrunner_trio.observe import HOOKS, Observer
+from roadrunner_trio.telemetry.observe import HOOKS, Observer
 
 CROWD = rr.Limits(**{name: getattr(LIMITS, name) for name in LIMITS.__slots__} | {"max_connections": 3})
 

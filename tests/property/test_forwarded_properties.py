@@ -8,9 +8,9 @@ from contextlib import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadrunner_trio.codec.forwarded import Forwarded, Node, parse_forwarded, parse_x_forwarded_for
 from roadrunner_trio.fields import Fields
-from roadrunner_trio.trust import ProxyHeaders
+from roadrunner_trio.protocol.codec.forwarded import Forwarded, Node, parse_forwarded, parse_x_forwarded_for
+from roadrunner_trio.protocol.trust import ProxyHeaders
 
 words = st.from_regex(r"_[A-Za-z0-9._-]{1,8}", fullmatch=True)
 nodes: st.SearchStrategy[Node] = (

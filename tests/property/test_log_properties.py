@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from log_tools import a_request, an_end, read_logfmt
 
-from roadrunner_trio import log_lines
-from roadrunner_trio.access_lines import FORMATS, NAMES, Template
+from roadrunner_trio.telemetry import log_lines
+from roadrunner_trio.telemetry.access_lines import FORMATS, NAMES, Template
 
 octets = st.binary()
 texts = st.text() | st.text(st.characters(exclude_categories=())) | octets.map(lambda raw: raw.decode("latin-1"))

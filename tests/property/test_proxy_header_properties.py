@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadrunner_trio.proxy_header import SIGNATURE, ProxyHeader, read_proxy_header
+from roadrunner_trio.protocol.proxy_header import SIGNATURE, ProxyHeader, read_proxy_header
 
 ports = st.integers(0, 65535)
 

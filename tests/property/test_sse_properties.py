@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sse_tools import Dispatched, Interpreter
 
 from roadrunner_trio import ServerSentEvent
-from roadrunner_trio.codec.sse import HEARTBEAT, comment
+from roadrunner_trio.protocol.codec.sse import HEARTBEAT, comment
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
 lively = st.text(st.sampled_from("\r\n\0: \ufeff\u2028\x0b\x1c\x85éd") | st.characters(exclude_categories=["Cs"]))

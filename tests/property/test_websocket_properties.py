@@ -11,10 +11,10 @@ from vector_tools import pieces
 from websocket_tools import BINARY, CLOSE, CONT, PING, PONG, TEXT, frame
 from wsproto.frame_protocol import FrameProtocol, ParseFailed
 
-from roadrunner_trio.ws.decoder import Caps, Decoder
-from roadrunner_trio.ws.deflate import Inflater
-from roadrunner_trio.ws.extensions import parse_offers
-from roadrunner_trio.ws.frames import NEED_DATA, Close, Violation
+from roadrunner_trio.protocol.ws.decoder import Caps, Decoder
+from roadrunner_trio.protocol.ws.deflate import Inflater
+from roadrunner_trio.protocol.ws.extensions import parse_offers
+from roadrunner_trio.protocol.ws.frames import NEED_DATA, Close, Violation
 
 CAPS = Caps(message=200, frame=150, fragments=4)
 WIDE = Caps(message=10**6, frame=10**6, fragments=10**6)

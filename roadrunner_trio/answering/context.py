@@ -1,0 +1,85 @@
+"""What every connection of a listener shares."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ..messages.exchange import App, Exchange
+from ..protocol.http1.scan import Seen
+from ..protocol.trust import ProxyHeaders, ProxyProtocol
+from ..settings import Limits, Timeouts
+from ..telemetry.log_context import enter
+from ..telemetry.observe import Observers
+from ..transport.clock import Clock
+from ..transport.drain import Drain
+from ..transport.poller import Poller
+from .admission import Gate
+from .relayed import believe
+
+OnHead: TypeAlias = Callable[[Exchange], None]
+"""What is done to a request as soon as its head has been read, before the app's plan; may raise ProtocolError."""
+
+
+def steps(
+    request_ids: OnHead | None, *, log_context: bool, proxy_headers: ProxyHeaders | None = None
+) -> tuple[OnHead, ...]:
+    """What a listener's options make of every head, in order: an id is taken from the proxy, not from its peer."""
+    relayed = None if proxy_headers is None else believe(proxy_headers)
+    return tuple(step for step in (request_ids, relayed, enter if log_context else None) if step is not None)
+
+
+@dataclass(slots=True)
+class Counters:
+    """Cumulative since the listener was made. :class:`~roadrunner_trio.ListenerInfo` says what each counts."""
+
+    accepted: int = 0
+    rejected: int = 0
+    handshakes_failed: int = 0
+    requests: int = 0
+    refused: int = 0
+    aborted: int = 0
+    throttled: int = 0
+    rate_limited: int = 0
+    failed: int = 0
+    gone: int = 0
+    timed_out: int = 0
+    cancelled: int = 0
+    send_failed: int = 0
+    evicted: int = 0
+    acknowledged: int = 0
+    cut: int = 0
+
+
+@dataclass(slots=True)
+class ServerContext:
+    """The app and the rules, made once a listener.
+
+    Attributes:
+        drain: joined by connections as they come; replaced when the listener only notifies.
+        on_head: what is done to every request before its plan.
+        tls: for connections that are not encrypted when they come; None leaves them so.
+        proxy_protocol: whose connections begin with a PROXY header.
+        seen: what the engines of its connections share.
+        gate: what keeps requests out of the application, if anything does.
+    """
+
+    app: App
+    name: str = "main"
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    observers: Observers = field(default_factory=Observers)
+    drain: Drain = field(default_factory=Drain)
+    on_head: tuple[OnHead, ...] = ()
+    tls: ssl.SSLContext | None = None
+    proxy_protocol: ProxyProtocol | None = None
+    gate: Gate | None = None
+    clock: Clock = field(default_factory=Clock)
+    poller: Poller | None = None
+    counters: Counters = field(default_factory=Counters)
+    seen: Seen = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.seen = Seen(self.limits)

@@ -1,0 +1,261 @@
+"""Writes each kind of response through an exchange, and makes an app of a handler."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
+
+import trio
+
+from ..errors import HTTPError
+from ..fields import FieldsLike, encoded, lookup
+from ..messages.exchange import App, BodyMode, Exchange, Plan
+from ..messages.request import Request
+from ..messages.response import (
+    STOP,
+    AnyResponse,
+    Disconnected,
+    Draining,
+    FileResponse,
+    Handoff,
+    LoopResponse,
+    Response,
+    Send,
+    StreamResponse,
+    Upgrade,
+)
+from ..settings import Limits, Timeouts
+from ..transport.files import OpenFile, open_file
+from ..transport.wire import PeerGone
+from .middleware import Middleware, checked, compose
+
+Handler: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
+"""``async def handler(request) -> AnyResponse``."""
+
+
+class native:
+    """The app that a plain handler is: one plan for every request.
+
+    Args:
+        handler: ``async def handler(request)``, returning a response of any kind.
+        plan: how its bodies are read, and how long it may take.
+    """
+
+    __slots__ = ("_plan", "handler")
+
+    def __init__(self, handler: Handler, plan: Plan) -> None:
+        self.handler = handler
+        self._plan = plan
+
+    def plan(self, request: Request) -> Plan:
+        """The same for every request."""
+        return self._plan
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Runs the handler and writes what it returns.
+
+        Raises:
+            TypeError: it returned something that is no response.
+        """
+        response = await self.handler(exchange.request)
+        if type(response) is Response:
+            await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
+        else:
+            await respond(exchange, response, self.author(exchange.request))
+
+    def author(self, request: Request) -> object:
+        """Who made the response to ``request``, for complaints about it."""
+        return self.handler
+
+
+@runtime_checkable
+class Routed(Protocol):
+    """An app with a table of routes, as a listener sees it."""
+
+    def for_listener(self, defaults: Plan, middlewares: Sequence[Middleware]) -> App:
+        """Itself with a listener's defaults, for what its routes leave open, and inside of its middlewares."""
+        ...
+
+    def reload(self, routes: Sequence[Any]) -> None:
+        """Replaces its routes, or raises and keeps them."""
+        ...
+
+
+def default_plan(body: BodyMode, limits: Limits, timeouts: Timeouts) -> Plan:
+    """What is done with every request, unless a route has it otherwise."""
+    grace = math.inf if timeouts.disconnect_grace is None else timeouts.disconnect_grace
+    return Plan(body, limits.max_body, timeouts.handler, grace)
+
+
+def as_app(
+    handler: Handler | App,
+    body: BodyMode,
+    limits: Limits,
+    timeouts: Timeouts,
+    middlewares: Sequence[Middleware] = (),
+) -> App:
+    """The app itself, or one made of a plain handler, inside of ``middlewares``.
+
+    Raises:
+        ValueError: bodies are to be buffered without a limit.
+        TypeError: the handler or a middleware cannot be called, or an app that writes by itself is given middlewares.
+    """
+    if body not in ("buffered", "streaming"):
+        raise ValueError(f"body is 'buffered' or 'streaming', not {body!r}")
+    if body == "buffered" and limits.max_body is None:
+        raise ValueError("buffered bodies need Limits.max_body; only body='streaming' may do without")
+    plan, around = default_plan(body, limits, timeouts), checked(middlewares)
+    if isinstance(handler, Routed):
+        return handler.for_listener(plan, around)
+    if hasattr(handler, "plan"):
+        if around:
+            raise TypeError(f"middlewares wrap handlers and routers; {handler!r} is an App and writes its own response")
+        return cast("App", handler)
+    if not callable(handler):
+        raise TypeError(f"a handler is an async function of one request, not {handler!r}")
+    plain: Any = handler
+    return native(compose(around, plain), plan)
+
+
+async def respond(exchange: Exchange, response: object, handler: object) -> None:
+    """Writes a response of any kind.
+
+    Raises:
+        TypeError: it is none; the message names ``handler``, whose fault that is.
+    """
+    match response:
+        case Response():
+            await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
+        case StreamResponse():
+            await _stream(exchange, response)
+        case LoopResponse():
+            await _loop(exchange, response)
+        case FileResponse():
+            await _file(exchange, response)
+        case Handoff():
+            await _hand_off(exchange, response)
+        case Upgrade():
+            await response.decide(exchange, response.fields)
+        case _:
+            name = getattr(handler, "__qualname__", repr(handler))
+            raise TypeError(f"{name} returned {response!r}, which is not a response")
+
+
+def _sender(exchange: Exchange) -> tuple[Send, Callable[[], None]]:
+    """``send`` as applications get it, and a way to revoke it: kept, it must not write into the next response."""
+    open_ = True
+
+    async def send(data: bytes) -> None:
+        if not open_:
+            raise RuntimeError("this response is over")
+        await exchange.send_body(bytes(data))
+
+    def revoke() -> None:
+        nonlocal open_
+        open_ = False
+
+    return send, revoke
+
+
+async def _stream(exchange: Exchange, response: StreamResponse) -> None:
+    exchange.kind = "stream"
+    trailers: FieldsLike | None = None
+    try:
+        if await exchange.start_response(response.status, response.fields, reason=response.reason):
+            send, revoke = _sender(exchange)
+            try:
+                trailers = await response.produce(send)
+            finally:
+                revoke()
+    finally:
+        if (close := getattr(response.source, "aclose", None)) is not None:
+            await close()  # also when nobody wanted any content of it, as after HEAD
+    await exchange.end_response(encoded(trailers) if trailers else ())
+
+
+async def _loop(exchange: Exchange, response: LoopResponse) -> None:
+    """One mailbox: the application's messages, the drain's word and the peer's end come one at a time, in order."""
+    exchange.kind = "loop"
+    with response.messages:
+        if not await exchange.start_response(response.status, response.fields, reason=response.reason):
+            return await exchange.end_response()
+        send, revoke = _sender(exchange)
+        try:
+            ended = await _serve_messages(exchange, response, send)
+        finally:
+            revoke()
+        if not ended:
+            raise PeerGone("the peer went away inside a loop response")
+        await exchange.end_response()
+    return None
+
+
+async def _serve_messages(exchange: Exchange, response: LoopResponse, send: Send) -> bool:
+    """Passes messages to the handler until it is done; False when the peer was gone first."""
+    into, mailbox = trio.open_memory_channel[Any](0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_forward, response.messages, into, name="loop response: messages")
+        nursery.start_soon(_announce_drain, exchange, into.clone(), name="loop response: drain")
+        nursery.start_soon(_announce_end, exchange, into.clone(), name="loop response: peer")
+        ended = await _take_messages(mailbox, response, send)
+        nursery.cancel_scope.cancel(reason="the loop response is over")
+    return ended
+
+
+async def _take_messages(mailbox: trio.MemoryReceiveChannel[Any], response: LoopResponse, send: Send) -> bool:
+    while (message := await mailbox.receive()) is not STOP:
+        verdict = await response.on_message(message, send)
+        if isinstance(message, Disconnected):
+            return False
+        if verdict is STOP:
+            break
+    return True
+
+
+async def _forward(messages: trio.MemoryReceiveChannel[Any], into: trio.MemorySendChannel[Any]) -> None:
+    async for message in messages:
+        await into.send(message)
+    await into.send(STOP)
+
+
+async def _announce_drain(exchange: Exchange, into: trio.MemorySendChannel[Any]) -> None:
+    await exchange.drain.started.wait()
+    await into.send(Draining(exchange.drain.deadline))
+
+
+async def _announce_end(exchange: Exchange, into: trio.MemorySendChannel[Any]) -> None:
+    await exchange.disconnected()
+    await into.send(Disconnected())
+
+
+async def _file(exchange: Exchange, response: FileResponse) -> None:
+    exchange.kind = "file"
+    try:
+        file = await open_file(response.path)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise HTTPError(404) from None
+    with file:
+        length = _length(file, response)
+        fields = [*response.fields, (b"content-length", b"%d" % length)]
+        if lookup(response.fields, b"content-length") is not None:
+            raise ValueError("a FileResponse computes its content-length")
+        if await exchange.start_response(response.status, fields, reason=response.reason):
+            await exchange.send_file(file, response.offset, length)
+        await exchange.end_response()
+
+
+def _length(file: OpenFile, response: FileResponse) -> int:
+    there = max(0, file.size - response.offset)
+    if response.length is None:
+        return there
+    if response.length > there:
+        raise ValueError(f"{response.path!r} has {there} octets from {response.offset}, not {response.length}")
+    return response.length
+
+
+async def _hand_off(exchange: Exchange, handoff: Handoff) -> None:
+    exchange.kind = "handoff"
+    stream = await exchange.take_over(handoff.status, handoff.fields, replay_head=handoff.replay_head)
+    async with stream:
+        await handoff.run(exchange.request, stream)

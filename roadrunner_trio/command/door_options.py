@@ -1,0 +1,132 @@
+"""What a listener is given, made of its settings: addresses, TLS, proxies, the rate of one peer, timeouts, limits."""
+
+from __future__ import annotations
+
+import argparse
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+from ..answering.rate_limit import RateLimit
+from ..protocol.trust import ProxyHeaders, ProxyProtocol
+from ..settings import Limits, Timeouts
+from ..telemetry.request_ids import RequestIds
+from ..transport.tls import server_context
+from .configuration import Values
+from .options import addresses, count, duration
+from .setting_table import BY_NAME, DEFAULT_FIELDS, OPTIONS
+
+
+def addressed(values: Values) -> tuple[str, ...]:
+    """The addresses to listen on.
+
+    Raises:
+        ValueError: they are said in two ways at once.
+    """
+    place = values.place()
+    found = {name: given.value for name, given in place.items()}
+    try:
+        return addresses(found.get("bind"), found.get("host"), found.get("port"))
+    except ValueError as exc:
+        raise ValueError(f"{place['bind'].where}: {exc}") from None
+
+
+def bounds(values: Values) -> tuple[Timeouts, Limits]:
+    """Timeouts and limits."""
+    kinds: dict[type, dict[str, Any]] = {Timeouts: {}, Limits: {}}
+    for option in OPTIONS:
+        if option.field is not None:
+            kind, name = option.field
+            kinds[kind][name] = values[option.name]
+    return Timeouts(**kinds[Timeouts]), Limits(**kinds[Limits])
+
+
+def doors(values: Values) -> dict[str, Any]:
+    """What stands before the application, as keyword arguments of a listener.
+
+    Raises:
+        ValueError: a value is bad, a file cannot be read, or a setting has no effect without another.
+    """
+    return {
+        "tls": _tls(values),
+        "proxy_protocol": _proxy_protocol(values),
+        "proxy_headers": _proxy_headers(values),
+        "rate_limit": _rate_limit(values),
+        "request_ids": _request_ids(values),
+        "reuse_port": values["reuse-port"],
+        "health_path": values["health-path"],
+        "evict_idle": values["evict-idle"],
+        "log_context": values["log-context"],
+    }
+
+
+def _tls(values: Values) -> ssl.SSLContext | None:
+    if not values.has("tls-cert"):
+        _alone(values, "tls-cert", "tls-key", "tls-client-ca", "tls-client-cert")
+        return None
+    if not values.has("tls-client-ca"):
+        _alone(values, "tls-client-ca", "tls-client-cert")
+    cert, key, authority = (values[name] for name in ("tls-cert", "tls-key", "tls-client-ca"))
+    try:
+        return server_context(cert, key, client_ca=authority, client_cert=values["tls-client-cert"])
+    except (OSError, ValueError) as exc:  # OpenSSL does not say which of the files it is
+        raise ValueError(f"no TLS with {', '.join(file for file in (cert, key, authority) if file)}: {exc}") from None
+
+
+def _proxy_protocol(values: Values) -> ProxyProtocol | None:
+    if not values.has("proxy-protocol"):
+        return None
+    try:
+        return ProxyProtocol(_listed(values["proxy-protocol"]))
+    except ValueError as exc:
+        raise ValueError(f"{values.where('proxy-protocol')}: {exc}") from None
+
+
+def _proxy_headers(values: Values) -> ProxyHeaders | None:
+    if not values.has("proxy-headers"):
+        _alone(values, "proxy-headers", "proxy-fields")
+        return None
+    fields: Sequence[str] = DEFAULT_FIELDS
+    where = values.where("proxy-headers")
+    if values.has("proxy-fields"):
+        fields = _listed(values["proxy-fields"])
+        where += f", {values.where('proxy-fields')}"
+    try:
+        return ProxyHeaders(_listed(values["proxy-headers"]), fields)
+    except ValueError as exc:
+        raise ValueError(f"{where}: {exc}") from None
+
+
+def _rate_limit(values: Values) -> RateLimit | None:
+    if not values.has("rate-limit"):
+        _alone(values, "rate-limit", "rate-burst")
+        return None
+    rate, slash, period = values["rate-limit"].partition("/")
+    try:
+        seconds = duration(period) if slash else 1.0
+        if seconds != seconds // 1:
+            raise ValueError("the time is not a whole number of seconds")
+        return RateLimit(count(rate), int(seconds), values["rate-burst"])
+    except (ValueError, OverflowError, argparse.ArgumentTypeError) as exc:
+        shown = f"{values.where('rate-limit')} {values['rate-limit']}"
+        raise ValueError(f"{shown}: {exc}; write 20 or 300/60s") from None
+
+
+def _request_ids(values: Values) -> RequestIds | None:
+    networks = _listed(values["request-ids-from"] or [])
+    if not networks and not values["request-ids-echo"]:
+        return None
+    try:
+        return RequestIds(trust=networks, echo=values["request-ids-echo"])
+    except ValueError as exc:
+        raise ValueError(f"{values.where('request-ids-from')}: {exc}") from None
+
+
+def _alone(values: Values, needed: str, *names: str) -> None:
+    for name in names:
+        if values.has(name):
+            raise ValueError(f"{values.where(name)} does nothing without {BY_NAME[needed].flag}")
+
+
+def _listed(values: Sequence[str]) -> list[str]:
+    return [name.strip() for value in values for name in value.split(",") if name.strip()]

@@ -1,0 +1,300 @@
+"""Every setting of the command, once: its flag, its variable, its key in a file, its default and what it is for.
+
+The flags, ``--help``, the variables, the keys of a TOML file, ``--print-config`` and the pages of the reference are
+made from this table, so they cannot disagree. A new setting is a new row; one of :class:`~roadrunner_trio.Timeouts` or
+:class:`~roadrunner_trio.Limits` is a row by being there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..protocol.trust import FORWARDED, X_FORWARDED
+from ..settings import OPTIONAL, Limits, Timeouts
+from .kinds import COUNT, OPTIONAL_COUNT, OPTIONAL_SIZE, SIZE, SWITCH, TIME, Kind, one_of, text_as, texts_as
+from .options import show_count, show_duration, show_size
+
+VARIABLE: Final = "ROADRUNNER_"
+GRACE: Final = 10.0
+LEVELS: Final = ("debug", "info", "warning", "error")
+DEFAULT_FIELDS: Final = X_FORWARDED[:2]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A row.
+
+    Attributes:
+        name: ``"max-body"``: the flag without dashes, the key in a file.
+        kind: what its values are.
+        help: what it is for.
+        default: its value when nobody gives one; None is none.
+        note: the default in words, when it is not the same for all.
+        aliases: further flags.
+        group: under which heading the help has it.
+        server: it is the whole server's affair, not that of one listener.
+        field: the class it is a field of, and the field's name.
+        bounds: what values may be, in words.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    default: Any = None
+    note: str = ""
+    aliases: tuple[str, ...] = ()
+    group: str = ""
+    server: bool = False
+    field: tuple[type, str] | None = None
+    bounds: str = ""
+
+    @property
+    def flag(self) -> str:
+        """``--max-body``."""
+        return "--" + self.name
+
+    @property
+    def variable(self) -> str:
+        """``ROADRUNNER_MAX_BODY``."""
+        return VARIABLE + self.dest.upper()
+
+    @property
+    def dest(self) -> str:
+        """``max_body``."""
+        return self.name.replace("-", "_")
+
+    @property
+    def shown(self) -> str:
+        """The default, as it would be written; ``""`` when there is none to speak of."""
+        if self.note or self.default is None:
+            return self.note or ("none" if self.field else "")
+        if self.kind is SWITCH:
+            return "on" if self.default else "off"
+        shown: Callable[[Any], str] = {TIME: show_duration, SIZE: show_size, OPTIONAL_SIZE: show_size}.get(
+            self.kind, show_count if self.kind in (COUNT, OPTIONAL_COUNT) else str
+        )
+        return shown(self.default)
+
+    def check(self, value: Any) -> None:
+        """Whether a value is within its bounds.
+
+        Raises:
+            ValueError: it is not; the message begins with "must be".
+        """
+        if self.field is not None:
+            kind, name = self.field
+            try:
+                kind(**{name: value})
+            except ValueError as exc:
+                raise ValueError(str(exc).removeprefix(f"{kind.__name__}.{name} ")) from None
+
+
+SERVING: Final = "what is served, and where"
+ENDING: Final = "how it ends"
+LOGGING: Final = "logs"
+DOORS: Final = "TLS and proxies"
+TIMEOUTS: Final = "timeouts"
+LIMITS: Final = "limits"
+
+GROUPS: Final = {
+    SERVING: "",
+    ENDING: "",
+    LOGGING: "",
+    DOORS: "NETWORK is 10.0.0.0/8, 2001:db8::/32, 192.0.2.1 or unix; again, or with commas, for more",
+    TIMEOUTS: "seconds, or with a unit: 500ms, 1.5s, 5m, 1h; none waits for ever",
+    LIMITS: "sizes in octets, or with a unit: 64K, 10M, 1G",
+}
+
+
+def _from_fields(kind: type, group: str) -> tuple[Option, ...]:
+    rows: list[Option] = []
+    for each in dataclasses.fields(kind):
+        seconds, octets = each.metadata["unit"] == "seconds", each.metadata["unit"] == "bytes"
+        optional = each.name in OPTIONAL
+        values = TIME if seconds else (OPTIONAL_SIZE if optional else SIZE) if octets else None
+        least = each.metadata.get("least")
+        rows.append(
+            Option(
+                name=("timeout-" if seconds else "") + each.name.replace("_", "-"),
+                kind=values or (OPTIONAL_COUNT if optional else COUNT),
+                help=each.metadata["help"],
+                default=math.inf if seconds and each.default is None else each.default,
+                aliases=("--keep-alive",) if each.name == "keep_alive" else (),
+                group=group,
+                field=(kind, each.name),
+                bounds="more than 0" if seconds else f"at least {least}",
+            )
+        )
+    return tuple(rows)
+
+
+OPTIONS: Final = (
+    Option(
+        name="bind",
+        kind=texts_as("ADDRESS"),
+        help="where to listen: 127.0.0.1:8000, [::1]:8000, :8000, unix:/run/app.sock?mode=660, fd://3; again for more",
+        aliases=("-b",),
+        group=SERVING,
+    ),
+    Option(name="host", kind=text_as("HOST"), help="the host alone", note="127.0.0.1", group=SERVING),
+    Option(
+        name="port",
+        kind=COUNT,
+        help="the port alone; 0 lets the system choose",
+        note="8000",
+        group=SERVING,
+        bounds="0 to 65535",
+    ),
+    Option(name="reuse-port", kind=SWITCH, help="share TCP ports with others that do", default=False, group=SERVING),
+    Option(
+        name="app-dir",
+        kind=text_as("DIR"),
+        help="where the module is",
+        default=".",
+        note="the current directory",
+        group=SERVING,
+        server=True,
+    ),
+    Option(
+        name="factory",
+        kind=SWITCH,
+        help="the attribute is a function that returns the handler",
+        default=False,
+        group=SERVING,
+        server=True,
+    ),
+    Option(
+        name="body",
+        kind=one_of("buffered", "streaming"),
+        help="who reads a request body: the server, before the handler runs, or the handler",
+        note="buffered; the demo streaming",
+        group=SERVING,
+    ),
+    Option(name="name", kind=text_as("NAME"), help="of a listener, in logs and events", default="main", group=SERVING),
+    Option(
+        name="grace",
+        kind=TIME,
+        help="time to finish in, after the first signal",
+        default=GRACE,
+        aliases=("--graceful-timeout",),
+        group=ENDING,
+        server=True,
+    ),
+    Option(
+        name="shutdown-delay",
+        kind=TIME,
+        help="time to go on serving between the first signal and the drain, --health-path saying 503",
+        default=0.0,
+        group=ENDING,
+        server=True,
+    ),
+    Option(
+        name="health-path",
+        kind=text_as("PATH"),
+        help="answer GET on this path by 200, and by 503 once the end is near",
+        group=ENDING,
+    ),
+    Option(
+        name="access-log", kind=SWITCH, help="a line a request, at level info", default=True, group=LOGGING, server=True
+    ),
+    Option(
+        name="access-log-format",
+        kind=text_as("FORMAT"),
+        help="text, json, logfmt, or a template such as '{peer} {method} {path} {status}'",
+        default="text",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
+        name="log-format",
+        kind=one_of("text", "json", "logfmt"),
+        help="notation of every line that is logged",
+        default="text",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
+        name="log-level",
+        kind=one_of(*LEVELS),
+        help="what to log, to standard error",
+        default="info",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
+        name="log-context",
+        kind=SWITCH,
+        help="what a handler logs says which request it is about, with --log-format json or logfmt",
+        default=False,
+        group=LOGGING,
+    ),
+    Option(
+        name="request-ids-from",
+        kind=texts_as("NETWORK"),
+        help="proxies whose x-request-id is the request's",
+        group=LOGGING,
+    ),
+    Option(
+        name="request-ids-echo",
+        kind=SWITCH,
+        help="responses carry the id of their request, as x-request-id",
+        default=False,
+        group=LOGGING,
+    ),
+    Option(
+        name="tls-cert",
+        kind=text_as("FILE"),
+        help="serve over TLS with this certificate, and intermediate ones after it (PEM)",
+        group=DOORS,
+    ),
+    Option(name="tls-key", kind=text_as("FILE"), help="its private key", note="in the same file", group=DOORS),
+    Option(
+        name="tls-client-ca",
+        kind=text_as("FILE"),
+        help="who may vouch for clients, which then need a certificate (PEM)",
+        group=DOORS,
+    ),
+    Option(
+        name="tls-client-cert",
+        kind=one_of("optional", "required"),
+        help="whether they need it",
+        note="required",
+        group=DOORS,
+    ),
+    Option(name="proxy-protocol", kind=texts_as("NETWORK"), help="peers that begin with a PROXY header", group=DOORS),
+    Option(
+        name="proxy-headers", kind=texts_as("NETWORK"), help="proxies whose --proxy-fields are believed", group=DOORS
+    ),
+    Option(
+        name="proxy-fields",
+        kind=texts_as("NAMES"),
+        help=f"what each of them writes: {FORWARDED}, or some of {', '.join(X_FORWARDED)}",
+        note=",".join(DEFAULT_FIELDS),
+        group=DOORS,
+    ),
+    Option(
+        name="rate-limit",
+        kind=text_as("N[/TIME]"),
+        help="requests of one peer, such as 20 a second or 300/60s, else 429",
+        group=DOORS,
+    ),
+    Option(name="rate-burst", kind=COUNT, help="how many of them at once", note="N", group=DOORS, bounds="at least 1"),
+    *_from_fields(Timeouts, TIMEOUTS),
+    *_from_fields(Limits, LIMITS),
+    Option(
+        name="evict-idle",
+        kind=SWITCH,
+        help="at --max-connections, close the connection that has been idle for longest, not the newcomer",
+        default=False,
+        group=LIMITS,
+    ),
+)
+APP: Final = Option(
+    name="app", kind=text_as("app:handler"), help="module and attribute", note="the demo", group=SERVING, server=True
+)
+"""The first argument of the command, which has no flag."""
+
+BY_NAME: Final = {option.name: option for option in (APP, *OPTIONS)}

@@ -1,0 +1,131 @@
+"""The contracts everything plugs into: an exchange is one request and its one response, an app answers exchanges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import trio
+
+from ..fields import Field
+from ..settings import Timeouts
+from ..transport.clock import Clock
+from ..transport.drain import Drain
+from ..transport.files import OpenFile
+from ..transport.wire import SocketWire
+from .request import Request
+
+BodyMode = Literal["buffered", "streaming"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an app wants done with a request before it is called.
+
+    Attributes:
+        body: ``"buffered"`` reads the whole body first; ``"streaming"`` leaves it to the handler.
+        max_body: octets; None lifts the cap, and only a streaming body may have none (N18).
+        timeout: seconds from the call to the end of the response; then 503, or a cut.
+        disconnect_grace: seconds until the call is cancelled when the peer has ended; at once when it has reset the
+            connection. ``math.inf``: neither, whoever leaves.
+    """
+
+    body: BodyMode = "buffered"
+    max_body: int | None = None
+    timeout: float = math.inf
+    disconnect_grace: float = math.inf
+
+
+class Exchange(Protocol):
+    """One request and its response. HTTP/1 implements it now; every later protocol will.
+
+    The writing calls raise :class:`~roadrunner_trio.PeerGone` when the peer is gone or does not take what is written
+    within the write timeout, and ValueError before a byte is out for what would split the message.
+    """
+
+    kind: str
+    """What the response is, for observers: ``"buffered"``, ``"stream"``, ``"loop"``, ``"file"``, ``"handoff"``."""
+    extra: Sequence[Field]
+    """Fields that the server adds to the final response, unless the application has set them."""
+
+    @property
+    def request(self) -> Request:
+        """The request."""
+        ...
+
+    @property
+    def drain(self) -> Drain:
+        """The server's drain."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The deadlines of the server."""
+        ...
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long its peers may take."""
+        ...
+
+    @property
+    def wire(self) -> SocketWire | None:
+        """The socket that carries it, when nobody else is on it; under ``request.tls`` it carries records."""
+        ...
+
+    @property
+    def started(self) -> bool:
+        """Whether the final response's head is on the wire."""
+        ...
+
+    async def receive_body(self) -> bytes:
+        """The next piece of the request body; ``b""`` at its end."""
+        ...
+
+    async def disconnected(self) -> None:
+        """Returns when the peer has gone."""
+        ...
+
+    async def send_interim(self, status: int, fields: Sequence[Field] = ()) -> None:
+        """An interim response, 100 to 199 but not 101 (RFC 9110 section 15.2); nothing to an HTTP/1.0 peer."""
+        ...
+
+    async def respond(self, status: int, fields: Sequence[Field], body: bytes, *, reason: bytes | None = None) -> None:
+        """A whole response in one write: the hot path."""
+        ...
+
+    async def start_response(self, status: int, fields: Sequence[Field], *, reason: bytes | None = None) -> bool:
+        """The head of a response; False when no body will be written (HEAD, 204, 304)."""
+        ...
+
+    async def send_body(self, data: bytes) -> None:
+        """A piece of the body; empty data does nothing."""
+        ...
+
+    async def send_file(self, file: OpenFile, offset: int, length: int) -> None:
+        """A range of a file as a piece of the body."""
+        ...
+
+    async def end_response(self, trailers: Sequence[Field] = ()) -> None:
+        """The end of the body."""
+        ...
+
+    async def take_over(
+        self, status: int | None, fields: Sequence[Field] = (), *, replay_head: bool = False
+    ) -> trio.abc.Stream:
+        """Writes a head, if any, and gives up the rest of the wire."""
+        ...
+
+
+class App(Protocol):
+    """Answers exchanges. ``native(handler)`` makes one from a handler."""
+
+    def plan(self, request: Request) -> Plan:
+        """What is to be done with the request's body, and how long the call may take; synchronous."""
+        ...
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answers one exchange."""
+        ...

@@ -1,0 +1,281 @@
+"""A request as an application sees it: raw is bytes, convenient is str and built on first use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+import trio
+
+from ..fields import Fields, lookup
+from ..protocol.codec.cookies import parse_cookies
+from ..protocol.codec.uri import parse_query
+from ..protocol.http1.engine import RequestHead
+from ..protocol.proxy_header import ProxyHeader
+from ..transport.drain import Drain
+from ..transport.streams import Address
+from ..transport.tls import TLSInfo
+from .ids import new_id
+
+NO_BINDINGS: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class BodySource(Protocol):
+    """Where a request's body comes from, and who knows whether its peer is still there."""
+
+    async def receive_body(self) -> bytes:
+        """The next piece; ``b""`` at the end."""
+        ...
+
+    async def disconnected(self) -> None:
+        """Returns when the peer has gone."""
+        ...
+
+    def acknowledge_drain(self) -> None:
+        """Notes that the application has taken the drain's word."""
+        ...
+
+
+class Params(Mapping[str, str]):
+    """Names and values from a query or from cookies: a mapping to the *first* value, with all of them beside it.
+
+    A query name without ``=`` has the value ``""``.
+
+    Attributes:
+        pairs: every name and value, in order.
+    """
+
+    __slots__ = ("_first", "pairs")
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self.pairs = pairs
+        self._first = dict(reversed(pairs))
+
+    def __getitem__(self, name: str) -> str:
+        return self._first[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._first)
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def __repr__(self) -> str:
+        return f"Params({self.pairs!r})"
+
+    def all(self, name: str) -> list[str]:
+        """Every value of ``name``, in order."""
+        return [value for key, value in self.pairs if key == name]
+
+
+class BodyStream(AsyncIterator[bytes]):
+    """The pieces of a body, for ``async for``. Not a generator: it may be left half-way and owes no clean-up."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    async def __anext__(self) -> bytes:
+        piece = await self._request.next_piece()
+        if not piece:
+            raise StopAsyncIteration
+        return piece
+
+
+class Request:
+    """One request.
+
+    Attributes:
+        peer: host and port, or the path of a Unix socket; of the real peer, where a trusted proxy tells of it.
+        scheme: ``"http"`` or ``"https"``; from the transport, or from a trusted proxy, never from the peer.
+        listener_name: the name of the listener it came through.
+        bindings: what a router captured from the path, percent-decoded; empty without one.
+        raw_bindings: the same as sent, bytes.
+        endpoint: what a router chose to answer the request; None without one.
+        state: the state of the route, if it has one; else whatever the application wants to keep with the request.
+        drain: the server's :class:`~roadrunner_trio.Drain`: an event and a deadline.
+        trailers: trailer fields, once the body has been read (RFC 9110 section 6.5).
+        tls: the connection's encryption, a :class:`~roadrunner_trio.TLSInfo`; None without TLS.
+        proxy: the PROXY header that the connection began with, a :class:`~roadrunner_trio.ProxyHeader`; or None.
+    """
+
+    # What most requests never ask for is None here, once, and not set once a request.
+    bindings: Mapping[str, str] = NO_BINDINGS
+    raw_bindings: Mapping[str, bytes] = NO_BINDINGS
+    endpoint: Any = None
+    state: Any = None
+    trailers: Fields = ()
+    tls: TLSInfo | None = None
+    proxy: ProxyHeader | None = None
+    _body: bytes | None = None
+    _left = b""
+    _streaming = False
+    _query: Params | None = None
+    _cookies: Params | None = None
+
+    def __init__(
+        self,
+        head: RequestHead,
+        source: BodySource,
+        drain: Drain,
+        peer: Address,
+        scheme: str,
+        listener_name: str,
+    ) -> None:
+        self.head = head
+        self.drain = drain
+        self.peer = peer
+        self.scheme = scheme
+        self.listener_name = listener_name
+        self._source: BodySource | None = source
+
+    @cached_property
+    def request_id(self) -> str:
+        """16 hexadecimal digits, unique to the request; or what a trusted peer chose (:class:`RequestIds`)."""
+        # Drawn when somebody asks: most requests are never called by it. Threads that ask at once are told the same.
+        made: str = self.__dict__.setdefault("request_id", new_id())
+        return made
+
+    @property
+    def target(self) -> bytes:
+        """The request target as sent (RFC 9112 section 3.2)."""
+        return self.head.target
+
+    @property
+    def fields(self) -> Fields:
+        """Pairs of lower-case name and value, in order, repeats kept."""
+        return self.head.fields
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """``(1, 1)`` or ``(1, 0)``."""
+        return self.head.version
+
+    def __repr__(self) -> str:
+        return f"<Request {self.request_id} {self.method} {self.target.decode('latin-1')}>"
+
+    @property
+    def method(self) -> str:
+        """The method, as sent; methods are case-sensitive (RFC 9110 section 9.1)."""
+        return self.head.method.decode("ascii")
+
+    @property
+    def path(self) -> str:
+        """The target's path, without the query, *not* percent-decoded."""
+        return self.head.path.partition(b"?")[0].decode("ascii")
+
+    @property
+    def query_string(self) -> str:
+        """What follows the first ``?`` of the target, not decoded; ``""`` without one."""
+        return self.head.path.partition(b"?")[2].decode("ascii")
+
+    @property
+    def query(self) -> Params:
+        """The query: ``+`` is a space, then percent-decoding; text that cannot be decoded is kept as it is."""
+        if self._query is None:
+            pairs = parse_query(self.query_string)
+            self._query = Params([(name, "" if value is True else value) for name, value in pairs])
+        return self._query
+
+    @property
+    def cookies(self) -> Params:
+        """The cookies, in order (RFC 6265 section 5.4); quotes are kept."""
+        if self._cookies is None:
+            lines = (value.decode("latin-1") for name, value in self.fields if name == b"cookie")
+            self._cookies = Params(parse_cookies("; ".join(lines)))
+        return self._cookies
+
+    @property
+    def host(self) -> str:
+        """Host, or the authority of an absolute-form target, or what a trusted proxy tells; may be ``""``."""
+        return self.head.host.decode("ascii")
+
+    def header(self, name: str) -> str | None:
+        """The first value of a field, case-insensitive, as latin-1; None when it is absent."""
+        value = lookup(self.fields, name.lower().encode("latin-1"))
+        return None if value is None else value.decode("latin-1")
+
+    def headers(self, name: str) -> list[str]:
+        """Every value of a field, in order."""
+        wanted = name.lower().encode("latin-1")
+        return [value.decode("latin-1") for field, value in self.fields if field == wanted]
+
+    @property
+    def last_event_id(self) -> str | None:
+        """The id of the last server-sent event that the peer has seen (WHATWG HTML section 9.2.4), or None."""
+        value = lookup(self.fields, b"last-event-id")
+        return value.decode("utf-8", "replace") if value else None
+
+    async def read(self) -> bytes:
+        """The whole body, up to the body limit; read once and kept.
+
+        Raises:
+            ProtocolError: the body is malformed or above the limit (413); leave it alone and the server answers.
+            BodyTimeout: the peer took too long (408, likewise).
+            PeerGone: the peer went away, or was slower than the minimum rate.
+            RuntimeError: a part was already taken by :meth:`stream`, or the exchange is over.
+        """
+        if self._body is not None:
+            return self._body
+        if self._streaming:
+            raise RuntimeError("a part of this body was already taken by stream()")
+        self._streaming = True
+        body = b"".join([piece async for piece in BodyStream(self)])
+        self.keep_body(body)
+        return body
+
+    def stream(self) -> AsyncIterator[bytes]:
+        """The body in pieces as they arrive, for ``async for``; one piece when it has been read already.
+
+        Raises:
+            ProtocolError, BodyTimeout, PeerGone, RuntimeError: as :meth:`read`, from the iteration.
+        """
+        return BodyStream(self)
+
+    async def next_piece(self) -> bytes:
+        """The next piece of the body, ``b""`` at its end; what :meth:`stream` iterates over."""
+        if self._body is not None:
+            piece, self._left = self._left, b""
+            await trio.lowlevel.checkpoint()
+            return piece
+        self._streaming = True
+        return await self._open_source().receive_body()
+
+    async def disconnected(self) -> None:
+        """Waits until the peer has gone: a reset, or the end of what it sends (a half-close looks the same).
+
+        A handler is cancelled for that anyway, at once or after ``Timeouts.disconnect_grace``; this is to know of it
+        sooner, or where there is no grace. Run it beside the work, in a nursery, and cancel the other when one is done.
+
+        On sockets that the server has accepted itself the kernel tells, on Linux. Elsewhere it reads ahead to find out,
+        by at most 64 KiB; beyond that it takes the peer to be there.
+
+        Raises:
+            RuntimeError: the exchange is over.
+        """
+        await self._open_source().disconnected()
+
+    def acknowledge_drain(self) -> None:
+        """Tells the operator's observers that this request knows of the drain; changes nothing else."""
+        self._open_source().acknowledge_drain()
+
+    def keep_body(self, body: bytes) -> None:
+        """Keeps a body that has been read whole; ``stream`` gives it once more."""
+        self._body = self._left = body
+
+    def detach(self) -> None:
+        """Ends the exchange: the connection goes on, and the next request's body must not be read through this one."""
+        self._source = None
+
+    @property
+    def over(self) -> bool:
+        """Whether its exchange has ended."""
+        return self._source is None
+
+    def _open_source(self) -> BodySource:
+        if self._source is None:
+            raise RuntimeError("this request's exchange is over")
+        return self._source

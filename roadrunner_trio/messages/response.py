@@ -1,0 +1,383 @@
+"""What a handler may return: five kinds of response, and what a loop response's messages may be.
+
+Fields are checked when a response is built, so a bad one is an exception in the handler, with its line number, and
+never a byte on the wire.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+from collections.abc import AsyncIterable, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, Self, TypeAlias, cast
+
+import trio
+
+from ..errors import phrase
+from ..fields import Field, FieldsLike, Own, encoded
+from ..protocol.http1.encode import status_line
+from .exchange import Exchange
+from .request import Request
+
+Send: TypeAlias = Callable[[bytes], Awaitable[None]]
+"""``await send(data)`` puts a piece of a body on the wire and waits until the peer's window takes it."""
+
+
+class _Stop:
+    def __repr__(self) -> str:
+        return "STOP"
+
+
+STOP: Final = _Stop()
+"""Returned by a loop response's ``on_message`` to end the response."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """A message of a loop response: the server is going down.
+
+    Attributes:
+        deadline: absolute Trio time at which the response will be cut.
+    """
+
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The last message of a loop response: the peer has gone, and what is sent now goes nowhere (N29)."""
+
+
+_TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
+_HTML: Final = (b"content-type", b"text/html; charset=utf-8")
+_JSON: Final = (b"content-type", b"application/json")
+_NDJSON: Final = (b"content-type", b"application/x-ndjson")
+
+
+class ResponseHead:
+    """What all kinds of response have in common.
+
+    Attributes:
+        status: 200 to 599.
+        fields: a list of pairs, lower-case name and value, bytes; a middleware may change it.
+        reason: a reason phrase in place of the standard one, or None; only HTTP/1 has it.
+    """
+
+    reason: bytes | None = None
+
+    def __init__(self, status: int, fields: FieldsLike, reason: str | None = None) -> None:
+        if not 200 <= status <= 599:
+            raise ValueError(f"a response needs a final status from 200 to 599, not {status}")  # N24
+        self.status = int(status)
+        self.fields: list[Field] = fields if type(fields) is Own else encoded(fields)
+        if reason is not None:
+            self.reason = reason.encode("latin-1")
+            status_line(self.status, self.reason)  # raises ValueError now, not when it is written
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status} {phrase(self.status)}>"
+
+
+class Response(ResponseHead):
+    """A response whose content is at hand; head and content go out in one write.
+
+    Args:
+        body: the content, bytes; str is sent as UTF-8. Not written for HEAD, 204 and 304.
+        status: a final status, 200 to 599.
+        fields: pairs or a mapping, str or bytes. Content-Length and Date are the server's.
+        reason: a reason phrase in place of the standard one.
+
+    Raises:
+        ValueError: the status is not final, or a field or the reason could split the message.
+        TypeError: a field or the body is neither str nor bytes.
+    """
+
+    def __init__(
+        self,
+        body: bytes | str = b"",
+        status: int = 200,
+        fields: FieldsLike = (),
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(status, fields, reason)
+        self.body = _content(body)
+
+    @classmethod
+    def text(cls, text: str, *, status: int = 200, fields: FieldsLike = ()) -> Self:
+        """``text/plain; charset=utf-8``."""
+        return cls(text, status, _typed(_TEXT, fields))
+
+    @classmethod
+    def html(cls, html: str, *, status: int = 200, fields: FieldsLike = ()) -> Self:
+        """``text/html; charset=utf-8``."""
+        return cls(html, status, _typed(_HTML, fields))
+
+    @classmethod
+    def json(cls, value: Any, *, status: int = 200, fields: FieldsLike = ()) -> Self:
+        """``application/json``, compact.
+
+        Raises:
+            TypeError, ValueError: as :func:`json.dumps`; NaN and infinities are no JSON and refused.
+        """
+        return cls(_json(value), status, _typed(_JSON, fields))
+
+    @classmethod
+    def redirect(cls, location: str, *, status: int = 303, fields: FieldsLike = ()) -> Self:
+        """Sends the peer to ``location`` (RFC 9110 section 15.4): 303 makes it GET, 307 and 308 keep the method."""
+        if status not in (301, 302, 303, 307, 308):
+            raise ValueError(f"a redirect is 301, 302, 303, 307 or 308, not {status}")
+        return cls(status=status, fields=[(b"location", location.encode("ascii")), *encoded(fields)])
+
+    @classmethod
+    def no_content(cls, *, fields: FieldsLike = ()) -> Self:
+        """204, without content and without Content-Length (N22)."""
+        return cls(status=204, fields=fields)
+
+
+_json = json_module.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+"""Made once: ``json.dumps`` makes an encoder for every call that is not all defaults."""
+
+
+def _typed(media_type: Field, fields: FieldsLike) -> list[Field]:
+    if not fields:
+        return Own((media_type,))
+    given = encoded(fields)
+    if any(name == b"content-type" for name, _ in given):
+        return given
+    return Own((media_type, *given))
+
+
+def _content(body: Any) -> bytes:
+    if type(body) is bytes:
+        return body
+    if isinstance(body, str):
+        return body.encode()
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(cast("bytes | bytearray | memoryview", body))
+    raise TypeError(f"a response body must be bytes or str, not {type(body).__name__}")
+
+
+class Produce(Protocol):
+    """Writes the body of a :class:`StreamResponse` and may return trailer fields."""
+
+    def __call__(self, send: Send, /) -> Awaitable[FieldsLike | None]: ...
+
+
+class StreamResponse(ResponseHead):
+    """A response whose content is made while it goes out.
+
+    ``await produce(send)`` is called in the connection's task. A clean return ends the body, an exception truncates
+    it visibly (N25); it is not called for HEAD, 204 and 304 (N23). It is *given* ``send`` and is no generator, so it
+    may use nurseries and scopes freely. What it returns, pairs or a mapping, goes out as trailer fields where
+    the framing has them. A piece is on its way as soon as ``produce`` waits for anything; pieces that are sent
+    without a wait in between share a write.
+
+    Attributes:
+        source: what ``produce`` takes its content from; if it has ``aclose``, it is closed when the response is over,
+            also when ``produce`` was not called.
+
+    Args:
+        produce: ``async def produce(send)``.
+        status: a final status.
+        fields: as for :class:`Response`; with ``content-length`` the body is held to that length.
+
+    Raises:
+        ValueError, TypeError: as :class:`Response`.
+    """
+
+    source: object = None
+
+    def __init__(
+        self, produce: Produce, *, status: int = 200, fields: FieldsLike = (), reason: str | None = None
+    ) -> None:
+        super().__init__(status, fields, reason)
+        if not callable(produce):
+            raise TypeError("StreamResponse needs an async function that is given `send`")
+        self.produce = produce
+
+    @staticmethod
+    def ndjson(values: AsyncIterable[Any], *, status: int = 200, fields: FieldsLike = ()) -> StreamResponse:
+        """``application/x-ndjson``: each value as a line of JSON, as soon as it comes.
+
+        The next one is asked for when the peer's window has taken the last. A value that is no JSON truncates the
+        response, as any exception does. ``values`` is closed at the end, if it has ``aclose``.
+
+        Raises:
+            TypeError: ``values`` is no async iterable.
+        """
+        if not hasattr(values, "__aiter__"):
+            raise TypeError(f"ndjson needs an async iterable of values, not {values!r}")
+
+        async def produce(send: Send) -> None:
+            async for value in values:
+                await send(f"{_json(value)}\n".encode())
+
+        response = StreamResponse(produce, status=status, fields=_typed(_NDJSON, fields))
+        response.source = values
+        return response
+
+
+class OnMessage(Protocol):
+    """Handles one message of a :class:`LoopResponse`; ``STOP`` ends the response, None goes on."""
+
+    def __call__(self, message: Any, send: Send, /) -> Awaitable[object]: ...
+
+
+class LoopResponse(ResponseHead):
+    """A response driven by messages, such as server-sent events.
+
+    ``await on_message(message, send)`` is called for every message of the channel, one at a time. It ends when that
+    returns ``STOP`` or the channel's senders are closed. Two messages come from the server: :class:`Draining`, once,
+    when the server goes down, and :class:`Disconnected`, the last one, when the peer has gone. The channel is closed
+    with the response, so its senders learn of the end.
+
+    Args:
+        messages: the receiving end of a memory channel; this response's own (clone it to share).
+        on_message: ``async def on_message(message, send)``.
+    """
+
+    def __init__(
+        self,
+        messages: trio.MemoryReceiveChannel[Any],
+        on_message: OnMessage,
+        *,
+        status: int = 200,
+        fields: FieldsLike = (),
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(status, fields, reason)
+        self.messages = messages
+        self.on_message = on_message
+
+
+class FileResponse(ResponseHead):
+    """A file, or a part of one, sent from the kernel where the stream allows it.
+
+    The file is opened before the head goes out: a file that is not there is a 404, one that may not be read a 500. A
+    file that shrinks while it is sent truncates the response visibly.
+
+    Args:
+        path: the file. Never build it from a request unchecked.
+        offset: the first octet.
+        length: how many octets; None is to the end.
+        fields: as for :class:`Response`; ``content-type`` is guessed from the name when it is missing.
+
+    Raises:
+        ValueError: a negative offset or length.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        status: int = 200,
+        fields: FieldsLike = (),
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(status, fields, reason)
+        if offset < 0 or (length is not None and length < 0):
+            raise ValueError("offset and length of a FileResponse cannot be negative")
+        self.path = path
+        self.offset = offset
+        self.length = length
+        suffix = os.path.splitext(str(path))[1].lower()
+        self.fields = _typed((b"content-type", MEDIA_TYPES.get(suffix, b"application/octet-stream")), self.fields)
+
+
+class Handoff:
+    """Hands the stream over: after it, the wire speaks another protocol.
+
+    ``await run(request, stream)`` is called in the connection's task; when it returns, the stream closes. Bytes that
+    came too early come first. A drain tells it by ``request.drain``; the drain's deadline cancels it.
+
+    Args:
+        run: ``async def run(request, stream)``.
+        status: 101 for an upgrade, 2xx for CONNECT (RFC 9110 sections 7.8, 9.3.6), None to write nothing.
+        fields: fields of that head.
+        replay_head: begin the stream with the request head, for a library that reads it itself.
+
+    Raises:
+        ValueError: a status that hands nothing over, or a field that delimits content (RFC 9110 section 9.3.6).
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Request, trio.abc.Stream], Awaitable[object]],
+        *,
+        status: int | None = None,
+        fields: FieldsLike = (),
+        replay_head: bool = False,
+    ) -> None:
+        if status is not None and status != 101 and not 200 <= status <= 299:
+            raise ValueError(f"a hand-off is answered with 101, 2xx or nothing, not {status}")
+        self.run = run
+        self.status = status
+        self.fields = encoded(fields)
+        if any(name in (b"content-length", b"transfer-encoding") for name, _ in self.fields):
+            raise ValueError("what follows a hand-off is no content: it has no content-length and no transfer-encoding")
+        self.replay_head = replay_head
+
+    def __repr__(self) -> str:
+        return f"<Handoff {self.status}>"
+
+
+class Upgrade:
+    """A response that is decided while it is written: the connection is upgraded, or the request answered after all.
+
+    :func:`~roadrunner_trio.websocket` makes it. A middleware sees it before the decision, and may add fields: they go
+    out with either.
+
+    Args:
+        decide: ``async def decide(exchange, fields)``, which does what :class:`~roadrunner_trio.Exchange` asks of an
+            app; the fields are those for whatever head it writes.
+        fields: the first of them.
+    """
+
+    __slots__ = ("decide", "fields")
+
+    status = 101
+
+    def __init__(
+        self, decide: Callable[[Exchange, list[Field]], Awaitable[object]], *, fields: FieldsLike = ()
+    ) -> None:
+        self.decide = decide
+        self.fields = encoded(fields)
+
+    def __repr__(self) -> str:
+        return "<Upgrade>"
+
+
+AnyResponse: TypeAlias = Response | StreamResponse | LoopResponse | FileResponse | Handoff | Upgrade
+"""What a handler returns."""
+
+MEDIA_TYPES: Final = {
+    ".css": b"text/css; charset=utf-8",
+    ".csv": b"text/csv; charset=utf-8",
+    ".gif": b"image/gif",
+    ".gz": b"application/gzip",
+    ".htm": b"text/html; charset=utf-8",
+    ".html": b"text/html; charset=utf-8",
+    ".ico": b"image/x-icon",
+    ".jpeg": b"image/jpeg",
+    ".jpg": b"image/jpeg",
+    ".js": b"text/javascript; charset=utf-8",
+    ".json": b"application/json",
+    ".md": b"text/markdown; charset=utf-8",
+    ".mjs": b"text/javascript; charset=utf-8",
+    ".mp3": b"audio/mpeg",
+    ".mp4": b"video/mp4",
+    ".pdf": b"application/pdf",
+    ".png": b"image/png",
+    ".svg": b"image/svg+xml",
+    ".txt": b"text/plain; charset=utf-8",
+    ".wasm": b"application/wasm",
+    ".webm": b"video/webm",
+    ".webp": b"image/webp",
+    ".woff2": b"font/woff2",
+    ".xml": b"application/xml",
+    ".zip": b"application/zip",
+}
+"""One table on every machine; the standard library's reads the system's files and so differs between them."""

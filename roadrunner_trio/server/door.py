@@ -1,0 +1,99 @@
+"""What comes before HTTP: a PROXY header, then TLS, both within the one deadline of the handshake.
+
+All of it happens in the connection's own task. A peer that stalls, or talks nonsense, or has the wrong certificate
+costs its own slot for as long as that deadline allows, and nobody else anything (N30, N36).
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import Final
+
+import trio
+
+from ..date import http_date
+from ..errors import ProtocolError
+from ..protocol.http1 import encode
+from ..protocol.proxy_header import ProxyHeader, read_proxy_header
+from ..transport.streams import shown
+from ..transport.tls import TLSInfo, tls_info
+from ..transport.tls_stream import accept_tls
+from ..transport.wire import RECEIVE_SIZE, PeerGone
+from .http1_exchange import Http1Exchange
+
+log = logging.getLogger("roadrunner_trio")
+
+_ADVICE: Final = b"This port speaks TLS. Use https:// instead of http://.\n"
+_CLEAR: Final = (
+    (b"connection", b"close"),
+    (b"content-type", b"text/plain"),
+    (b"content-length", b"%d" % len(_ADVICE)),
+)
+
+
+async def enter(conn: Http1Exchange) -> None:
+    """Takes a connection from accept to the first octet of HTTP.
+
+    Raises:
+        ProtocolError: the peer speaks HTTP where TLS is due; it has been answered.
+        trio.BrokenResourceError: the PROXY header is missing or bad, TLS came to nothing, the peer has gone. There is
+            nothing to be said to it (E2).
+    """
+    try:
+        header, early = await _read_header(conn)
+        conn.transport = await _encryption(conn, early), header
+    except BaseException as exc:
+        conn.context.counters.handshakes_failed += 1
+        log.debug("no handshake with %s: %s", shown(conn.peer), exc.__cause__ or exc)
+        raise
+
+
+async def _read_header(conn: Http1Exchange) -> tuple[ProxyHeader | None, bytes]:
+    """The PROXY header, if one is due from this peer, and what came with it."""
+    proxies = conn.context.proxy_protocol
+    if proxies is None or not proxies.trusts(conn.peer):
+        return None, b""
+    received = bytearray()
+    try:
+        while (found := read_proxy_header(received)) is None:
+            received += await _receive(conn.stream)
+    except ValueError as exc:
+        raise PeerGone("a PROXY header was due") from exc
+    header, length = found
+    if header.source is not None:
+        conn.peer = header.source
+        trio.lowlevel.current_task().name = f"{conn.context.name}: {shown(conn.peer)}"
+    if header.tls:
+        conn.scheme = "https"
+    return header, bytes(received[length:])
+
+
+async def _receive(stream: trio.abc.Stream) -> bytes:
+    data = await stream.receive_some(RECEIVE_SIZE)
+    if not data:
+        raise PeerGone("the peer closed before a request")
+    return bytes(data)
+
+
+async def _encryption(conn: Http1Exchange, early: bytes) -> TLSInfo | None:
+    """What there is to know of TLS, once it is there, where it is to be."""
+    if conn.context.tls is not None:
+        return await _encrypt(conn, conn.context.tls, early or await _receive(conn.stream))
+    if early:
+        conn.engine.receive(early)
+    if not isinstance(conn.tls, trio.SSLStream):
+        return None
+    await conn.tls.do_handshake()  # the stream was encrypted when it came
+    return tls_info(conn.tls)
+
+
+async def _encrypt(conn: Http1Exchange, context: ssl.SSLContext, early: bytes) -> TLSInfo:
+    """Begins TLS, unless the first octet is a method's: no record of TLS begins with a letter."""
+    if early[:1].isalpha():
+        await conn.send(encode.head(encode.status_line(400), [(b"date", http_date()), *_CLEAR]) + _ADVICE)
+        conn.status, conn.ended = 400, True
+        raise ProtocolError(400, "http_on_a_tls_port")
+    stream = await accept_tls(conn.stream, context, early, linger_for=conn.context.timeouts.linger)
+    conn.encrypt(stream)
+    return tls_info(stream.layer.tls)

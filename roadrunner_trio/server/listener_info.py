@@ -1,0 +1,90 @@
+"""What a listener says of itself: its numbers, its connections, how its drain went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import trio
+
+from ..transport.streams import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """How a drain went, in connections.
+
+    Attributes:
+        finished: ended by themselves, everything said; also when the deadline cut their lingering short.
+        cut: ended by the deadline, or cancelled before it.
+        stuck: still there a second later: in a thread, or shielded by the application; named in the log.
+    """
+
+    finished: int
+    cut: int
+    stuck: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerInfo:
+    """Numbers of a listener; all but ``active`` are cumulative.
+
+    Attributes:
+        active: connections now.
+        max_connections: the cap.
+        accepted: connections that got a slot.
+        rejected: connections turned away at the cap.
+        handshakes_failed: connections that ended before a request could come: TLS, or a PROXY header that was due.
+        requests: request heads accepted (behaviour 1.8).
+        refused: requests that broke the protocol or a limit.
+        aborted: requests that broke off before the application was called: the peer left, or time ran out.
+        throttled: requests turned away because too many were in the application.
+        rate_limited: requests turned away because their peer asked too often.
+        failed: requests in which the application raised.
+        gone: requests whose peer left, or did not read, before their response had ended.
+        timed_out: requests whose time ran out in the application.
+        cancelled: requests that the end of the server cut off in the application.
+        send_failed: responses whose first write failed.
+        evicted: idle connections that made room for others.
+        acknowledged: drains acknowledged by handlers.
+        cut: connections that a drain's deadline ended.
+    """
+
+    active: int
+    max_connections: int
+    accepted: int
+    rejected: int
+    handshakes_failed: int
+    requests: int
+    refused: int
+    aborted: int
+    throttled: int
+    rate_limited: int
+    failed: int
+    gone: int
+    timed_out: int
+    cancelled: int
+    send_failed: int
+    evicted: int
+    acknowledged: int
+    cut: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """One connection, now.
+
+    Attributes:
+        peer: who is at the other end.
+        phase: what it is doing, in words.
+        age: seconds since it was accepted.
+        deadline: seconds until its phase has had its time; ``math.inf`` without a bound.
+        requests: how many it has served, the current one included.
+        task: the Trio task that serves it.
+    """
+
+    peer: Address
+    phase: str
+    age: float
+    deadline: float
+    requests: int
+    task: trio.lowlevel.Task | None

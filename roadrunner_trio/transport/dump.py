@@ -1,0 +1,97 @@
+"""Where every task waits, as text: the tree of nurseries, one line a task.
+
+Knows only Trio. Whoever has more to say about a task, as a listener has about its connections, gives it as a
+mapping from task to words.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from types import CodeType, FrameType
+from typing import Final
+
+import trio
+
+MACHINERY: Final = frozenset(sys.stdlib_module_names) | {"trio", "outcome"}
+"""Top-level packages whose frames do not tell a reader where a task waits."""
+
+
+def render_tasks(notes: Mapping[trio.lowlevel.Task, str] | None = None, root: trio.lowlevel.Task | None = None) -> str:
+    """The tasks from ``root`` down, each below the one that awaits it: name, where it waits, note.
+
+    Args:
+        notes: more about some of the tasks, put at the end of their lines.
+        root: the task to begin with; None is everything in this Trio run except Trio's own tasks.
+
+    Raises:
+        RuntimeError: called outside Trio.
+    """
+    first = root if root is not None else trio.lowlevel.current_root_task()
+    if first is None:
+        raise RuntimeError("the Trio run has no tasks yet")
+    known: Mapping[trio.lowlevel.Task, str] = {} if notes is None else notes
+    shown = [first] if root is not None else _visible(_children(first))
+    lines = [line for task in shown for line in _lines(task, known)]
+    count = f"{len(lines)} task{'' if len(lines) == 1 else 's'}"
+    return "\n".join([count, *lines]) + "\n"
+
+
+def stack_of(task: trio.lowlevel.Task) -> str:
+    """Where ``task`` is suspended, outermost frame first: ``site/app.py:12 in handler > site/db.py:7 in get``."""
+    frames = list(_frames(task))
+    telling = [step for step in frames if not _is_machinery(step[0])]
+    return " > ".join(_place(*step) for step in telling or frames) or "nowhere"
+
+
+def _lines(top: trio.lowlevel.Task, notes: Mapping[trio.lowlevel.Task, str]) -> Iterator[str]:
+    """A loop and no recursion: a tree of nurseries may be deeper than Python's stack."""
+    waiting = [(top, 1)]
+    while waiting:
+        task, depth = waiting.pop()
+        note = notes.get(task)
+        yield "  " * depth + task.name + " @ " + _waits_at(task) + (f"  [{note}]" if note else "")
+        waiting += [(child, depth + 1) for child in reversed(_children(task))]
+
+
+def _children(task: trio.lowlevel.Task) -> list[trio.lowlevel.Task]:
+    children = [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return sorted(children, key=lambda child: child.name)  # a nursery keeps a set: without order, no two dumps compare
+
+
+def _visible(tasks: Iterable[trio.lowlevel.Task]) -> list[trio.lowlevel.Task]:
+    return [task for task in tasks if not _is_trios_own(task)]
+
+
+def _is_trios_own(task: trio.lowlevel.Task) -> bool:
+    code: CodeType | None = getattr(task.coro, "cr_code", None)
+    home = os.path.dirname(trio.lowlevel.spawn_system_task.__code__.co_filename)
+    return code is not None and code.co_filename.startswith(home + os.sep)
+
+
+def _waits_at(task: trio.lowlevel.Task) -> str:
+    """The innermost frame outside Trio and the standard library; else the function the task began with."""
+    frames = list(_frames(task))
+    telling = [step for step in frames if not _is_machinery(step[0])]
+    return _place(*(telling[-1:] or frames[:1])[0]) if frames else "nowhere"
+
+
+def _frames(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
+    # Trio may raise TypeError at an awaitable it cannot look into, such as one from an extension module; the
+    # frames up to there are still worth showing.
+    with suppress(TypeError):
+        yield from task.iter_await_frames()
+
+
+def _is_machinery(frame: FrameType) -> bool:
+    module: str = frame.f_globals.get("__name__", "")
+    return module.partition(".")[0] in MACHINERY
+
+
+def _place(frame: FrameType, line: int) -> str:
+    """The file from its top-level package down, or with its folder where it is in none."""
+    code, module = frame.f_code, str(frame.f_globals.get("__name__", ""))
+    file = os.sep.join(code.co_filename.split(os.sep)[-max(2, module.count(".") + 1) :])
+    return f"{file}:{line} in {code.co_name}"

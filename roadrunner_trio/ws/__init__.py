@@ -1,1 +1,0 @@
-"""WebSocket as octets (RFC 6455, RFC 7692): handshakes, frames and messages, without input or output."""

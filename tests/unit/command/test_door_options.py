@@ -1,0 +1,142 @@
+"""The flags for TLS, proxies and limits: what they make of a listener, and what they refuse by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+
+from roadrunner_trio import RateLimit
+from roadrunner_trio.command.cli import explain, main, parsers, prepare
+from roadrunner_trio.command.configuration import Configuration, resolve
+from roadrunner_trio.command.door_options import doors
+from roadrunner_trio.protocol.trust import ProxyHeaders, ProxyProtocol
+from roadrunner_trio.telemetry.request_ids import RequestIds
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    authority, folder = trustme.CA(), tmp_path_factory.mktemp("tls")
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(folder / "pem"))
+    authority.cert_pem.write_to_path(str(folder / "ca"))
+    return folder / "pem"
+
+
+def made(*argv: object) -> dict[str, object]:
+    return doors(parsed(*argv).server)
+
+
+def parsed(*argv: object) -> Configuration:
+    return resolve(parsers()[0].parse_args(["serve", *map(str, argv)]), {})
+
+
+def test_all_of_it_is_off_by_default():
+    assert made() == {
+        "tls": None,
+        "proxy_protocol": None,
+        "proxy_headers": None,
+        "rate_limit": None,
+        "request_ids": None,
+        "reuse_port": False,
+        "health_path": None,
+        "evict_idle": False,
+        "log_context": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("argv", "limit"),
+    [
+        (["--rate-limit", "20"], RateLimit(20)),
+        (["--rate-limit", "300/60s"], RateLimit(300, 60)),
+        (["--rate-limit", "300/1m", "--rate-burst", "10"], RateLimit(300, 60, 10)),
+    ],
+)
+def test_rates(argv: list[str], limit: RateLimit) -> None:
+    assert made(*argv)["rate_limit"] == limit
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "-1", "1.5", "20/", "20/0", "20/500ms", "20/none", "20/x", "20/1s/1s"])
+def test_what_is_no_rate(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^--rate-limit .*write 20 or 300/60s$"):
+        made(f"--rate-limit={text}")
+
+
+def test_networks_may_be_repeated_and_listed():
+    proxies = made("--proxy-protocol", "10.0.0.0/8, 192.0.2.1", "--proxy-protocol", "unix")["proxy_protocol"]
+    assert isinstance(proxies, ProxyProtocol)
+    assert proxies.networks.names == ("10.0.0.0/8", "192.0.2.1", "unix")
+
+
+@pytest.mark.parametrize(
+    ("argv", "fields"),
+    [
+        ([], ("x-forwarded-for", "x-forwarded-proto")),
+        (["--proxy-fields", "forwarded"], ("forwarded",)),
+        (["--proxy-fields", "X-Forwarded-For, x-forwarded-host"], ("x-forwarded-for", "x-forwarded-host")),
+    ],
+)
+def test_which_fields_are_believed(argv: list[str], fields: tuple[str, ...]) -> None:
+    proxies = made("--proxy-headers", "10.0.0.0/8", *argv)["proxy_headers"]
+    assert isinstance(proxies, ProxyHeaders)
+    assert proxies.fields == fields
+
+
+def test_request_ids():
+    assert isinstance(made("--request-ids-from", "10.0.0.0/8")["request_ids"], RequestIds)
+    assert isinstance(made("--request-ids-echo")["request_ids"], RequestIds)
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["--proxy-protocol", "localhost"], "--proxy-protocol: 'localhost' does not"),
+        (["--proxy-protocol", ","], "--proxy-protocol: .*at least one"),
+        (["--proxy-headers", "10.0.0.1/8"], "--proxy-headers.*host bits"),
+        (["--proxy-headers", "unix", "--proxy-fields", "cookie"], "fields are"),
+        (["--proxy-fields", "forwarded"], "--proxy-fields does nothing without --proxy-headers"),
+        (["--request-ids-from", "somewhere"], "--request-ids-from: 'somewhere'"),
+        (["--rate-burst", "5"], "--rate-burst does nothing without --rate-limit"),
+        (["--tls-key", "k"], "--tls-key does nothing without --tls-cert"),
+        (["--tls-client-cert", "required"], "--tls-client-cert does nothing without --tls-cert"),
+        (["--tls-cert", "/nowhere.pem"], r"no TLS with /nowhere\.pem: .*No such file"),
+    ],
+)
+def test_what_is_refused(argv: list[str], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        made(*argv)
+
+
+def test_client_certificates_need_somebody_who_vouches(pem: Path) -> None:
+    with pytest.raises(ValueError, match="--tls-client-cert does nothing without --tls-client-ca"):
+        made("--tls-cert", pem, "--tls-client-cert", "optional")
+    ca = pem.with_name("ca")
+    assert made("--tls-cert", pem, "--tls-client-ca", ca)["tls"].verify_mode.name == "CERT_REQUIRED"
+    optional = made("--tls-cert", pem, "--tls-client-ca", ca, "--tls-client-cert", "optional")
+    assert optional["tls"].verify_mode.name == "CERT_OPTIONAL"
+
+
+def test_a_bad_file_is_a_line_and_status_3(pem: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--tls-cert", str(pem.with_name("ca"))]) == 3
+    assert capsys.readouterr().err.startswith(f"roadrunner-trio: no TLS with {pem.with_name('ca')}: ")
+
+
+async def test_the_banner_says_how_to_come_in(pem: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from roadrunner_trio.command.cli import Banner
+
+    path = tmp_path / "s"
+    (listener,), title = prepare(parsed("--tls-cert", pem, "-b", "127.0.0.1:0", "-b", f"unix:{path}"))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listener.serve)
+        Banner(title).started([listener])
+        nursery.cancel_scope.cancel()
+    first, second = capsys.readouterr().out.splitlines()
+    assert f" on https://127.0.0.1:{listener.port} (" in first
+    assert f" on unix:{path} (" in second
+
+
+@pytest.mark.parametrize(("number", "advice"), [(98, "choose another path"), (13, "folder has to be writable")])
+def test_what_to_do_about_a_unix_socket(number: int, advice: str) -> None:
+    assert advice in explain(OSError(number, "no", "unix:/run/s"))

@@ -1,0 +1,189 @@
+"""Writing HTTP/1.1, byte for byte."""
+
+from __future__ import annotations
+
+import pytest
+
+from roadrunner_trio.protocol.http1 import encode
+from roadrunner_trio.protocol.http1.encode import BodyFraming, Wishes
+
+SPLITS = [b"a\r\nb: 2", b"a\nb", b"a\rb", b"a\0", b"\r\n", b"a\r\n\r\nbody"]
+"""What would end a line, or a head, in the wrong place."""
+
+
+@pytest.fixture(autouse=True)
+def date(monkeypatch):
+    monkeypatch.setattr(encode, "date_line", lambda: b"date: today\r\n")
+
+
+# The status line
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (100, b"HTTP/1.1 100 Continue\r\n"),
+        (200, b"HTTP/1.1 200 OK\r\n"),
+        (408, b"HTTP/1.1 408 Request Timeout\r\n"),
+        (599, b"HTTP/1.1 599 \r\n"),
+    ],
+)
+def test_a_status_line_has_the_registered_phrase_or_none(status, line):
+    assert encode.status_line(status) == line
+
+
+@pytest.mark.parametrize("reason", [b"", b"Fine by me", b"tab\there", b"caf\xe9", b"~ !"])
+def test_another_reason_takes_the_place_of_the_phrase(reason):
+    assert encode.status_line(200, reason) == b"HTTP/1.1 200 " + reason + b"\r\n"
+
+
+@pytest.mark.parametrize("reason", [*SPLITS, b"\x1b[31m", b"\x7f"])
+def test_a_reason_cannot_split_the_message(reason):
+    with pytest.raises(ValueError, match="control character"):
+        encode.status_line(200, reason)
+
+
+@pytest.mark.parametrize("status", [-1, 0, 99, 600, "200", None])
+@pytest.mark.parametrize("reason", [None, b"Fine"])
+def test_a_status_is_a_number_from_100_to_599(status, reason):
+    with pytest.raises(ValueError, match="100 to 599"):
+        encode.status_line(status, reason)
+
+
+# Heads
+
+
+def test_a_head_keeps_the_order_of_its_fields():
+    line = encode.status_line(200)
+    assert encode.head(line, [(b"b", b"1"), (b"a", b""), (b"b", b"2")]) == (
+        b"HTTP/1.1 200 OK\r\nb: 1\r\na: \r\nb: 2\r\n\r\n"
+    )
+    assert encode.head(line, []) == b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.mark.parametrize("bad", SPLITS)
+def test_a_field_cannot_split_a_head_however_it_came_there(bad):
+    line = encode.status_line(200)
+    for field in [(b"x", bad), (bad, b"x")]:
+        with pytest.raises(ValueError, match="CR, LF or NUL"):
+            encode.head(line, [(b"a", b"1"), field, (b"b", b"2")])
+
+
+# What an application says about framing
+
+
+def test_fields_that_say_nothing_of_framing_are_passed_on_as_they_are():
+    fields = ((b"content-type", b"text/plain"), (b"x", b"y"))
+    assert encode.sift(fields) == Wishes(b"content-type: text/plain\r\nx: y\r\n")
+    assert encode.sift(fields) is encode.sift(fields)
+
+
+def test_framing_fields_are_wishes_and_never_passed_on():
+    wishes = encode.sift(
+        (
+            (b"a", b"1"),
+            (b"transfer-encoding", b"gzip, chunked"),
+            (b"connection", b"Close, Upgrade"),
+            (b"b", b"2"),
+            (b"content-length", b"5"),
+            (b"keep-alive", b"timeout=5"),
+            (b"proxy-connection", b"keep-alive"),
+            (b"connection", b"keep-alive, http2-settings"),
+        )
+    )
+    assert wishes.lines == b"a: 1\r\nb: 2\r\n"
+    assert wishes.close
+    assert wishes.length == 5
+    assert wishes.options == (b"http2-settings", b"upgrade")
+
+
+def test_without_the_token_close_the_connection_is_kept():
+    wishes = encode.sift(((b"connection", b"closed, x-close"),))
+    assert not wishes.close
+    assert wishes.options == (b"closed", b"x-close")
+
+
+@pytest.mark.parametrize("values", [[b""], [b"x"], [b"+1"], [b"-1"], [b"1.0"], [b"1,1"], [b"1", b"1"], [b"1", b"2"]])
+def test_a_length_is_one_number(values):
+    with pytest.raises(ValueError, match="must be one number"):
+        encode.sift(tuple((b"content-length", value) for value in values))
+
+
+# The fields of a response
+
+
+def lines(wishes, framing, length, connection):
+    """The field lines of a final head."""
+    wire = encode.final_head(b"HTTP/1.1 200 OK\r\n", wishes, framing, length, connection)
+    assert wire.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert wire.endswith(b"\r\n\r\n")
+    return wire.split(b"\r\n")[1:-2]
+
+
+def test_a_response_of_known_length():
+    told = lines(Wishes(b"a: 1\r\n"), BodyFraming.LENGTH, 12, b"")
+    assert told == [b"date: today", b"a: 1", b"content-length: 12"]
+
+
+def test_a_response_in_chunks_has_no_length():
+    told = lines(Wishes(b""), BodyFraming.CHUNKED, None, b"close")
+    assert told == [b"date: today", b"connection: close", b"transfer-encoding: chunked"]
+
+
+def test_a_response_that_ends_with_the_connection_has_neither():
+    assert lines(Wishes(b""), BodyFraming.CLOSE, None, b"close") == [b"date: today", b"connection: close"]
+
+
+def test_a_response_without_a_body_may_tell_its_length():
+    assert lines(Wishes(b""), BodyFraming.NONE, 0, b"") == [b"date: today", b"content-length: 0"]
+    assert lines(Wishes(b""), BodyFraming.NONE, None, b"") == [b"date: today"]
+
+
+def test_the_date_of_an_application_stands():
+    given = encode.sift(((b"a", b"1"), (b"date", b"yesterday")))
+    assert lines(given, BodyFraming.NONE, None, b"") == [b"a: 1", b"date: yesterday"]
+
+
+def test_connection_names_the_options_and_its_fate():
+    wishes = Wishes(b"", options=(b"upgrade", b"x"))
+    assert lines(wishes, BodyFraming.NONE, None, b"")[1] == b"connection: upgrade, x"
+    assert lines(wishes, BodyFraming.NONE, None, b"close")[1] == b"connection: upgrade, x, close"
+
+
+def test_error_responses_are_whole():
+    assert encode.error_response(503, [(b"retry-after", b"1")]) == (
+        b"HTTP/1.1 503 Service Unavailable\r\n"
+        b"date: today\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
+    )
+
+
+def test_100_continue_is_25_octets():
+    assert encode.head(encode.status_line(100), []) == b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+# Chunks
+
+
+@pytest.mark.parametrize(("size", "line"), [(1, b"1\r\n"), (10, b"A\r\n"), (255, b"FF\r\n"), (4096, b"1000\r\n")])
+def test_a_chunk_tells_its_size_in_hexadecimal(size, line):
+    assert encode.chunk(b"x" * size) == line + b"x" * size + b"\r\n"
+
+
+def test_the_last_chunk():
+    assert encode.last_chunk() == b"0\r\n\r\n"
+    assert encode.last_chunk([(b"x", b"1"), (b"y", b"2")]) == b"0\r\nx: 1\r\ny: 2\r\n\r\n"
+
+
+@pytest.mark.parametrize("bad", SPLITS)
+def test_a_trailer_cannot_split_the_message(bad):
+    for trailer in [(b"x", bad), (bad, b"x")]:
+        with pytest.raises(ValueError, match="CR, LF or NUL"):
+            encode.last_chunk([trailer])
+
+
+@pytest.mark.parametrize(
+    "name", [b"content-length", b"transfer-encoding", b"host", b"set-cookie", b"trailer", b"connection", b"te"]
+)
+def test_what_would_change_the_message_after_the_fact_is_no_trailer(name):
+    with pytest.raises(ValueError, match="may not be a trailer"):
+        encode.last_chunk([(b"x", b"1"), (name, b"1")])

@@ -1,0 +1,218 @@
+"""The clock, on virtual time: exact, lazy, and no larger than it has to be."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import trio
+import trio.testing
+
+from roadrunner_trio.transport.clock import Clock
+
+
+class Alarm:
+    """A timer that notes when it fires. Virtual time begins at 0."""
+
+    def __init__(self, name="", log=None):
+        self.name = name
+        self.log = [] if log is None else log
+        self.deadline = math.inf
+        self.armed = math.inf
+
+    def set(self, clock, seconds):
+        """Moves the deadline; speaks to the clock only when the rules say so."""
+        self.deadline = trio.current_time() + seconds
+        if self.deadline < self.armed:
+            clock.arm(self)
+
+    def fire(self):
+        self.log.append((self.name, trio.current_time()))
+
+
+@pytest.fixture
+async def clock(nursery):
+    clock = Clock()
+    nursery.start_soon(clock.run)
+    await trio.testing.wait_all_tasks_blocked()
+    return clock
+
+
+async def test_a_timer_fires_once_at_its_time(autojump_clock, clock):
+    alarm = Alarm("a")
+    alarm.set(clock, 30)
+    await trio.sleep(29.999)
+    assert alarm.log == []
+    await trio.sleep(100)
+    assert alarm.log == [("a", 30)]
+    assert len(clock) == 0
+
+
+async def test_timers_fire_in_the_order_of_their_deadlines(autojump_clock, clock):
+    log = []
+    for name, seconds in [("c", 3), ("a", 1), ("b", 2), ("b2", 2)]:
+        Alarm(name, log).set(clock, seconds)
+    await trio.sleep(10)
+    assert log == [("a", 1), ("b", 2), ("b2", 2), ("c", 3)]
+
+
+async def test_a_timer_postponed_fires_at_its_new_time(autojump_clock, clock):
+    alarm = Alarm("a")
+    alarm.set(clock, 10)
+    for _ in range(5):
+        await trio.sleep(4)
+        alarm.set(clock, 10)
+    assert len(clock) == 1
+    await trio.sleep(100)
+    assert alarm.log == [("a", 30)]
+
+
+async def test_a_timer_brought_forward_fires_at_its_new_time_and_only_then(autojump_clock, clock):
+    alarm = Alarm("a")
+    alarm.set(clock, 60)
+    await trio.sleep(1)
+    alarm.set(clock, 2)
+    await trio.sleep(100)
+    assert alarm.log == [("a", 3)]
+    assert len(clock) == 0
+
+
+async def test_brought_forward_and_postponed_again(autojump_clock, clock):
+    alarm = Alarm("a")
+    alarm.set(clock, 5)
+    alarm.set(clock, 3)
+    alarm.set(clock, 5)
+    await trio.sleep(100)
+    assert alarm.log == [("a", 5)]
+
+
+async def test_a_timer_disarmed_does_not_fire(autojump_clock, clock):
+    alarm, other = Alarm("a"), Alarm("b")
+    alarm.set(clock, 5)
+    other.set(clock, 6)
+    clock.disarm(alarm)
+    clock.disarm(alarm)
+    await trio.sleep(100)
+    assert (alarm.log, other.log) == ([], [("b", 6)])
+
+
+async def test_a_timer_never_armed_may_be_disarmed(autojump_clock, clock):
+    clock.disarm(Alarm())
+    assert len(clock) == 0
+
+
+async def test_a_timer_disarmed_can_be_armed_again(autojump_clock, clock):
+    alarm = Alarm("a")
+    alarm.set(clock, 5)
+    clock.disarm(alarm)
+    alarm.set(clock, 5)
+    await trio.sleep(100)
+    assert alarm.log == [("a", 5)]
+
+
+async def test_a_timer_postponed_for_ever_is_forgotten(autojump_clock, clock):
+    alarm = Alarm("a")
+    alarm.set(clock, 5)
+    alarm.set(clock, math.inf)
+    await trio.sleep(100)
+    assert alarm.log == []
+    assert len(clock) == 0
+    alarm.set(clock, 1)
+    await trio.sleep(100)
+    assert alarm.log == [("a", 101)]
+
+
+async def test_a_deadline_in_the_past_fires_at_once(autojump_clock, clock):
+    alarm = Alarm("a")
+    alarm.set(clock, -1)
+    await trio.testing.wait_all_tasks_blocked()
+    assert alarm.log == [("a", 0)]
+
+
+async def test_a_timer_may_arm_another_when_it_fires(autojump_clock, clock):
+    class First(Alarm):
+        def fire(self):
+            super().fire()
+            second.set(clock, 5)
+
+    log = []
+    second = Alarm("second", log)
+    First("first", log).set(clock, 5)
+    await trio.sleep(100)
+    assert log == [("first", 5), ("second", 10)]
+
+
+async def test_what_was_armed_before_the_clock_runs_is_not_lost(autojump_clock, nursery):
+    clock, alarm = Clock(), Alarm("a")
+    alarm.set(clock, 5)
+    nursery.start_soon(clock.run)
+    await trio.sleep(4)
+    assert alarm.log == []
+    await trio.sleep(2)
+    assert len(alarm.log) == 1
+
+
+# Its size
+
+
+async def test_timers_that_come_and_go_do_not_fill_the_clock(autojump_clock, clock):
+    staying = [Alarm(str(n)) for n in range(10)]
+    for n, alarm in enumerate(staying):
+        alarm.set(clock, 50 + n)
+    for n in range(10_000):
+        going = Alarm()
+        going.set(clock, 10 + n % 90)
+        clock.disarm(going)
+        assert len(clock) <= 10 + 65
+    await trio.sleep(100)
+    assert [alarm.log for alarm in staying] == [[(str(n), 50 + n)] for n in range(10)]
+
+
+async def test_a_timer_brought_forward_again_and_again_does_not_fill_the_clock(autojump_clock, clock):
+    alarm = Alarm("a")
+    for n in range(10_000):
+        alarm.set(clock, 10_001 - n)
+        assert len(clock) <= 66
+    await trio.sleep(20_000)
+    assert alarm.log == [("a", 2)]
+
+
+async def test_a_timer_armed_many_times_for_one_moment_does_not_fill_the_clock(autojump_clock, clock):
+    alarm, other = Alarm("a"), Alarm("b")
+    for _ in range(10_000):
+        clock.disarm(alarm)
+        alarm.set(clock, 5)
+        other.set(clock, 6)
+        clock.disarm(other)
+        assert len(clock) <= 70
+    await trio.sleep(100)
+    assert (alarm.log, other.log) == ([("a", 5)], [])
+
+
+class Counted(Alarm):
+    """A timer that counts how often the clock looks at it."""
+
+    looks = 0
+
+    @property
+    def armed(self):
+        Counted.looks += 1
+        return self._armed
+
+    @armed.setter
+    def armed(self, when):
+        self._armed = when
+
+
+@pytest.mark.parametrize("gap", [0, 0.01])
+async def test_a_heap_full_of_timers_is_not_walked_for_every_one_that_goes(autojump_clock, clock, gap):
+    """Whether those that go are swept in heaps, or one by one as their time comes."""
+    for _ in range(1000):
+        Counted().set(clock, 1000)
+    Counted.looks = 0
+    for _ in range(2000):
+        going = Counted()
+        going.set(clock, 1)
+        clock.disarm(going)
+        await trio.sleep(gap)
+    assert Counted.looks < 10 * 2000

@@ -1,0 +1,100 @@
+"""The drain: one word, to everybody present, once."""
+
+from __future__ import annotations
+
+import math
+
+import trio
+import trio.testing
+
+from roadrunner_trio.transport.drain import Drain
+
+
+class Member:
+    def __init__(self, drain):
+        self.drain = drain
+        self.told_at = []
+        drain.join(self)
+
+    def told(self):
+        self.told_at.append((trio.current_time(), self.drain.draining, self.drain.deadline))
+
+
+async def test_before_it_begins(autojump_clock):
+    drain = Drain()
+    assert not drain.draining
+    assert drain.deadline == math.inf
+    assert drain.remaining == math.inf
+
+
+async def test_everybody_present_is_told_once_when_all_is_set(autojump_clock):
+    drain = Drain()
+    members = [Member(drain), Member(drain)]
+    await trio.sleep(1)
+    drain.start(11)
+    drain.start(12)
+    assert [member.told_at for member in members] == [[(1, True, 11)], [(1, True, 11)]]
+
+
+async def test_who_has_left_or_comes_later_is_not_told(autojump_clock):
+    drain = Drain()
+    gone = Member(drain)
+    drain.leave(gone)
+    drain.leave(gone)
+    drain.start(10)
+    late = Member(drain)
+    assert (gone.told_at, late.told_at) == ([], [])
+    assert list(drain.members) == [late]
+
+
+async def test_a_member_may_leave_when_it_is_told(autojump_clock):
+    class Leaving(Member):
+        def told(self):
+            super().told()
+            self.drain.leave(self)
+
+    drain = Drain()
+    members = [Leaving(drain) for _ in range(3)]
+    drain.start(10)
+    assert all(len(member.told_at) == 1 for member in members)
+    assert list(drain.members) == []
+
+
+async def test_waiting_for_it(autojump_clock, nursery):
+    drain = Drain()
+    begun = []
+
+    async def wait():
+        await drain.started.wait()
+        begun.append(trio.current_time())
+
+    nursery.start_soon(wait)
+    await trio.sleep(3)
+    drain.start(10)
+    await trio.testing.wait_all_tasks_blocked()
+    assert begun == [3]
+
+
+async def test_the_deadline_comes_nearer_and_never_moves_back(autojump_clock):
+    drain = Drain()
+    drain.start(10)
+    assert drain.remaining == 10
+    drain.start(20)
+    assert drain.deadline == 10
+    await trio.sleep(2)
+    drain.start(5)
+    assert (drain.deadline, drain.remaining) == (5, 3)
+    await trio.sleep(10)
+    assert drain.remaining == 0
+
+
+async def test_a_notice_cuts_nobody_and_a_drain_after_it_does(autojump_clock):
+    drain = Drain()
+    member = Member(drain)
+    drain.start(10, notice=True)
+    assert (drain.draining, drain.deadline, drain.cut) == (True, 10, math.inf)
+    drain.start(8)
+    assert (drain.deadline, drain.cut) == (8, 8)
+    drain.start(20)
+    assert (drain.deadline, drain.cut) == (8, 8)
+    assert len(member.told_at) == 1

@@ -1,0 +1,197 @@
+"""The edge-triggered poller, and a wire on it: no edge is lost, no octet waits for a byte that has come."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+import pytest
+import trio
+import trio.testing
+
+from roadrunner_trio.transport import poller as poller_module
+from roadrunner_trio.transport.poller import AVAILABLE, Poller
+from roadrunner_trio.transport.wire import RECEIVE_SIZE, SocketWire
+
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="this system has no epoll; wires wait by Trio's own means")
+
+
+def clog(sock: socket.socket) -> None:
+    """Fills what the socket holds on its way out."""
+    sock.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            sock.send(b"x" * 65536)
+
+
+@pytest.fixture
+async def poller(nursery):
+    poller = Poller()
+    nursery.start_soon(poller.run)
+    return poller
+
+
+@pytest.fixture
+async def pair(poller):
+    """A wire on the poller, and the raw socket at its other end."""
+    ours, theirs = socket.socketpair()
+    wire = SocketWire(ours, poller)
+    with theirs:
+        yield wire, theirs
+        wire.close()
+
+
+async def test_a_wire_on_a_poller_keeps_the_rules_of_streams():
+    async def on_pollers(nursery: trio.Nursery, pairs) -> tuple[SocketWire, SocketWire]:
+        poller = Poller()
+        nursery.start_soon(poller.run)
+        return SocketWire(pairs[0], poller), SocketWire(pairs[1], poller)
+
+    async with trio.open_nursery() as nursery:
+
+        async def maker():
+            return await on_pollers(nursery, socket.socketpair())
+
+        async def clogged():
+            pairs = socket.socketpair()
+            for sock in pairs:
+                clog(sock)
+            return await on_pollers(nursery, pairs)
+
+        await trio.testing.check_half_closeable_stream(maker, clogged)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_comes_while_nobody_waits_is_there_afterwards(pair):
+    wire, peer = pair
+    peer.send(b"early")
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert await wire.receive_some() == b"early"
+
+
+async def test_an_edge_whose_waiter_was_cancelled_is_kept(pair):
+    wire, peer = pair
+    with trio.move_on_after(0.01) as scope:
+        await wire.receive_some()
+    assert scope.cancelled_caught
+    peer.send(b"x")
+    assert await wire.receive_some() == b"x"
+
+
+async def test_a_cancellation_between_the_edge_and_the_read_loses_nothing(pair):
+    wire, peer = pair
+    scope = trio.CancelScope()
+    got = []
+
+    async def reader() -> None:
+        with scope:
+            got.append(await wire.receive_some())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reader)
+        await trio.testing.wait_all_tasks_blocked()
+        peer.send(b"x")
+        wire.edge(poller_module.select.EPOLLIN)  # the reader is scheduled now, and has not run
+        scope.cancel()
+    if not got:
+        got.append(await wire.receive_some())
+    assert got == [b"x"]
+
+
+@pytest.mark.parametrize("size", [1, 100, RECEIVE_SIZE])
+async def test_a_burst_is_read_to_its_end_although_it_gives_one_edge(pair, size):
+    wire, peer = pair
+    burst = bytes(range(256)) * 600
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, peer.sendall, burst)
+        seen = b""
+        with trio.fail_after(20):
+            while len(seen) < len(burst):
+                seen += await wire.receive_some(max(size, 1000) if size == 1 else size)
+    assert seen == burst
+
+
+async def test_octets_and_an_end_in_one_edge_are_both_read(pair):
+    wire, peer = pair
+    peer.send(b"last words")
+    peer.shutdown(socket.SHUT_WR)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert await wire.receive_some(4) == b"last"
+    assert await wire.receive_some() == b" words"
+    assert await wire.receive_some() == b""
+    assert await wire.receive_some() == b""
+    assert wire.hung_up
+
+
+async def test_a_vanished_peer_is_known_without_a_reader(pair):
+    wire, peer = pair
+    peer.shutdown(socket.SHUT_WR)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert wire.hung_up
+
+
+async def test_a_close_wakes_who_waits(pair):
+    wire, _ = pair
+    async with trio.open_nursery() as nursery:
+
+        async def reader() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await wire.receive_some()
+
+        nursery.start_soon(reader)
+        await trio.testing.wait_all_tasks_blocked()
+        wire.close()
+
+
+async def test_the_number_of_a_closed_socket_may_be_used_again(poller):
+    for _ in range(3):
+        ours, theirs = socket.socketpair()
+        wire = SocketWire(ours, poller)
+        with theirs:
+            theirs.send(b"x")
+            assert await wire.receive_some() == b"x"
+            wire.close()
+            wire.close()
+
+
+async def test_an_edge_of_a_socket_just_forgotten_is_nobody_s(poller):
+    ours, theirs = socket.socketpair()
+    wire = SocketWire(ours, poller)
+    theirs.send(b"x")
+    poller._watched.pop(ours.fileno())  # as when one edge's task closes the next one's socket
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert not wire.readable
+    ours.close()
+    theirs.close()
+
+
+async def test_readers_beside_a_flood_make_progress(poller):
+    flooded, flooder = socket.socketpair()
+    quiet, asker = socket.socketpair()
+    wire, neighbour = SocketWire(flooded, poller), SocketWire(quiet, poller)
+    flooder.setblocking(False)
+    served = 0
+
+    async def flood() -> None:
+        while True:
+            try:
+                flooder.send(b"x" * 65536)
+            except BlockingIOError:
+                await trio.lowlevel.checkpoint()
+
+    async def drink() -> None:
+        while True:
+            await wire.receive_some()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flood)
+        nursery.start_soon(drink)
+        with trio.fail_after(10):
+            for _ in range(20):
+                asker.send(b"?")
+                assert await neighbour.receive_some() == b"?"
+                served += 1
+        nursery.cancel_scope.cancel()
+    assert served == 20
+    for end in (wire, neighbour, flooder, asker):
+        end.close()

@@ -1,0 +1,305 @@
+"""Bytes replayed, rates measured, closes that do not destroy, and addresses in words."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import pytest
+import trio
+import trio.testing
+from stream_tools import clogged_wires, tcp_pair, wire_and_peer, wires
+
+from roadrunner_trio.transport.streams import (
+    PrefixedStream,
+    RateMeter,
+    address_of,
+    linger,
+    peer_of,
+    shown,
+    tidy,
+    wired,
+)
+from roadrunner_trio.transport.wire import SocketWire
+
+
+class Whole(trio.abc.Stream):
+    """A stream that cannot be half-closed."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    async def send_all(self, data):
+        await self.inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self):
+        await self.inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes=None):
+        return await self.inner.receive_some(max_bytes)
+
+    async def aclose(self):
+        await self.inner.aclose()
+
+
+# A stream whose first bytes have been read
+
+
+async def test_the_prefix_comes_first_then_the_streams_own():
+    ours, theirs = trio.testing.memory_stream_pair()
+    stream = PrefixedStream(b"early", ours)
+    await theirs.send_all(b"late")
+    assert await stream.receive_some(2) == b"ea"
+    assert await stream.receive_some() == b"rly"
+    assert await stream.receive_some() == b"late"
+    await theirs.send_eof()
+    assert await stream.receive_some() == b""
+
+
+async def test_without_a_prefix_it_is_the_stream():
+    ours, theirs = trio.testing.memory_stream_pair()
+    await theirs.send_all(b"late")
+    assert await PrefixedStream(b"", ours).receive_some(2) == b"la"
+
+
+@pytest.mark.parametrize("prefix", [b"", b"early"])
+async def test_receiving_nothing_makes_no_sense(prefix):
+    ours, _ = trio.testing.memory_stream_pair()
+    with pytest.raises(ValueError, match="max_bytes"):
+        await PrefixedStream(prefix, ours).receive_some(0)
+
+
+async def test_reading_the_prefix_is_a_checkpoint_that_loses_nothing():
+    ours, _ = trio.testing.memory_stream_pair()
+    stream = PrefixedStream(b"early", ours)
+    with trio.CancelScope() as scope:
+        scope.cancel(reason="at the first checkpoint")
+        await stream.receive_some()
+    assert scope.cancelled_caught
+    with trio.testing.assert_checkpoints():
+        assert await stream.receive_some() == b"early"
+
+
+async def test_a_close_drops_what_is_left():
+    ours, _ = trio.testing.memory_stream_pair()
+    stream = PrefixedStream(b"early", ours)
+    await stream.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        await stream.receive_some()
+
+
+async def replayed(make):
+    """A pair as ``make`` makes it, each end having read a prefix already."""
+    ends = [PrefixedStream(b"early", stream) for stream in await make()]
+    for end in ends:
+        assert await end.receive_some() == b"early"
+    return tuple(ends)
+
+
+async def test_it_is_a_stream_as_trio_wants_them():
+    async def whole():
+        return tuple(map(Whole, await wires()))
+
+    async def clogged():
+        return tuple(map(Whole, await clogged_wires()))
+
+    await trio.testing.check_two_way_stream(lambda: replayed(whole), lambda: replayed(clogged))
+
+
+async def test_over_a_stream_that_can_be_half_closed_it_is_one_too():
+    await trio.testing.check_half_closeable_stream(lambda: replayed(wires), lambda: replayed(clogged_wires))
+
+
+async def test_over_any_other_stream_it_is_not():
+    ours, _ = trio.testing.memory_stream_pair()
+    with pytest.raises(RuntimeError, match="a Whole cannot be half-closed"):
+        await PrefixedStream(b"", Whole(ours)).send_eof()
+
+
+# The minimum rate: violated when more than a second has passed and less than R octets a second have come
+
+
+@pytest.mark.parametrize(
+    ("octets", "seconds", "fast_enough"),
+    [
+        (0, 1.0, True),
+        (1, 1.0, True),
+        (100, 1.001, False),
+        (101, 1.001, True),
+        (199, 2.0, False),
+        (200, 2.0, True),
+        (2999, 30.0, False),
+        (3000, 30.0, True),
+    ],
+)
+def test_the_bounds_are_exact(octets, seconds, fast_enough):
+    assert RateMeter(100).add(octets, seconds) is fast_enough
+
+
+def test_octets_and_seconds_add_up():
+    meter = RateMeter(100)
+    assert meter.add(100, 0.5)
+    assert meter.add(1, 0.5)
+    assert meter.add(99, 1.0)
+    assert not meter.add(99, 1.0)
+    assert meter.add(1, 0.0)
+
+
+def test_a_reset_begins_anew_with_what_is_there():
+    meter = RateMeter(100)
+    meter.add(0, 5.0)
+    meter.reset()
+    assert meter.add(0, 1.0)
+    meter.reset(150)
+    assert meter.add(50, 2.0)
+    assert not meter.add(0, 0.1)
+
+
+def test_zero_turns_the_rule_off():
+    assert RateMeter(0).add(0, 1e9)
+
+
+# A lingering close
+
+
+async def test_lingering_half_closes_first_and_lasts_as_long_as_it_may(autojump_clock):
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(linger, ours, 2.0, 1000)
+        assert await theirs.receive_some() == b""
+        assert trio.current_time() == 0
+        for _ in range(3):
+            await trio.sleep(0.6)
+            await theirs.send_all(b"still here")
+    assert trio.current_time() == 2.0
+
+
+async def test_lingering_ends_when_the_peer_closes(autojump_clock):
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(linger, ours, 2.0, 1000)
+        await trio.sleep(0.5)
+        await theirs.send_all(b"one moment")
+        await theirs.send_eof()
+    assert trio.current_time() == 0.5
+
+
+async def test_lingering_reads_no_more_than_it_may(autojump_clock):
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(linger, ours, 2.0, 1000)
+        for _ in range(10):
+            await trio.sleep(0.1)
+            await theirs.send_all(b"x" * 100)
+    assert trio.current_time() == pytest.approx(1.0)
+
+
+async def test_lingering_on_nothing_only_half_closes(autojump_clock):
+    ours, theirs = trio.testing.memory_stream_pair()
+    await linger(ours, 2.0, 0)
+    assert await theirs.receive_some() == b""
+    assert trio.current_time() == 0
+
+
+async def test_lingering_on_a_stream_that_cannot_be_half_closed_only_reads(autojump_clock):
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(linger, Whole(ours), 2.0, 1000)
+        with trio.move_on_after(1) as scope:
+            await theirs.receive_some()
+    assert scope.cancelled_caught
+    assert trio.current_time() == 2.0
+
+
+async def test_lingering_on_a_stream_that_is_broken_or_closed_ends_quietly(autojump_clock):
+    ours, theirs = trio.testing.memory_stream_pair()
+    ours.receive_stream.close()
+    await linger(ours, 2.0, 1000)
+    ours, theirs = trio.testing.memory_stream_pair()
+    theirs.send_stream.close()
+    await linger(Whole(ours), 2.0, 1000)
+    with wire_and_peer() as (wire, peer):
+        SocketWire(peer).reset()
+        await linger(wire, 2.0, 1000)
+    assert trio.current_time() == 0
+
+
+async def test_a_cancellation_is_not_swallowed(autojump_clock):
+    ours, _ = trio.testing.memory_stream_pair()
+    with trio.move_on_after(1) as scope:
+        await linger(ours, 2.0, 1000)
+    assert scope.cancelled_caught
+
+
+# Whose stream
+
+
+async def test_a_socket_stream_becomes_a_wire():
+    ours, theirs = tcp_pair()
+    ours.setblocking(False)
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+    wire = wired(stream)
+    assert isinstance(wire, SocketWire)
+    await wire.send_all(b"hello")
+    assert theirs.recv(5) == b"hello"
+    assert stream.socket.fileno() == -1
+    await wire.aclose()
+    theirs.close()
+
+
+async def test_any_other_stream_stays_what_it_is():
+    ours, _ = trio.testing.memory_stream_pair()
+    assert wired(ours) is ours
+
+
+async def test_the_peer_of_a_socket_is_its_address():
+    with wire_and_peer() as (wire, peer):
+        host, port = peer.getsockname()
+        assert peer_of(wire) == (host, port)
+        tls = trio.SSLStream(wire, ssl.create_default_context(), server_hostname="test")
+        assert peer_of(tls) == (host, port)
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=wire.socket.detach())))
+        assert peer_of(stream) == (host, port)
+        await stream.aclose()
+
+
+async def test_other_streams_are_named_by_their_kind():
+    ours, _ = trio.testing.memory_stream_pair()
+    assert peer_of(ours) == "memory"
+    assert peer_of(Whole(ours)) == "Whole"
+
+
+def test_a_peer_that_has_gone_is_unknown():
+    ours, theirs = tcp_pair()
+    theirs.close()
+    ours.close()
+    assert address_of(ours) == "unknown"
+
+
+def test_the_peer_of_a_unix_socket(tmp_path):
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(path)
+        listener.listen()
+        client.connect(path)
+        server, _ = listener.accept()
+        with server:
+            assert address_of(client) == path
+            assert address_of(server) == "unix"
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "text"),
+    [
+        (("192.0.2.1", 80), ("192.0.2.1", 80), "192.0.2.1:80"),
+        (("2001:db8::1", 8080, 7, 3), ("2001:db8::1", 8080), "[2001:db8::1]:8080"),
+        ("/run/server", "/run/server", "/run/server"),
+        (b"\0abstract", "\0abstract", "\0abstract"),
+        (b"/run/\xff", "/run/\udcff", "/run/\udcff"),
+        ("", "unix", "unix"),
+        (b"", "unix", "unix"),
+    ],
+)
+def test_addresses_have_one_form(name, address, text):
+    assert tidy(name) == address
+    assert shown(address) == text
