@@ -62,10 +62,11 @@ ROOMS = {
     "websocket": ["link", "core", "session", "handler"],
     "apps": ["routes", "router"],
     "server": [
-        "http1_sender",
-        "http1_exchange",
         "presence",
         "report",
+        "carrier",
+        "http1_sender",
+        "http1_exchange",
         "door",
         "connection",
         "eviction",

@@ -162,7 +162,7 @@ SIZE = (
     ),
     Threat(
         "Asks for large responses that it does not read",
-        ("server.http1_sender:WRITE_SIZE", "transport.files:SLICE"),
+        ("server.carrier:WRITE_SIZE", "transport.files:SLICE"),
         "a close, by the write timeout: the body is there once, and goes out in slices",
         (
             HARDENING + "test_exhaustion.py::test_a_body_that_many_do_not_read_is_there_once",

@@ -16,11 +16,12 @@ from ..date import http_date
 from ..errors import ProtocolError
 from ..protocol.http1 import encode
 from ..protocol.proxy_header import ProxyHeader, read_proxy_header
+from ..transport.phases import Phase
 from ..transport.streams import shown
 from ..transport.tls import TLSInfo, tls_info
 from ..transport.tls_stream import accept_tls
 from ..transport.wire import RECEIVE_SIZE, PeerGone
-from .http1_exchange import Http1Exchange
+from .carrier import Carrier
 
 log = logging.getLogger("roadrunner_trio")
 
@@ -32,24 +33,30 @@ _CLEAR: Final = (
 )
 
 
-async def enter(conn: Http1Exchange) -> None:
-    """Takes a connection from accept to the first octet of HTTP.
+class Answered(ProtocolError):
+    """What the peer did wrong, and has been told in a way of its own."""
+
+
+async def enter(conn: Carrier) -> bytes:
+    """Takes a connection from accept to the first octet of HTTP, and gives those that have come already.
 
     Raises:
-        ProtocolError: the peer speaks HTTP where TLS is due; it has been answered.
+        Answered: the peer speaks HTTP where TLS is due.
         trio.BrokenResourceError: the PROXY header is missing or bad, TLS came to nothing, the peer has gone. There is
             nothing to be said to it (E2).
     """
     try:
         header, early = await _read_header(conn)
-        conn.transport = await _encryption(conn, early), header
+        info, early = await _encryption(conn, early)
+        conn.transport = info, header
+        return early
     except BaseException as exc:
         conn.context.counters.handshakes_failed += 1
         log.debug("no handshake with %s: %s", shown(conn.peer), exc.__cause__ or exc)
         raise
 
 
-async def _read_header(conn: Http1Exchange) -> tuple[ProxyHeader | None, bytes]:
+async def _read_header(conn: Carrier) -> tuple[ProxyHeader | None, bytes]:
     """The PROXY header, if one is due from this peer, and what came with it."""
     proxies = conn.context.proxy_protocol
     if proxies is None or not proxies.trusts(conn.peer):
@@ -76,24 +83,22 @@ async def _receive(stream: trio.abc.Stream) -> bytes:
     return bytes(data)
 
 
-async def _encryption(conn: Http1Exchange, early: bytes) -> TLSInfo | None:
-    """What there is to know of TLS, once it is there, where it is to be."""
+async def _encryption(conn: Carrier, early: bytes) -> tuple[TLSInfo | None, bytes]:
+    """What there is to know of TLS, once it is there, where it is to be; and what came behind it."""
     if conn.context.tls is not None:
         return await _encrypt(conn, conn.context.tls, early or await _receive(conn.stream))
-    if early:
-        conn.engine.receive(early)
     if not isinstance(conn.tls, trio.SSLStream):
-        return None
+        return None, early
     await conn.tls.do_handshake()  # the stream was encrypted when it came
-    return tls_info(conn.tls)
+    return tls_info(conn.tls), early
 
 
-async def _encrypt(conn: Http1Exchange, context: ssl.SSLContext, early: bytes) -> TLSInfo:
+async def _encrypt(conn: Carrier, context: ssl.SSLContext, early: bytes) -> tuple[TLSInfo, bytes]:
     """Begins TLS, unless the first octet is a method's: no record of TLS begins with a letter."""
     if early[:1].isalpha():
         await conn.send(encode.head(encode.status_line(400), [(b"date", http_date()), *_CLEAR]) + _ADVICE)
-        conn.status, conn.ended = 400, True
-        raise ProtocolError(400, "http_on_a_tls_port")
+        conn.phase.phase = Phase.FINISH  # the last word has been said
+        raise Answered(400, "http_on_a_tls_port")
     stream = await accept_tls(conn.stream, context, early, linger_for=conn.context.timeouts.linger)
-    conn.encrypt(stream)
-    return tls_info(stream.layer.tls)
+    early = conn.encrypt(stream)
+    return tls_info(stream.layer.tls), early

@@ -25,7 +25,7 @@ def idle_since(conn: Connection) -> float:
     """Trio's time at which a connection began to wait for a request; ``math.inf`` when it does not."""
     if conn.phase.phase is not Phase.IDLE or conn.gone or conn.drain.draining:
         return math.inf
-    patience = conn.timeouts.keep_alive if conn.served else conn.timeouts.request
+    patience = conn.context.timeouts.keep_alive if conn.served else conn.context.timeouts.request
     return conn.born if patience == math.inf else conn.phase.deadline - patience
 
 

@@ -1,45 +1,49 @@
-"""How one HTTP/1 connection reads bodies, and answers: the exchange that its connection is.
+"""One request of an HTTP/1 connection and its response, reused from request to request.
 
-A connection serves one request after another, so it is its own exchange and per request only a head and a
-:class:`~roadrunner_trio.Request` are built. What :mod:`.connection` tells as a story is spelled out here; there the
-phases, here the octets that come. Those that go are in :mod:`.http1_sender`.
+HTTP/1 has one exchange at a time, so per request only a head and a :class:`~roadrunner_trio.Request` are built. What
+:mod:`.connection` tells as a story is spelled out here; there the phases, here the octets that come. Those that go are
+in :mod:`.http1_sender`.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
 import trio
 
-from ..answering.context import ServerContext
 from ..errors import HTTPError, ProtocolError
 from ..fields import Field
 from ..messages.exchange import Plan
+from ..messages.request import Request
 from ..protocol.http1 import encode
-from ..protocol.http1.engine import CLOSED, END, Framing, Http1Engine
-from ..protocol.proxy_header import ProxyHeader
+from ..protocol.http1.engine import CLOSED, END, Framing, Http1Engine, RequestHead
 from ..settings import Timeouts
-from ..telemetry.observe import DrainAcknowledged
 from ..transport.clock import Clock
+from ..transport.drain import Drain
 from ..transport.phases import Phase
 from ..transport.streams import Address, PrefixedStream, RateMeter
-from ..transport.tls import TLSInfo
-from ..transport.tls_stream import RecordLayer, TLSStream, encrypted
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, SocketWire
+from .carrier import Carrier
 from .http1_sender import Http1Sender
+from .presence import Grace, in_handler, miss
+from .report import tell_acknowledged, tell_send_failed
 
 READ_AHEAD: Final = 65536
 BULK_SIZE: Final = 262144
 """Octets that are read at once of a body whose peer is faster than we are: a read costs 15 µs, whatever its size."""
+NO_HEAD: Final = RequestHead(b"", b"", b"", (1, 1), (), b"", Framing.NONE, 0, False, False, b"")
+NO_PLAN: Final = Plan()
 
 
 class Http1Exchange(Http1Sender):
-    """The current request of a connection and its response.
+    """The request in hand, its body, and (in its base) its response.
 
     Attributes:
-        plain: the wire, if what comes from it is HTTP as it is, and a poller tells when; else None.
+        engine: splits what the peer sends.
+        plan: what the application wants done with the request in hand.
+        meter: how fast its peer sends it.
+        grace: the time it has left when its peer has gone; made when first needed.
     """
 
     __slots__ = (
@@ -47,62 +51,81 @@ class Http1Exchange(Http1Sender):
         "_readers",
         "_reading",
         "_received",
+        "_waiting",
         "engine",
+        "grace",
         "meter",
-        "peer",
-        "plain",
         "plan",
-        "scheme",
-        "tls",
-        "transport",
     )
 
-    plan: Plan
-
-    def __init__(self, stream: trio.abc.Stream, engine: Http1Engine, context: ServerContext, peer: Address) -> None:
-        super().__init__(stream, context)
+    def __init__(self, conn: Carrier, engine: Http1Engine) -> None:
+        super().__init__(conn)
         self.engine = engine
-        self.peer = peer
-        self.plain = self.wire if self.wire is not None and self.wire.polled else None
-        self.tls = encrypted(stream)
-        self.scheme = "http" if self.tls is None else "https"
-        self.transport: tuple[TLSInfo | None, ProxyHeader | None] | None = None
-        self.meter = RateMeter(context.limits.min_bytes_per_second)
+        self.plan = NO_PLAN
+        self.meter = RateMeter(conn.context.limits.min_bytes_per_second)
+        self.grace: Grace | None = None
         self._reading = False
         self._received = 0
         self._readers: trio.lowlevel.ParkingLot | None = None
+        self._waiting: trio.lowlevel.ParkingLot | None = None
+        self.head = NO_HEAD
+        self.request = Request(NO_HEAD, self, conn.drain, conn.peer, conn.scheme, conn.context.name)
+        self.request.detach()
         self.reset()
+
+    # -- what it has of its connection -------------------------------------------------------------
 
     @property
     def clock(self) -> Clock:
         """The listener's."""
-        return self.context.clock
+        return self.conn.context.clock
 
     @property
     def timeouts(self) -> Timeouts:
         """The listener's."""
-        return self.context.timeouts
+        return self.conn.context.timeouts
 
-    def encrypt(self, stream: TLSStream) -> None:
-        """Goes on under TLS.
+    @property
+    def drain(self) -> Drain:
+        """The server's."""
+        return self.conn.drain
 
-        Raises:
-            trio.BrokenResourceError: what came behind the handshake is no TLS.
-        """
-        self.stream = self.tls = stream
-        self.scheme = "https"
-        self.plain = None
-        if self.wire is not None and self.wire.polled:
-            self.layer = stream.layer
-        else:
-            self.wire = None
-        if early := stream.layer.open():
+    @property
+    def wire(self) -> SocketWire | None:
+        """The socket, where the connection stands on one."""
+        return self.conn.wire
+
+    @property
+    def peer(self) -> Address:
+        """Who asks."""
+        return self.conn.peer
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing more comes from the peer, or can be said to it."""
+        return self.conn.gone
+
+    @property
+    def was_reset(self) -> bool:
+        """Whether the peer has reset the connection."""
+        return self.conn.was_reset
+
+    @property
+    def received(self) -> int:
+        """Octets of the request's content that have been read."""
+        return self.engine.body_taken
+
+    # -- the octets that come ----------------------------------------------------------------------
+
+    def take_early(self, early: bytes) -> None:
+        """What came with the handshake, before anybody read."""
+        if early:
             self.engine.receive(early)
-        if stream.layer.ended:
+        if self.conn.layer is not None and self.conn.layer.ended:
             self.engine.receive(b"")
 
     async def fill(self, most: int = RECEIVE_SIZE) -> int:
-        """Reads once from the peer into the engine and says how many octets came: the only place that reads.
+        """Reads once from the peer into the engine and says how many octets came.
 
         None may have come although the peer goes on: a record need not have content.
 
@@ -113,16 +136,14 @@ class Http1Exchange(Http1Sender):
             before = self._received
             await self._park()
             return self._received - before
-        self._reading = True
+        conn, self._reading = self.conn, True
         try:
-            if self.plain is not None:
-                data: bytes | bytearray | None = await self.plain.receive_by_edge(most)
-            elif self.layer is not None and self.wire is not None:
-                data = await self._receive_records(self.wire, self.layer, most)
+            if conn.plain is not None:
+                data: bytes | bytearray | None = await conn.plain.receive_by_edge(most)
             else:
-                data = await self.stream.receive_some(most)
+                data = await conn.receive(most)
         except trio.BrokenResourceError as exc:
-            self.gone = True
+            conn.gone = True
             raise PeerGone("the connection was reset") from exc
         finally:
             self._reading = False
@@ -133,19 +154,6 @@ class Http1Exchange(Http1Sender):
         self.engine.receive(bytes(data))
         self._received += len(data)
         return len(data)
-
-    async def _receive_records(self, wire: SocketWire, layer: RecordLayer, most: int) -> bytes | None:
-        """What the next records hold; ``b""`` at the end, None when they hold nothing."""
-        if layer.ended:
-            await trio.lowlevel.checkpoint()
-            return b""
-        layer.feed(await wire.receive_by_edge(most))
-        data = layer.open()
-        if data or layer.ended:
-            return data
-        if layer.unsaid and not (wire.held or wire.sending):
-            wire.hold(layer.said())  # a new key, a refusal: a peer that waits for that would send nothing else
-        return None
 
     async def _park(self) -> None:
         if self._readers is None:
@@ -185,7 +193,7 @@ class Http1Exchange(Http1Sender):
                 self.body_done = True
                 self.request.trailers = self.engine.trailers()  # N68
             elif piece is CLOSED:
-                self.gone = True
+                self.conn.gone = True
                 raise PeerGone("the peer went away inside a request body")  # N67
             else:
                 await self._await_body()
@@ -202,13 +210,13 @@ class Http1Exchange(Http1Sender):
             octets = await self._fill_for_handler(before, most)
         self._bulk = octets > RECEIVE_SIZE // 2
         if not self.meter.add(octets, trio.current_time() - before) and not self.engine.ended:
-            self.gone = True
+            self.conn.gone = True
             raise PeerGone("the peer sends its body more slowly than the minimum rate")  # E11
 
     async def _fill_for_handler(self, now: float, most: int) -> int:
         """Inside user code a wait has a scope of its own: the connection's deadline is not moved from there."""
         octets = 0
-        with trio.move_on_at(now + self.context.timeouts.body - self.meter.waited) as scope:
+        with trio.move_on_at(now + self.timeouts.body - self.meter.waited) as scope:
             octets = await self.fill(most)
         if scope.cancelled_caught:
             self.spoiled = True
@@ -226,10 +234,18 @@ class Http1Exchange(Http1Sender):
             return False
         return True
 
+    # -- the peer that leaves ----------------------------------------------------------------------
+
     async def disconnected(self) -> None:
         """Returns when the peer has gone: a reset, or the end of what it sends."""
-        while not (self.gone or self.engine.ended):
-            if self.engine.buffered >= READ_AHEAD:
+        conn, engine = self.conn, self.engine
+        if conn.wire is not None and conn.wire.polled:
+            if not (conn.hung_up or conn.gone or engine.ended):
+                self._waiting = self._waiting or trio.lowlevel.ParkingLot()
+                await self._waiting.park()
+            return
+        while not (conn.gone or engine.ended):
+            if engine.buffered >= READ_AHEAD:
                 await self._park()
             else:
                 try:
@@ -237,14 +253,23 @@ class Http1Exchange(Http1Sender):
                 except PeerGone:
                     return
 
+    def peer_left(self) -> None:
+        """The connection's word, which has it from the poller."""
+        if self._waiting is not None:
+            self._waiting.unpark_all()  # before any cancellation: who waits for the end is to learn of it
+        if in_handler(self):
+            miss(self)
+
+    def give_up(self, reason: str) -> None:
+        """Cancels the request in hand, to which nothing will be written any more, and so ends the connection."""
+        if not self.phase.scope.cancel_called:
+            self.conn.gone = self.conn.broken = True
+            self.phase.deadline = float("inf")  # time that runs out while the handler cleans up is no timeout
+            self.phase.end(reason)
+
     def acknowledge_drain(self) -> None:
         """Counts and tells that the handler knows of the drain."""
-        self.context.counters.acknowledged += 1
-        observers = self.context.observers
-        if observers.drain_acknowledged:
-            deadline = self.drain.deadline if self.drain.draining else None
-            event = DrainAcknowledged(self.request, deadline, time.time())
-            observers.tell(observers.drain_acknowledged, event)
+        tell_acknowledged(self)
 
     async def take_over(
         self, status: int | None, fields: Sequence[Field] = (), *, replay_head: bool = False
@@ -257,12 +282,12 @@ class Http1Exchange(Http1Sender):
         self.keep = False
         if status is not None:
             try:
-                await self.send(encode.head(encode.status_line(status), (*fields, *self.extra)))
+                await self.conn.send(encode.head(encode.status_line(status), (*fields, *self.extra)))
             except PeerGone as exc:
-                self._tell_send_failed("handoff_response", exc)
+                tell_send_failed(self, "handoff_response", exc)
                 raise
         self.status = status or 101
         self.taken_over = True
         self.phase.enter(Phase.HANDED_OFF, float("inf"))
         early = self.engine.release()
-        return PrefixedStream(self.head.raw + early if replay_head else early, self.stream)
+        return PrefixedStream(self.head.raw + early if replay_head else early, self.conn.stream)

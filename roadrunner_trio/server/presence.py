@@ -14,23 +14,45 @@ from __future__ import annotations
 
 import math
 import select
-from typing import Final
+from typing import Final, Protocol
 
-import trio
-
-from ..answering.context import ServerContext
+from ..messages.exchange import Plan
 from ..messages.request import Request
-from ..protocol.http1.engine import Http1Engine
-from ..transport.phases import Phase
-from ..transport.streams import Address
-from .http1_exchange import Http1Exchange
+from ..transport.clock import Clock
+from ..transport.phases import Phase, PhaseScope
 
-EPOLLERR: Final = getattr(select, "EPOLLERR", 8)
-"""A reset. EPOLLHUP alone is a Unix socket whose peer has closed, which TCP would call an end."""
+RESET: Final = getattr(select, "EPOLLERR", 8)
+"""EPOLLHUP alone is a Unix socket whose peer has closed, which TCP would call an end."""
+
+
+class Attended(Protocol):
+    """An exchange whose handler is not to work for a peer that has left."""
+
+    phase: PhaseScope
+    plan: Plan
+    request: Request
+    kind: str
+    sent: int
+    ended: bool
+    grace: Grace | None
+
+    @property
+    def clock(self) -> Clock:
+        """Where its grace is counted."""
+        ...
+
+    @property
+    def was_reset(self) -> bool:
+        """Whether the peer is gone altogether."""
+        ...
+
+    def give_up(self, reason: str) -> None:
+        """Cancels the request, to which nothing will be written any more."""
+        ...
 
 
 class Grace:
-    """The time that the request in hand still has: a timer on the listener's clock, one a connection, made on demand.
+    """The time that the request in hand still has: a timer on the listener's clock, one an exchange, made on demand.
 
     Nobody takes it off the clock when its request is over; it looks for itself.
     """
@@ -44,16 +66,16 @@ class Grace:
     def begin(self) -> None:
         """Counts from now, for the request that the exchange is about."""
         exchange = self.exchange
-        self.request: Request = exchange.request
+        self.request = exchange.request
         self.sent = exchange.sent
         self.deadline = exchange.phase.now() + exchange.plan.disconnect_grace
         if self.deadline < self.armed:
-            exchange.context.clock.arm(self)
+            exchange.clock.arm(self)
 
     def fire(self) -> None:
         """The clock's word."""
         exchange = self.exchange
-        if exchange.request is not self.request or not exchange.in_handler():
+        if exchange.request is not self.request or not in_handler(exchange):
             return
         takes = exchange.sent != self.sent or exchange.phase.phase is Phase.RESPOND
         if takes and not exchange.was_reset:
@@ -62,70 +84,27 @@ class Grace:
             exchange.give_up(f"the peer left {exchange.plan.disconnect_grace:g} seconds ago")
 
 
-class Attended(Http1Exchange):
-    """An exchange that learns from its wire when the peer leaves, where there is a poller.
+def in_handler(exchange: Attended) -> bool:
+    """Whether a request is in its handler and its response not complete."""
+    return exchange.phase.phase in (Phase.DISPATCH, Phase.RESPOND) and not (exchange.ended or exchange.request.over)
 
-    Attributes:
-        hung_up: the peer has ended what it sends, or is gone altogether.
-        was_reset: the latter.
+
+def miss(exchange: Attended) -> None:
+    """The peer of a request that is in its handler has hung up: ends it at once, or begins its grace.
+
+    A write under way is left to fail by itself. A loop response has its grace after a reset too, for its last message.
     """
+    if exchange.plan.disconnect_grace == math.inf:
+        return
+    if exchange.was_reset and exchange.phase.phase is Phase.DISPATCH and exchange.kind != "loop":
+        exchange.give_up("the peer has reset the connection")
+        return
+    exchange.grace = exchange.grace or Grace(exchange)
+    exchange.grace.begin()
 
-    __slots__ = ("_grace", "_polled", "_waiting", "hung_up", "was_reset")
 
-    def __init__(self, stream: trio.abc.Stream, engine: Http1Engine, context: ServerContext, peer: Address) -> None:
-        super().__init__(stream, engine, context, peer)
-        self.hung_up = False
-        self.was_reset = False
-        self._grace: Grace | None = None
-        self._waiting: trio.lowlevel.ParkingLot | None = None
-        self._polled = self.wire is not None and self.wire.polled
-        if self.wire is not None:
-            self.wire.attendant = self  # also when TLS comes between
-
-    async def disconnected(self) -> None:
-        """Returns when the peer has gone: a reset, or the end of what it sends."""
-        if not self._polled:
-            await super().disconnected()
-        elif not (self.hung_up or self.gone or self.engine.ended):
-            self._waiting = self._waiting or trio.lowlevel.ParkingLot()
-            await self._waiting.park()
-
-    def hang_up(self, events: int) -> None:
-        """The wire's word, from the poller's task: once or twice in a connection's life."""
-        self.hung_up = True
-        self.was_reset = self.was_reset or bool(events & EPOLLERR)
-        if self._waiting is not None:
-            self._waiting.unpark_all()  # before any cancellation: who waits for the end is to learn of it
-        if self.in_handler():
-            self.miss()
-
-    def in_handler(self) -> bool:
-        """Whether a request is in its handler and its response not complete."""
-        return self.phase.phase in (Phase.DISPATCH, Phase.RESPOND) and not (self.ended or self.request.over)
-
-    def miss(self) -> None:
-        """The peer of the request in hand has hung up: ends it at once, or begins its grace.
-
-        A write under way is left to fail by itself. A loop response has its grace after a reset too, for its last
-        message.
-        """
-        if self.plan.disconnect_grace == math.inf:
-            return
-        if self.was_reset and self.phase.phase is Phase.DISPATCH and self.kind != "loop":
-            self.give_up("the peer has reset the connection")
-            return
-        self._grace = self._grace or Grace(self)
-        self._grace.begin()
-
-    def give_up(self, reason: str) -> None:
-        """Cancels the request in hand, to which nothing will be written any more, and so ends the connection."""
-        if not self.phase.scope.cancel_called:
-            self.gone = self.broken = True
-            self.phase.deadline = math.inf  # time that runs out while the handler cleans up is no timeout
-            self.phase.end(reason)
-
-    def look_away(self) -> None:
-        """Takes the grace off the clock: the connection closes."""
-        if self._grace is not None:
-            self.context.clock.disarm(self._grace)
-            self._grace = None
+def look_away(exchange: Attended) -> None:
+    """Takes the grace off the clock: the exchange is over for good."""
+    if exchange.grace is not None:
+        exchange.clock.disarm(exchange.grace)
+        exchange.grace = None

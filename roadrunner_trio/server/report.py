@@ -1,4 +1,4 @@
-"""What a connection tells its observers and counts: the beginning and the end of itself, and of its requests.
+"""What is told and counted of requests: their beginning is the story's affair, their ends are here.
 
 Every request head, and every attempt at one, comes to exactly one end: a stop or an exception when the application was
 called, else a rejection, a throttling or an abortion. What went well is told only where somebody listens; what went
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import cast
+from typing import Protocol, cast
 
 import trio
 
@@ -18,165 +18,205 @@ from ..answering.context import ServerContext
 from ..answering.faults import PEERS
 from ..errors import HTTPError, ProtocolError
 from ..messages.request import Request
-from ..protocol.http1.engine import Http1Engine
 from ..telemetry.log_context import current_request
 from ..telemetry.observe import (
-    ConnectionAccepted,
-    ConnectionClosed,
+    DrainAcknowledged,
     Outcome,
     Part,
     RequestAborted,
     RequestEnded,
     RequestRejected,
     RequestThrottled,
+    ResponseSendFailed,
 )
-from ..transport.phases import Phase
+from ..transport.drain import Drain
+from ..transport.phases import Phase, PhaseScope
 from ..transport.streams import Address
 from ..transport.wire import BodyTimeout, PeerGone
-from .presence import Attended
 
 
-class Reporting(Attended):
-    """An exchange that tells.
+class Answering(Protocol):
+    """Of an exchange, what a response that was not taken is told with."""
+
+    request: Request
+
+    @property
+    def context(self) -> ServerContext:
+        """Whose observers and counters are meant."""
+        ...
+
+
+class Reported(Answering, Protocol):
+    """An exchange of any protocol, as it is told of.
 
     Attributes:
-        born: when the connection was accepted, in Trio's time.
+        told: a request has come to a bad end, which is told once.
     """
 
-    __slots__ = ("_accept_told", "_broken_told", "born")
+    phase: PhaseScope
+    status: int
+    kind: str
+    sent: int
+    ended: bool
+    body_done: bool
+    taken_over: bool
+    told: bool
 
-    def __init__(self, stream: trio.abc.Stream, engine: Http1Engine, context: ServerContext, peer: Address) -> None:
-        super().__init__(stream, engine, context, peer)
-        self.born = trio.current_time()
-        self._accept_told = False
-        self._broken_told = False
-        """Whether a request has come to a bad end: the connection's last, and told once."""
+    @property
+    def drain(self) -> Drain:
+        """The drain that it falls under."""
+        ...
 
-    def tell_accept(self) -> None:
-        """The beginning of the connection, once its peer is known."""
-        self._accept_told = True
-        observers = self.context.observers
-        if observers.listener_accept:
-            event = ConnectionAccepted(self.context.name, self.peer, time.time())
-            observers.tell(observers.listener_accept, event)
+    @property
+    def peer(self) -> Address:
+        """Whose request it is."""
+        ...
 
-    def tell_close(self) -> None:
-        """The end of the connection, if its beginning was told."""
-        observers = self.context.observers
-        if self._accept_told and observers.listener_conn_close:
-            age = trio.current_time() - self.born
-            event = ConnectionClosed(self.context.name, self.peer, age, self.served)
-            observers.tell(observers.listener_conn_close, event)
+    @property
+    def gone(self) -> bool:
+        """Whether the peer has left."""
+        ...
 
-    def tell_end(self, request: Request, duration: float, error: BaseException | None) -> None:
-        """The end of a request that was dispatched."""
-        observers = self.context.observers
-        received = self.engine.body_taken
-        if self.ended and (error is None or isinstance(error, HTTPError)):
-            event = RequestEnded(
-                request, self.status, self.kind, received, self.sent, duration, "complete", None, error
-            )
-            observers.tell(observers.request_stop, event)
-            return
-        self._broken_told = True
-        outcome = self._outcome(error)
-        self._count(outcome)
-        if observers.request_exception:
-            status, phase = self._owed(outcome, error), self._part(error)
-            event = RequestEnded(request, status, self.kind, received, self.sent, duration, outcome, phase, error)
-            observers.tell(observers.request_exception, event)
+    @property
+    def received(self) -> int:
+        """Octets of the request's content that have been read."""
+        ...
 
-    def tell_rejected(self, error: ProtocolError) -> None:
-        """What the peer did wrong, in a request that was dispatched or one that was still being read."""
-        started, self._broken_told = self._broken_told, True
-        request = self.request if started else self._in_hand()
-        self.context.counters.refused += not started
-        observers = self.context.observers
-        if observers.request_rejected:
-            name, phase = self.context.name, self._part_read(request)
-            event = RequestRejected(name, self.peer, error.reason, error.status, phase, request, started, time.time())
-            observers.tell(observers.request_rejected, event)
 
-    def tell_throttled(self, request: Request, refusal: Refusal) -> None:
-        """The end of a request that was not let in."""
-        if refusal.status == 429:
-            self.context.counters.rate_limited += 1
-        else:
-            self.context.counters.throttled += 1
-        observers = self.context.observers
-        if observers.request_throttled:
-            event = RequestThrottled(request, refusal.reason, refusal.status, time.time())
-            observers.tell(observers.request_throttled, event)
+def tell_end(exchange: Reported, request: Request, duration: float, error: BaseException | None) -> None:
+    """The end of a request that was dispatched."""
+    observers, status, kind = exchange.context.observers, exchange.status, exchange.kind
+    received, sent = exchange.received, exchange.sent
+    if exchange.ended and (error is None or isinstance(error, HTTPError)):
+        event = RequestEnded(request, status, kind, received, sent, duration, "complete", None, error)
+        observers.tell(observers.request_stop, event)
+        return
+    exchange.told = True
+    outcome = _outcome(exchange, error)
+    _count(exchange, outcome)
+    if observers.request_exception:
+        owed, part = _owed(exchange, outcome, error), _part(exchange, error)
+        event = RequestEnded(request, owed, kind, received, sent, duration, outcome, part, error)
+        observers.tell(observers.request_exception, event)
 
-    def tell_aborted(self, reason: str, status: int | None) -> None:
-        """The end of a request that was still being read; nothing when there is none, or it was told already."""
-        request = self._in_hand()
-        if self._broken_told or (request is None and self.phase.phase is not Phase.READ_REQUEST):
-            return
-        self._broken_told = True
-        self.context.counters.aborted += 1
-        observers = self.context.observers
-        if observers.request_aborted:
-            name, phase = self.context.name, self._part_read(request)
-            event = RequestAborted(name, self.peer, reason, status, phase, request, time.time())
-            observers.tell(observers.request_aborted, event)
 
-    def _in_hand(self) -> Request | None:
-        """The request whose head has been read and that has not been dispatched."""
-        return self.request if self.served and not self.request.over else None
+def tell_rejected(exchange: Reported, error: ProtocolError) -> None:
+    """What the peer did wrong, in a request that was dispatched or one that was still being read."""
+    started, exchange.told = exchange.told, True
+    request = exchange.request if started else _in_hand(exchange)
+    context, observers = exchange.context, exchange.context.observers
+    context.counters.refused += not started
+    if observers.request_rejected:
+        part, now = _part_read(request), time.time()
+        event = RequestRejected(context.name, exchange.peer, error.reason, error.status, part, request, started, now)
+        observers.tell(observers.request_rejected, event)
 
-    def _part_read(self, request: Request | None) -> Part:
-        if request is not None:
-            return "body"
-        current_request.set(None)  # what is logged of a head that is none must not bear the last request's id
-        return "head"
 
-    def _outcome(self, error: BaseException | None) -> Outcome:
-        match error:
-            case None:
-                return "timeout" if self.phase.expired else "gone" if self.gone else "cancelled"
-            case BodyTimeout():
-                return "timeout"
-            case ProtocolError():
-                return "rejected"
-            case PeerGone():
-                return "gone"
-            case trio.BrokenResourceError() if self.gone or self.taken_over:
-                return "gone"
-            case HTTPError() if not isinstance(worse := sys.exception(), HTTPError | None):  # why it was not written
-                return self._outcome(None if isinstance(worse, trio.Cancelled) else worse)
-            case _:
-                return "error"
+def tell_throttled(exchange: Reported, refusal: Refusal) -> None:
+    """The end of a request that was not let in."""
+    context, observers = exchange.context, exchange.context.observers
+    if refusal.status == 429:
+        context.counters.rate_limited += 1
+    else:
+        context.counters.throttled += 1
+    if observers.request_throttled:
+        event = RequestThrottled(exchange.request, refusal.reason, refusal.status, time.time())
+        observers.tell(observers.request_throttled, event)
 
-    def _owed(self, outcome: Outcome, error: BaseException | None) -> int | None:
-        """The status that the peer has got, or will get when its request is at an end."""
-        if self.status or outcome == "gone":
-            return self.status or None
-        if outcome == "rejected":
-            return cast("ProtocolError", error).status
-        if outcome == "timeout":
-            return 503 if error is None else 408
-        if outcome == "error":
-            return 500
-        return 503 if self.drain.cut <= trio.current_time() else None
 
-    def _part(self, error: BaseException | None) -> Part:
-        if self.taken_over:
-            return "handoff"
-        if self.started and not (self.ended and self.kind == "none"):  # that is the server's own last word
-            return "response"
-        return "body" if isinstance(error, PEERS) and not self.body_done else "handler"
+def tell_aborted(exchange: Reported, reason: str, status: int | None) -> None:
+    """The end of a request that was still being read; nothing when there is none, or it was told already."""
+    request = _in_hand(exchange)
+    if exchange.told or (request is None and exchange.phase.phase is not Phase.READ_REQUEST):
+        return
+    exchange.told = True
+    context, observers = exchange.context, exchange.context.observers
+    context.counters.aborted += 1
+    if observers.request_aborted:
+        part, now = _part_read(request), time.time()
+        event = RequestAborted(context.name, exchange.peer, reason, status, part, request, now)
+        observers.tell(observers.request_aborted, event)
 
-    def _count(self, outcome: Outcome) -> None:
-        counters = self.context.counters
-        match outcome:
-            case "error":
-                counters.failed += 1
-            case "gone":
-                counters.gone += 1
-            case "timeout":
-                counters.timed_out += 1
-            case "cancelled":
-                counters.cancelled += 1
-            case _:
-                counters.refused += 1
+
+def tell_send_failed(exchange: Answering, phase: str, error: PeerGone) -> None:
+    """A response, or the part of it that ``phase`` names, was not taken (behaviour 7.1)."""
+    exchange.context.counters.send_failed += 1
+    observers = exchange.context.observers
+    if observers.response_send_failed:
+        event = ResponseSendFailed(exchange.request, phase, str(error), time.time())
+        observers.tell(observers.response_send_failed, event)
+
+
+def tell_acknowledged(exchange: Reported) -> None:
+    """The handler has taken the drain's word."""
+    exchange.context.counters.acknowledged += 1
+    observers = exchange.context.observers
+    if observers.drain_acknowledged:
+        deadline = exchange.drain.deadline if exchange.drain.draining else None
+        observers.tell(observers.drain_acknowledged, DrainAcknowledged(exchange.request, deadline, time.time()))
+
+
+def _in_hand(exchange: Reported) -> Request | None:
+    """The request whose head has been read and that has not been dispatched."""
+    return None if exchange.request.over else exchange.request
+
+
+def _part_read(request: Request | None) -> Part:
+    if request is not None:
+        return "body"
+    current_request.set(None)  # what is logged of a head that is none must not bear the last request's id
+    return "head"
+
+
+def _outcome(exchange: Reported, error: BaseException | None) -> Outcome:
+    match error:
+        case None:
+            return "timeout" if exchange.phase.expired else "gone" if exchange.gone else "cancelled"
+        case BodyTimeout():
+            return "timeout"
+        case ProtocolError():
+            return "rejected"
+        case PeerGone():
+            return "gone"
+        case trio.BrokenResourceError() if exchange.gone or exchange.taken_over:
+            return "gone"
+        case HTTPError() if not isinstance(worse := sys.exception(), HTTPError | None):  # why it was not written
+            return _outcome(exchange, None if isinstance(worse, trio.Cancelled) else worse)
+        case _:
+            return "error"
+
+
+def _owed(exchange: Reported, outcome: Outcome, error: BaseException | None) -> int | None:
+    """The status that the peer has got, or will get when its request is at an end."""
+    if exchange.status or outcome == "gone":
+        return exchange.status or None
+    if outcome == "rejected":
+        return cast("ProtocolError", error).status
+    if outcome == "timeout":
+        return 503 if error is None else 408
+    if outcome == "error":
+        return 500
+    return 503 if exchange.drain.cut <= trio.current_time() else None
+
+
+def _part(exchange: Reported, error: BaseException | None) -> Part:
+    if exchange.taken_over:
+        return "handoff"
+    if exchange.status and not (exchange.ended and exchange.kind == "none"):  # that is the server's own last word
+        return "response"
+    return "body" if isinstance(error, PEERS) and not exchange.body_done else "handler"
+
+
+def _count(exchange: Reported, outcome: Outcome) -> None:
+    counters = exchange.context.counters
+    match outcome:
+        case "error":
+            counters.failed += 1
+        case "gone":
+            counters.gone += 1
+        case "timeout":
+            counters.timed_out += 1
+        case "cancelled":
+            counters.cancelled += 1
+        case _:
+            counters.refused += 1

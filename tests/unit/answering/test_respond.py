@@ -11,7 +11,8 @@ from story_tools import GET, GET_10, answer, loud, open_house
 
 import roadrunner_trio as rr
 from roadrunner_trio.answering.respond import as_app, native
-from roadrunner_trio.server.http1_sender import TURN, WRITE_SIZE
+from roadrunner_trio.server.carrier import WRITE_SIZE
+from roadrunner_trio.server.http1_sender import TURN
 from roadrunner_trio.testing import open_server
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ndate: D\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -245,7 +245,7 @@ async def test_waiting_for_the_end_takes_nothing_from_the_kernel(autojump_clock)
         await peer.say(post(b"Content-Length: 5"))
         await peer.say(b"12345" + GET[:5])
         [conn] = house.listener._members()
-        assert conn.engine.buffered == 0
+        assert conn.exchange.engine.buffered == 0
         assert await peer.until(b"12345") == answer(b"12345")
 
 

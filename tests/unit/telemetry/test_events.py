@@ -240,7 +240,7 @@ async def test_where_nobody_listens_no_event_is_built(autojump_clock, monkeypatc
         pytest.fail("an event was built")
 
     for event in {*EVENTS.values()}:
-        for module in ("connection", "http1_exchange", "http1_sender", "listener", "report"):
+        for module in ("carrier", "connection", "listener", "report"):
             monkeypatch.setattr(f"roadrunner_trio.server.{module}.{event.__name__}", build, raising=False)
     ours, theirs = memory_stream_pair()
     async with trio.open_nursery() as nursery:

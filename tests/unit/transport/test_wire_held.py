@@ -12,7 +12,8 @@ from presence_tools import needs_poller, slow_tcp_peer
 from story_tools import GET, open_house
 
 import roadrunner_trio as rr
-from roadrunner_trio.server.http1_sender import HELD_MOST, TURN
+from roadrunner_trio.server.carrier import HELD_MOST
+from roadrunner_trio.server.http1_sender import TURN
 from roadrunner_trio.transport.poller import SHARE, Poller
 from roadrunner_trio.transport.wire import SocketWire
 

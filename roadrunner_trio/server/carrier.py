@@ -1,0 +1,281 @@
+"""What belongs to a connection and to none of its requests: the stream, and how octets come and go on it.
+
+HTTP/1 has one exchange at a time on a carrier, HTTP/2 has many; what is in here is the same for both. A write is tried
+at once, and only what the kernel does not take waits, bounded by the write timeout. A read gives octets to whoever
+asks: whose they are is the protocol's affair.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+import trio
+
+from ..answering.context import ServerContext
+from ..protocol.proxy_header import ProxyHeader
+from ..telemetry.observe import ConnectionAccepted, ConnectionClosed
+from ..transport.files import SLICE, OpenFile
+from ..transport.phases import Phase, PhaseScope
+from ..transport.streams import Address, SendMeter
+from ..transport.tls import TLSInfo
+from ..transport.tls_stream import RecordLayer, TLSStream, encrypted
+from ..transport.wire import PeerGone, SocketWire
+from .presence import RESET
+
+WRITE_SIZE: Final = 65536
+"""Octets that the write timeout is for: a slow but honest peer may take long for all of a large response."""
+HELD_MOST: Final = 16384
+"""Octets that are held until a turn is over. What is larger is sent at once, and waits for a peer that is slow."""
+
+
+class Carrier:
+    """One connection, below its requests.
+
+    Attributes:
+        stream: what it stands on; whoever closes the carrier closes it.
+        wire: the socket, where it stands on one.
+        plain: the wire, if what comes from it is HTTP as it is, and a poller tells when; else None.
+        layer: encrypts what is written to the wire; None where nothing does, or the stream does it.
+        tls: the stream, if it encrypts.
+        peer: who is at the other end, or behind the proxy there.
+        scheme: of its requests, ``"http"`` or ``"https"``.
+        transport: what the handshake has told of encryption and of a proxy; None when there was none.
+        context: what it shares with its neighbours.
+        drain: the drain it has joined.
+        phase: where it is, its deadline, and its one cancel scope.
+        task: who serves it.
+        born: when it was accepted, in Trio's time.
+        served: requests so far, the current one included.
+        gone: nothing more comes from the peer, or can be said to it.
+        broken: a write was not finished, so that nothing may follow.
+        hung_up: the peer has ended what it sends, or is gone altogether.
+        was_reset: the latter.
+    """
+
+    __slots__ = (
+        "_accept_told",
+        "_meter",
+        "born",
+        "broken",
+        "context",
+        "drain",
+        "gone",
+        "hung_up",
+        "layer",
+        "peer",
+        "phase",
+        "plain",
+        "scheme",
+        "served",
+        "stream",
+        "task",
+        "tls",
+        "transport",
+        "was_reset",
+        "wire",
+    )
+
+    def __init__(self, stream: trio.abc.Stream, context: ServerContext, peer: Address) -> None:
+        self.stream = stream
+        self.wire = stream if isinstance(stream, SocketWire) else None
+        self.plain = self.wire if self.wire is not None and self.wire.polled else None
+        self.layer: RecordLayer | None = None
+        self.tls = encrypted(stream)
+        self.peer = peer
+        self.scheme = "http" if self.tls is None else "https"
+        self.transport: tuple[TLSInfo | None, ProxyHeader | None] | None = None
+        self.context = context
+        self.drain = context.drain
+        self.phase = PhaseScope(context.clock)
+        self.task: trio.lowlevel.Task | None = None
+        self.born = trio.current_time()
+        self.served = 0
+        self.gone = False
+        self.broken = False
+        self.hung_up = False
+        self.was_reset = False
+        self._meter: SendMeter | None = None
+        self._accept_told = False
+        if self.wire is not None:
+            self.wire.attendant = self  # also when TLS comes between
+
+    def encrypt(self, stream: TLSStream) -> bytes:
+        """Goes on under TLS, and gives what came behind the handshake.
+
+        Raises:
+            trio.BrokenResourceError: that is no TLS.
+        """
+        self.stream = self.tls = stream
+        self.scheme = "https"
+        self.plain = None
+        if self.wire is not None and self.wire.polled:
+            self.layer = stream.layer
+        else:
+            self.wire = None
+        return stream.layer.open()
+
+    # -- what comes --------------------------------------------------------------------------------
+
+    async def receive(self, most: int) -> bytes | bytearray | None:
+        """What comes next, ``b""`` at the end, None when it was nothing: a record need not have content.
+
+        Raises:
+            trio.BrokenResourceError: the connection was reset.
+        """
+        wire, layer = self.wire, self.layer
+        if wire is None or not wire.polled:
+            return await self.stream.receive_some(most)
+        if layer is None:
+            return await wire.receive_by_edge(most)
+        if layer.ended:
+            await trio.lowlevel.checkpoint()
+            return b""
+        layer.feed(await wire.receive_by_edge(most))
+        data = layer.open()
+        if data or layer.ended:
+            return data
+        if layer.unsaid and not (wire.held or wire.sending):
+            wire.hold(layer.said())  # a new key, a refusal: a peer that waits for that would send nothing else
+        return None
+
+    def hang_up(self, events: int) -> None:
+        """The wire's word that the peer leaves, from the poller's task: once or twice in a connection's life."""
+        self.hung_up = True
+        self.was_reset = self.was_reset or bool(events & RESET)
+        self.peer_left()
+
+    def peer_left(self) -> None:
+        """What a protocol makes of it. Synchronous; must not raise."""
+
+    # -- what goes ---------------------------------------------------------------------------------
+
+    async def send(self, data: bytes | bytearray, sent: int = 0) -> None:
+        """Sends all of ``data``: at once when the socket takes it, else bounded by the write timeout (N31).
+
+        Args:
+            sent: octets of content that were sent before in the same response; what is waited for counts with them.
+
+        Raises:
+            PeerGone: the peer is gone, or does not take it in time.
+        """
+        if (unsent := self.send_now(data)) is not None:
+            await self.send_rest(unsent, sent)
+
+    async def send_soon(self, data: bytes, sent: int) -> None:
+        """Sends ``data``, where a poller ends turns with what else is sent in this one: a system call takes 5 µs."""
+        wire = self.wire
+        if wire is None or not wire.polled or len(data) + len(wire.held or b"") > HELD_MOST:
+            await self.send(data, sent)
+        elif self.broken:
+            raise PeerGone("an earlier write was not finished")
+        else:
+            try:
+                wire.hold(data if self.layer is None else self.layer.seal(data))
+            except trio.BrokenResourceError as exc:
+                raise self._lost("the peer went away") from exc
+
+    async def send_large(self, data: memoryview, sent: int) -> None:
+        """In slices, with a checkpoint between them: the kernel may take megabytes at once, while everybody waits."""
+        for at in range(0, len(data), SLICE):
+            if (unsent := self.send_now(data[at : at + SLICE])) is not None:
+                await self.send_rest(unsent, sent)
+            await trio.lowlevel.checkpoint()
+
+    def send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
+        """What the kernel has not taken, as it has to go out: encrypted, with what was held before; None is nothing."""
+        if self.broken:
+            raise PeerGone("an earlier write was not finished")
+        wire = self.wire
+        if wire is None:
+            return memoryview(data)
+        try:
+            if self.layer is not None:
+                data = self.layer.seal(data)
+            if wire.held is not None:
+                data = wire.release(data)
+            sent = wire.send_now(data)
+        except trio.BrokenResourceError as exc:
+            raise self._lost("the peer went away") from exc
+        return None if sent == len(data) else memoryview(data)[sent:]
+
+    async def send_rest(self, data: memoryview, sent: int) -> None:
+        """Sends what :meth:`send_now` could not, as it is, while the peer takes it."""
+        stream = self.stream if self.wire is None else self.wire
+        with _Writing(self):
+            for at in range(0, len(data), WRITE_SIZE):
+                part = data[at : at + WRITE_SIZE]
+                with self._patience(sent, len(part)) as scope:
+                    try:
+                        await stream.send_all(part)
+                    except trio.BrokenResourceError as exc:
+                        raise self._lost("the peer went away") from exc
+                if scope.cancelled_caught:
+                    raise self._lost("the peer does not take its response in time")
+            self.broken = False
+
+    async def send_slice(self, wire: SocketWire, file: OpenFile, at: int, count: int, sent: int) -> int:
+        """Sends octets of a file from the kernel, and says how many: fewer only when the file has become shorter."""
+        if not file.is_cached(at, count):
+            await file.read(at, count)  # sendfile would block the loop on a cold page
+        with _Writing(self), self._patience(sent, count) as scope:
+            try:
+                taken = await wire.send_file(file.fd, at, count)
+            except trio.BrokenResourceError as exc:
+                raise self._lost("the peer went away inside a file") from exc
+            self.broken = taken < count
+        if scope.cancelled_caught:
+            raise self._lost("the peer does not take the file in time")
+        return taken
+
+    @contextmanager
+    def _patience(self, sent: int, octets: int) -> Generator[trio.CancelScope]:
+        """Around a wait for the peer to take ``octets``: the write timeout, and the least rate over all such waits."""
+        if self._meter is None:
+            self._meter = SendMeter(self.context.limits.min_send_rate, self.context.timeouts.write)
+        began = trio.current_time()
+        seconds = min(self.context.timeouts.write, self._meter.allowance(sent, octets))
+        with trio.move_on_at(began + seconds) as scope:
+            yield scope
+            self._meter.took(octets, trio.current_time() - began)
+
+    def _lost(self, why: str) -> PeerGone:
+        self.gone = self.broken = True
+        return PeerGone(why)
+
+    # -- what is told of it ------------------------------------------------------------------------
+
+    def tell_accept(self) -> None:
+        """Its beginning, once its peer is known."""
+        self._accept_told = True
+        observers = self.context.observers
+        if observers.listener_accept:
+            event = ConnectionAccepted(self.context.name, self.peer, time.time())
+            observers.tell(observers.listener_accept, event)
+
+    def tell_close(self) -> None:
+        """Its end, if its beginning was told."""
+        observers = self.context.observers
+        if self._accept_told and observers.listener_conn_close:
+            age = trio.current_time() - self.born
+            event = ConnectionClosed(self.context.name, self.peer, age, self.served)
+            observers.tell(observers.listener_conn_close, event)
+
+
+class _Writing:
+    """Around a write that waits: the phase says so, and a write that does not finish leaves the wire unusable."""
+
+    __slots__ = ("before", "carrier")
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.carrier = carrier
+        self.before = carrier.phase.phase
+
+    def __enter__(self) -> None:
+        self.carrier.phase.phase = Phase.RESPOND
+        self.carrier.broken = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.carrier.phase.phase = self.before
