@@ -4,7 +4,7 @@ The names here, those of :mod:`roadrunner_trio.testing` and of the modules in ``
 deeper imports are not.
 """
 
-from .answering.middleware import CallNext, Middleware
+from .answering.middleware import CallNext, Middleware, early
 from .answering.rate_limit import RateLimit
 from .answering.respond import Handler
 from .errors import HTTPError, ProtocolError
@@ -54,7 +54,7 @@ from .telemetry.observe import (
 from .telemetry.request_ids import RequestIds
 from .transport.drain import Drain
 from .transport.tls import TLSInfo, server_context
-from .transport.wire import BodyTimeout, PeerGone
+from .transport.wire import BodyTimeout, PeerGone, PeerTooSlow
 from .websocket.handler import WebSocketRequest, websocket
 from .websocket.session import WebSocket
 
@@ -99,6 +99,7 @@ __all__ = [
     "Observer",
     "Params",
     "PeerGone",
+    "PeerTooSlow",
     "Plan",
     "ProtocolError",
     "ProxyHeader",
@@ -125,6 +126,7 @@ __all__ = [
     "WebSocketRequest",
     "__version__",
     "current_request",
+    "early",
     "run",
     "serve",
     "serve_connection",

@@ -67,6 +67,7 @@ ROOMS = {
         "carrier",
         "http1_sender",
         "http1_exchange",
+        "refusals",
         "door",
         "connection",
         "eviction",

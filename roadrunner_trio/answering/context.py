@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -64,6 +65,7 @@ class ServerContext:
         proxy_protocol: whose connections begin with a PROXY header.
         seen: what the engines of its connections share.
         gate: what keeps requests out of the application, if anything does.
+        variables: the context variables of whoever serves; each request begins with a copy of them.
     """
 
     app: App
@@ -79,6 +81,7 @@ class ServerContext:
     clock: Clock = field(default_factory=Clock)
     poller: Poller | None = None
     counters: Counters = field(default_factory=Counters)
+    variables: Context = field(default_factory=copy_context)
     seen: Seen = field(init=False)
 
     def __post_init__(self) -> None:

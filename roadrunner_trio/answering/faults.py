@@ -6,6 +6,7 @@ the only leaf is an ``HTTPError``. Any other group is the application's error, w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import cast
 
@@ -15,8 +16,8 @@ from ..errors import HTTPError, ProtocolError
 from ..transport.wire import BodyTimeout, PeerGone
 
 PEERS = (ProtocolError, BodyTimeout, PeerGone)
-NOT_OURS = (trio.Cancelled, KeyboardInterrupt, GeneratorExit)
-"""Never caught, alone or in a group: they belong to Trio and to the operator."""
+STRAYS = (trio.Cancelled, GeneratorExit)
+"""Of all that is no error, what can stray from one task into another."""
 
 
 def leaves(exc: BaseException) -> Iterator[BaseException]:
@@ -29,26 +30,52 @@ def leaves(exc: BaseException) -> Iterator[BaseException]:
         yield exc
 
 
-def essence(exc: BaseException, *, peer_gone: bool) -> BaseException:
-    """The exception that decides how a request ends.
+def cancelled() -> bool:
+    """Whether a ``trio.Cancelled`` that is caught now can be this task's own."""
+    return trio.current_effective_deadline() == -math.inf
+
+
+def part_ways(exc: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """What is an error, and what has to go on, to Trio and to the operator.
+
+    A cancellation goes on when it is this task's own. One that is not was kept and raised again by somebody, such as a
+    cache that gives all who wait what the first of them met: let go on, it would be taken for the nursery's, and every
+    neighbour with it. The same is true of a GeneratorExit. Both are errors.
+    """
+    own = cancelled()
+
+    def goes_on(leaf: BaseException) -> bool:
+        return isinstance(leaf, KeyboardInterrupt) or (own and isinstance(leaf, trio.Cancelled))
+
+    if isinstance(exc, BaseExceptionGroup):
+        onward, error = cast(BaseExceptionGroup[BaseException], exc).split(goes_on)
+        return error, onward
+    return (None, exc) if goes_on(exc) else (exc, None)
+
+
+def essence(exc: BaseException, *, peer_gone: bool) -> tuple[BaseException | None, BaseException | None]:
+    """The exception that decides how a request ends; or, in its place, what has to go on. Raises nothing.
 
     Args:
         peer_gone: the connection is known to be broken; then a plain ``trio.BrokenResourceError`` is its peer's doing
             too. Otherwise it came from a stream of the application's own, and that is an error like any other.
 
-    Raises:
-        BaseException: ``exc`` itself, when it is or holds what nobody may catch. Where that is a cancellation, what the
-            peer did besides is left out: the scope that was cancelled would leave the rest of the group to nobody.
+    Returns:
+        The former and None, or None and the latter. That is all of ``exc``, with the errors beside it; only what the
+        peer did besides a cancellation is left out, for nobody would take it when the scope has taken that.
     """
-    all_leaves = list(leaves(exc))
     peers = (*PEERS, trio.BrokenResourceError) if peer_gone else PEERS
-    others = [leaf for leaf in all_leaves if not isinstance(leaf, peers)]
-    if any(isinstance(leaf, NOT_OURS) for leaf in others):
-        if len(others) < len(all_leaves) and all(isinstance(leaf, trio.Cancelled) for leaf in others):
-            raise cast(BaseExceptionGroup[BaseException], exc).subgroup(trio.Cancelled) or exc
-        raise exc
-    if not others:
-        return all_leaves[0]
-    if len(all_leaves) == 1 and isinstance(all_leaves[0], HTTPError):
-        return all_leaves[0]
-    return exc
+    error, onward = part_ways(exc)
+    if onward is not None:
+        ours = error is not None and not all(isinstance(leaf, peers) for leaf in leaves(error))
+        return None, exc if ours else onward
+    found = list(leaves(exc))
+    if all(isinstance(leaf, peers) for leaf in found):
+        return found[0], None
+    if len(found) == 1 and isinstance(found[0], HTTPError):
+        return found[0], None
+    if any(isinstance(leaf, STRAYS) for leaf in found):
+        stray = RuntimeError("the application raised a cancellation, or an end, that was meant for somebody else")
+        stray.__cause__ = exc
+        return stray, None
+    return exc, None

@@ -2,7 +2,8 @@
 
 A middleware may answer itself, change the request before it passes it on or the response that comes back, and run
 code around both. The response is written after the outermost one has returned it, so an exception of the write is not
-theirs to see. They are composed into one callable when the server is made; a request builds nothing.
+theirs to see. They are composed into one callable when the server is made; a request builds nothing. One that is
+:class:`early` only looks at the head, and does so before the body is read.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
+from ..messages.exchange import Check
 from ..messages.request import Request
 from ..messages.response import AnyResponse
 
@@ -18,6 +20,46 @@ CallNext: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
 
 Middleware: TypeAlias = Callable[[Request, CallNext], Awaitable[AnyResponse]]
 """``async def middleware(request, call_next) -> AnyResponse``."""
+
+
+class early:
+    """A middleware that judges a request by its head, before anything of its body is read or asked for.
+
+    It stands among the others and runs before all of them. Whom it refuses is never told 100 Continue, nor sends a body
+    that nobody wants. Use it as a decorator::
+
+        @early
+        async def authenticated(request):
+            if request.header("authorization") != EXPECTED:
+                return Response(status=401)
+
+    Args:
+        check: ``async def check(request)``: the response, or None to let the request pass. It cannot read the body.
+
+    Raises:
+        TypeError: it cannot be called.
+    """
+
+    __slots__ = ("__qualname__", "check")
+
+    def __init__(self, check: Callable[[Request], Awaitable[AnyResponse | None]]) -> None:
+        if not callable(check):
+            raise TypeError(f"an early middleware is an async function of a request, not {check!r}")
+        self.check = check
+        self.__qualname__ = _name(check)
+
+    def __repr__(self) -> str:
+        return f"early({self.__qualname__})"
+
+    async def __call__(self, request: Request, call_next: CallNext) -> AnyResponse:
+        """As any middleware, where somebody else calls it."""
+        response = await self.check(request)
+        return await call_next(request) if response is None else response
+
+
+def early_of(middlewares: Sequence[Middleware]) -> tuple[Check, ...]:
+    """The checks of those that are early, in order."""
+    return tuple(middleware.check for middleware in middlewares if isinstance(middleware, early))
 
 
 def checked(middlewares: Sequence[Middleware]) -> tuple[Middleware, ...]:
@@ -35,9 +77,10 @@ def checked(middlewares: Sequence[Middleware]) -> tuple[Middleware, ...]:
 
 
 def compose(middlewares: Sequence[Middleware], handler: CallNext) -> CallNext:
-    """``handler`` inside of ``middlewares``, the first of which is the outermost."""
+    """``handler`` inside of ``middlewares``, the first of which is the outermost; of those that are not early."""
     for middleware in reversed(middlewares):
-        handler = _around(middleware, handler)
+        if not isinstance(middleware, early):
+            handler = _around(middleware, handler)
     return handler
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import trio
@@ -28,7 +29,7 @@ from ..messages.response import (
 from ..settings import Limits, Timeouts
 from ..transport.files import OpenFile, open_file
 from ..transport.wire import PeerGone
-from .middleware import Middleware, checked, compose
+from .middleware import Middleware, checked, compose, early_of
 
 Handler: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
 """``async def handler(request) -> AnyResponse``."""
@@ -115,7 +116,7 @@ def as_app(
     if not callable(handler):
         raise TypeError(f"a handler is an async function of one request, not {handler!r}")
     plain: Any = handler
-    return native(compose(around, plain), plan)
+    return native(compose(around, plain), replace(plan, early=early_of(around)))
 
 
 async def respond(exchange: Exchange, response: object, handler: object) -> None:

@@ -16,10 +16,10 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
 
-from ..answering.middleware import CallNext, Middleware, checked, compose
+from ..answering.middleware import CallNext, Middleware, checked, compose, early_of
 from ..answering.respond import default_plan, native
 from ..errors import phrase
-from ..messages.exchange import App, Exchange, Plan
+from ..messages.exchange import App, Check, Exchange, Plan
 from ..messages.request import NO_BINDINGS, Request
 from ..messages.response import AnyResponse, Response
 from ..protocol.codec.uri import percent_decode, percent_encode
@@ -60,12 +60,14 @@ class _Entry(Endpoint):
 
     Attributes:
         call: the handler inside of the middlewares of its route and groups.
+        early: what those of them that judge by the head ask.
         order: its place in the table.
         state: for ``request.state``.
         captures: names, and which of the segments each has.
     """
 
     call: CallNext
+    early: tuple[Check, ...] = ()
     order: int = -1
     state: Any = None
     captures: tuple[tuple[str, slice], ...] = ()
@@ -207,6 +209,7 @@ class Table:
             methods=methods,
             name=name,
             call=compose(middlewares, route.handler),
+            early=early_of(middlewares),
             order=order,
             state=route.state,
             captures=tuple(
@@ -312,14 +315,14 @@ class _Mounted(native):
 
     def __init__(self, table: Table, defaults: Plan, middlewares: Sequence[Middleware]) -> None:
         # Nobody reads a body only to say 404: for what the router answers itself it streams, and is skipped.
-        super().__init__(compose(middlewares, _call_endpoint), replace(defaults, body="streaming"))
-        self._wrapped = bool(middlewares)
-        self.defaults = defaults
+        self.defaults = replace(defaults, early=early_of(middlewares))
+        super().__init__(compose(middlewares, _call_endpoint), replace(self.defaults, body="streaming"))
+        self._wrapped = len(middlewares) > len(self.defaults.early)
         self.adopt(table, self.plans(table))
 
     def plans(self, table: Table) -> dict[_Entry, Plan]:
         """What is done with the requests of each route here."""
-        return {endpoint: endpoint.route.plan(self.defaults) for endpoint in table.endpoints if endpoint.route}
+        return {each: each.route.plan(self.defaults, each.early) for each in table.endpoints if each.route}
 
     def adopt(self, table: Table, plans: Mapping[_Entry, Plan]) -> None:
         """Serves ``table`` from the next request on."""

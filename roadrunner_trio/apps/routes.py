@@ -11,7 +11,7 @@ from urllib.parse import quote
 from ..answering.middleware import Middleware, checked
 from ..answering.respond import Handler
 from ..fields import is_token
-from ..messages.exchange import BodyMode, Plan
+from ..messages.exchange import BodyMode, Check, Plan
 from ..settings import Limits, Timeouts
 
 COMMON_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
@@ -177,8 +177,8 @@ class Route:
         if self.body == "buffered" and self.max_body is None:
             raise ValueError(f"{self.path!r}: {UNLIMITED}")
 
-    def plan(self, defaults: Plan) -> Plan:
-        """What is done with its requests, on a listener with these defaults.
+    def plan(self, defaults: Plan, early: tuple[Check, ...] = ()) -> Plan:
+        """What is done with its requests, on a listener with these defaults, after its own early middlewares.
 
         Raises:
             ValueError: bodies would be buffered without a limit.
@@ -189,7 +189,7 @@ class Route:
             raise ValueError(f"{self.path!r}: {UNLIMITED}")
         timeout = defaults.timeout if self.timeout is None else self.timeout
         grace = defaults.disconnect_grace if self.disconnect_grace is None else self.disconnect_grace
-        return Plan(body, max_body, timeout, grace)
+        return Plan(body, max_body, timeout, grace, defaults.early + early)
 
 
 def _methods(methods: Collection[str], path: str) -> frozenset[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import trio
 
@@ -18,6 +18,8 @@ from ..transport.wire import SocketWire
 from .request import Request
 
 BodyMode = Literal["buffered", "streaming"]
+Check: TypeAlias = Callable[[Request], Awaitable[object]]
+"""``async def check(request)``: a response, or None to let the request pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,15 @@ class Plan:
         timeout: seconds from the call to the end of the response; then 503, or a cut.
         disconnect_grace: seconds until the call is cancelled when the peer has ended; at once when it has reset the
             connection. ``math.inf``: neither, whoever leaves.
+        early: asked one after another before anything of the body is read or asked for; the first response that one of
+            them gives is the answer.
     """
 
     body: BodyMode = "buffered"
     max_body: int | None = None
     timeout: float = math.inf
     disconnect_grace: float = math.inf
+    early: tuple[Check, ...] = ()
 
 
 class Exchange(Protocol):

@@ -119,7 +119,7 @@ class Request:
     def __init__(
         self,
         head: RequestHead,
-        source: BodySource,
+        source: BodySource | None,
         drain: Drain,
         peer: Address,
         scheme: str,
@@ -130,7 +130,7 @@ class Request:
         self.peer = peer
         self.scheme = scheme
         self.listener_name = listener_name
-        self._source: BodySource | None = source
+        self._source = source
 
     @cached_property
     def request_id(self) -> str:

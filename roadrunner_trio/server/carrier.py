@@ -22,7 +22,7 @@ from ..transport.phases import Phase, PhaseScope
 from ..transport.streams import Address, SendMeter
 from ..transport.tls import TLSInfo
 from ..transport.tls_stream import RecordLayer, TLSStream, encrypted
-from ..transport.wire import PeerGone, SocketWire
+from ..transport.wire import PeerGone, PeerTooSlow, SocketWire
 from .presence import RESET
 
 WRITE_SIZE: Final = 65536
@@ -89,7 +89,7 @@ class Carrier:
         self.transport: tuple[TLSInfo | None, ProxyHeader | None] | None = None
         self.context = context
         self.drain = context.drain
-        self.phase = PhaseScope(context.clock)
+        self.phase = PhaseScope(context.clock, self.wire)
         self.task: trio.lowlevel.Task | None = None
         self.born = trio.current_time()
         self.served = 0
@@ -170,7 +170,7 @@ class Carrier:
         if wire is None or not wire.polled or len(data) + len(wire.held or b"") > HELD_MOST:
             await self.send(data, sent)
         elif self.broken:
-            raise PeerGone("an earlier write was not finished")
+            raise self._barred()
         else:
             try:
                 wire.hold(data if self.layer is None else self.layer.seal(data))
@@ -187,7 +187,7 @@ class Carrier:
     def send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
         """What the kernel has not taken, as it has to go out: encrypted, with what was held before; None is nothing."""
         if self.broken:
-            raise PeerGone("an earlier write was not finished")
+            raise self._barred()
         wire = self.wire
         if wire is None:
             return memoryview(data)
@@ -207,27 +207,31 @@ class Carrier:
         with _Writing(self):
             for at in range(0, len(data), WRITE_SIZE):
                 part = data[at : at + WRITE_SIZE]
-                with self._patience(sent, len(part)) as scope:
-                    try:
-                        await stream.send_all(part)
-                    except trio.BrokenResourceError as exc:
-                        raise self._lost("the peer went away") from exc
-                if scope.cancelled_caught:
-                    raise self._lost("the peer does not take its response in time")
+                while part:
+                    with self._patience(sent, len(part)):
+                        try:
+                            await stream.send_all(part)
+                        except trio.BrokenResourceError as exc:
+                            raise self._lost("the peer went away") from exc
+                        break
+                    part = part[self._spared() :]
             self.broken = False
 
     async def send_slice(self, wire: SocketWire, file: OpenFile, at: int, count: int, sent: int) -> int:
         """Sends octets of a file from the kernel, and says how many: fewer only when the file has become shorter."""
         if not file.is_cached(at, count):
             await file.read(at, count)  # sendfile would block the loop on a cold page
-        with _Writing(self), self._patience(sent, count) as scope:
-            try:
-                taken = await wire.send_file(file.fd, at, count)
-            except trio.BrokenResourceError as exc:
-                raise self._lost("the peer went away inside a file") from exc
+        taken = 0
+        with _Writing(self):
+            while True:
+                with self._patience(sent + taken, count - taken):
+                    try:
+                        taken += await wire.send_file(file.fd, at + taken, count - taken)
+                    except trio.BrokenResourceError as exc:
+                        raise self._lost("the peer went away inside a file") from exc
+                    break
+                taken += self._spared()
             self.broken = taken < count
-        if scope.cancelled_caught:
-            raise self._lost("the peer does not take the file in time")
         return taken
 
     @contextmanager
@@ -239,7 +243,29 @@ class Carrier:
         seconds = min(self.context.timeouts.write, self._meter.allowance(sent, octets))
         with trio.move_on_at(began + seconds) as scope:
             yield scope
-            self._meter.took(octets, trio.current_time() - began)
+            self._meter.took(octets, min(seconds, trio.current_time() - began))
+        if scope.cancelled_caught:
+            self._meter.took(0, seconds)
+
+    def _spared(self) -> int:
+        """Octets that the kernel has taken in the time that is up, when it would take more now: then we were late.
+
+        Raises:
+            PeerTooSlow: it would not.
+        """
+        wire = self.wire
+        if wire is None or not wire.has_room():
+            self.gone = self.broken = True
+            raise PeerTooSlow("the peer does not take its response in time")
+        if self._meter is not None:
+            self._meter.took(wire.taken, 0)
+        return wire.taken
+
+    def _barred(self) -> Exception:
+        """Why nothing may be written now: another task of the application does, or one has not finished."""
+        if self.phase.phase is Phase.RESPOND:
+            return trio.BusyResourceError("another task is sending this response")
+        return PeerGone("an earlier write was not finished")
 
     def _lost(self, why: str) -> PeerGone:
         self.gone = self.broken = True

@@ -22,24 +22,24 @@ from typing import Final
 
 import trio
 
-from ..answering.admission import FULL, Gate, Refusal
+from ..answering.admission import FULL, Gate
 from ..answering.context import ServerContext
-from ..answering.faults import essence
-from ..errors import HTTPError, ProtocolError
+from ..answering.faults import essence, leaves, part_ways
+from ..errors import ProtocolError
 from ..messages.request import Request
-from ..messages.response import Response
-from ..protocol.http1.engine import CLOSED, NEED_DATA, Framing, RequestHead, Signal
+from ..protocol.http1.engine import CLOSED, NEED_DATA, RequestHead, Signal
 from ..protocol.http1.scan import ScanEngine
 from ..telemetry.observe import RequestStarted
 from ..transport.phases import Phase
 from ..transport.streams import Address, linger, shown
 from ..transport.tls_stream import close_notify
-from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone
+from ..transport.wire import RECEIVE_SIZE, PeerTooSlow
 from .carrier import Carrier
 from .door import Answered, enter
 from .http1_exchange import Http1Exchange
 from .presence import look_away, miss
-from .report import tell_aborted, tell_end, tell_rejected, tell_throttled
+from .refusals import Answer, fail, judge_early, turn_away
+from .report import tell_aborted, tell_end, tell_rejected
 
 log = logging.getLogger("roadrunner_trio")
 
@@ -140,17 +140,29 @@ class Connection(Carrier):
                     await exchange.say(503)
         finally:
             self.phase.close()
+            exchange.dismiss()
             look_away(exchange)
             self.drain.leave(self)
             self.context.counters.cut += cut_short
             tell_aborted(exchange, "cancelled", exchange.status or None)
+            exchange.request.detach()
             self.tell_close()
             if self.wire is None:
-                await trio.aclose_forcefully(self.stream)
+                await self._close_foreign()
             elif exchange.truncated:
                 self.wire.reset()
             else:
                 self.wire.close()  # without a wait, and without the cancelled one of aclose_forcefully
+            exchange.reset()
+            del self.exchange  # each of the two holds the other
+
+    async def _close_foreign(self) -> None:
+        try:
+            await trio.aclose_forcefully(self.stream)
+        except BaseException as exc:
+            if part_ways(exc)[1] is not None:
+                raise
+            log.exception("the stream of %s failed to close", shown(self.peer))
 
     def wants_linger(self) -> bool:
         """Whether the peer may still be sending: not when it has finished, or asked for the close itself."""
@@ -164,16 +176,14 @@ class Connection(Carrier):
 
 
 async def serve_connection(conn: Connection) -> None:
-    """Serves one connection and closes it. Raises nothing but a cancellation."""
+    """Serves one connection and closes it. Raises nothing but a cancellation of its own, and KeyboardInterrupt."""
     conn.task = trio.lowlevel.current_task()
     try:
         try:
             await live(conn)
-        except Exception:  # ours or an app's plan: the peer gets its answer, the neighbours notice nothing
-            log.exception("the connection of %s failed", shown(conn.peer))
-            tell_aborted(conn.exchange, "error", 500)
-            with suppress(Exception):
-                await part(conn, 500)
+        except BaseException as exc:
+            if await is_onward(conn, exc):
+                raise
         conn.finished = True
     finally:
         await conn.close()
@@ -185,23 +195,22 @@ async def live(conn: Connection) -> None:
     try:
         with conn.phase.scope:
             await handshake(conn)
-            while (request := await read_request(conn)) is not None:
-                if (gate := context.gate) is not None and not gate.spares(request):
+            while await read_request(conn):
+                if (gate := context.gate) is not None and not gate.spares(exchange.request):
                     await admit(exchange, gate)
                 else:
-                    if exchange.expect_body(context.app.plan(request)):
-                        await read_body(exchange)
-                    await dispatch(exchange)
-                if not exchange.body_done:
+                    if not exchange.expect_body(context.app.plan(exchange.request)) or await prepare(exchange):
+                        await dispatch(exchange)
+                if not exchange.body_done or exchange.waits:
                     await finish(exchange)
                 if not goes_on(conn):
                     break
         await expire(conn)
     except ProtocolError as error:
         await reject(conn, error)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         conn.gone = True  # N67: nobody is there to be answered
-        tell_aborted(exchange, "peer_gone", None)
+        tell_aborted(exchange, "timeout" if isinstance(error, PeerTooSlow) else "peer_gone", None)
 
 
 async def handshake(conn: Connection) -> None:
@@ -213,18 +222,19 @@ async def handshake(conn: Connection) -> None:
     conn.tell_accept()
 
 
-async def read_request(conn: Connection) -> Request | None:
-    """The next request, or None when there will be none. Pipelined bytes come first."""
-    exchange = conn.exchange
+async def read_request(conn: Connection) -> bool:
+    """Reads the next request; False when there will be none. Pipelined bytes come first."""
+    exchange, task = conn.exchange, trio.lowlevel.current_task()
     exchange.reset()
+    task.context = conn.context.variables.copy()  # from the next wait on: no request sees what the last one has set
     if exchange.engine.buffered:
         conn.phase.enter(Phase.READ_REQUEST, conn.context.timeouts.request)
         await trio.lowlevel.checkpoint()  # a pipelining peer must still yield to its neighbours
-        head = await complete_head(exchange)
+        head = await exchange.complete_head()
     else:
         head = await await_head(conn)
     if not isinstance(head, RequestHead):
-        return None
+        return False
     if conn.phase.over:
         conn.phase.phase = Phase.READ_REQUEST  # it may have come all at once
         await trio.lowlevel.checkpoint()  # read in the very tick its time ran out: raises Cancelled
@@ -236,7 +246,7 @@ async def read_request(conn: Connection) -> Request | None:
         exchange.request.tls, exchange.request.proxy = conn.transport
     for step in conn.context.on_head:
         step(exchange)
-    return exchange.request
+    return True
 
 
 async def await_head(conn: Connection) -> RequestHead | Signal:
@@ -253,19 +263,7 @@ async def await_head(conn: Connection) -> RequestHead | Signal:
         if (head := engine.next_head()) is not NEED_DATA:
             return head
         if engine.buffered:
-            return await complete_head(exchange)
-
-
-async def complete_head(exchange: Http1Exchange) -> RequestHead | Signal:
-    """The rest of a head that has begun: it has a time of its own (N8) and a rate to keep (N5)."""
-    exchange.phase.enter(Phase.READ_REQUEST, exchange.timeouts.request)
-    exchange.meter.reset(exchange.engine.buffered)
-    while (head := exchange.engine.next_head()) is NEED_DATA:
-        before = trio.current_time()
-        octets = await exchange.fill()
-        if not exchange.meter.add(octets, trio.current_time() - before) and not exchange.engine.ended:
-            raise PeerGone("the peer sends its head more slowly than the minimum rate")  # E7
-    return head
+            return await exchange.complete_head()
 
 
 async def admit(exchange: Http1Exchange, gate: Gate) -> None:
@@ -275,83 +273,72 @@ async def admit(exchange: Http1Exchange, gate: Gate) -> None:
     """
     if (refusal := gate.knock(exchange.request)) is not None:
         return await turn_away(exchange, refusal)
-    if exchange.expect_body(exchange.context.app.plan(exchange.request)):
-        await read_body(exchange)
+    if exchange.expect_body(exchange.context.app.plan(exchange.request)) and not await prepare(exchange):
+        return None
     if gate.is_full:
         return await turn_away(exchange, FULL)
     with gate:
         return await dispatch(exchange)
 
 
-async def turn_away(exchange: Http1Exchange, refusal: Refusal) -> None:
-    """429 or 503, after which the connection goes on, if no body is in the way (E14)."""
-    exchange.phase.enter(Phase.DISPATCH, math.inf)  # it is answered: an idle connection would end with a drain's word
-    tell_throttled(exchange, refusal)
-    exchange.request.detach()
-    exchange.body_done = exchange.body_done or exchange.head.framing is Framing.NONE
-    close = () if exchange.body_done else ((b"connection", b"close"),)
-    await exchange.respond(refusal.status, ((b"retry-after", b"%d" % refusal.retry_after), *close), b"")
+async def prepare(exchange: Http1Exchange) -> bool:
+    """What the plan wants done before the handler runs; False when the request has been answered by its head alone."""
+    if exchange.plan.early and (answer := await judge_early(exchange)) is not None:
+        await dispatch(exchange, answer)
+        return False
+    if exchange.plan.body == "buffered" and not exchange.body_done:
+        await read_body(exchange)
+    return True
 
 
 async def read_body(exchange: Http1Exchange) -> None:
     """The whole body, for the handler to find."""
     exchange.phase.enter(Phase.READ_BODY, exchange.timeouts.body)
-    pieces: list[bytes] = []
+    body: bytes | bytearray = await exchange.receive_body()
     while piece := await exchange.receive_body():
-        pieces.append(piece)
-    exchange.request.keep_body(b"".join(pieces))
+        body = body if isinstance(body, bytearray) else bytearray(body)  # a list of crumbs is 30 times as large
+        body += piece
+    exchange.request.keep_body(bytes(body))
     if exchange.phase.over:
         await trio.lowlevel.checkpoint()
 
 
-async def dispatch(exchange: Http1Exchange) -> None:
-    """Runs the application, which writes its response; one ``except`` covers both (N3). Every start has its end."""
+async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
+    """Runs the application, or ``app`` in its place, which writes its response; one ``except`` covers both (N3).
+
+    Every start has its end.
+    """
     conn, request, observers = exchange.conn, exchange.request, exchange.conn.context.observers
     if observers.request_start:
         observers.tell(observers.request_start, RequestStarted(request, time.time()))
     exchange.phase.enter(Phase.DISPATCH, exchange.plan.timeout)
     if conn.hung_up:
         miss(exchange)
-    began, error = exchange.phase.now(), None
+    began, error, onward = exchange.phase.now(), None, None
     try:
-        await conn.context.app(exchange)
-        exchange.ended |= exchange.taken_over
-        if not exchange.ended:
-            raise RuntimeError("the application returned without ending its response")
-    except BaseException as exc:
-        error = essence(exc, peer_gone=exchange.gone or exchange.taken_over)
-        await fail(exchange, error)
+        try:
+            await (app or conn.context.app)(exchange)
+            exchange.ended |= exchange.taken_over
+            if not exchange.ended:
+                raise RuntimeError("the application returned without ending its response")
+        except BaseException as exc:
+            error, onward = essence(exc, peer_gone=exchange.gone or exchange.taken_over)
+        if error is not None:
+            onward = await fail(exchange, error)
+        if onward is not None:
+            raise onward
     finally:
         request.detach()
         if observers.request_stop or error is not None or not exchange.ended:
             tell_end(exchange, request, trio.current_time() - began, error)
-
-
-async def fail(exchange: Http1Exchange, error: BaseException) -> None:
-    """Answers what the application raised.
-
-    Raises:
-        ProtocolError, trio.BrokenResourceError: the peer's doing; the end of the connection.
-    """
-    match error:
-        case BodyTimeout():
-            raise ProtocolError(408, "body_timeout") from error
-        case ProtocolError() | PeerGone():
-            raise error
-        case trio.BrokenResourceError() if exchange.gone or exchange.taken_over:
-            raise error
-        case HTTPError() if not exchange.started:
-            response = Response.text(error.detail, status=error.status, fields=error.fields)
-            await exchange.respond(response.status, response.fields, response.body)
-        case _:
-            exchange.keep = False
-            await exchange.say(500)
+        del error, onward  # each holds this frame, and with it the request, until a collector comes
 
 
 async def finish(exchange: Http1Exchange) -> None:
-    """What is left of the body is read, within ``linger``, if the connection is to go on."""
+    """What is left of the body is read, within ``linger``, if the connection is to go on; who still does that goes."""
     if exchange.keep and exchange.ended and not exchange.spoiled:
         exchange.phase.enter(Phase.FINISH, exchange.timeouts.linger)
+        await exchange.settle()
         await exchange.skip_body()
 
 
@@ -375,6 +362,23 @@ async def reject(conn: Connection, error: ProtocolError) -> None:
     """The one answer to a peer that broke the protocol or a limit, and the end of the connection."""
     tell_rejected(conn.exchange, error)
     await part(conn, None if isinstance(error, Answered) else error.status)
+
+
+async def is_onward(conn: Connection, exc: BaseException) -> bool:
+    """Whether ``exc`` is the nursery's or the operator's; else it is told, and the peer has its last word."""
+    error, onward = part_ways(exc)
+    if error is None:
+        return True
+    log.error("the connection of %s failed", shown(conn.peer), exc_info=error)  # ours, or an app's plan
+    tell_aborted(conn.exchange, "error", 500)
+    if onward is not None:
+        return any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(onward))
+    try:
+        await part(conn, 500)
+    except BaseException as worse:
+        if part_ways(worse)[1] is not None:
+            raise
+    return False
 
 
 async def part(conn: Connection, status: int | None) -> None:

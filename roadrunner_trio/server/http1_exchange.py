@@ -7,7 +7,9 @@ in :mod:`.http1_sender`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import trio
@@ -17,13 +19,13 @@ from ..fields import Field
 from ..messages.exchange import Plan
 from ..messages.request import Request
 from ..protocol.http1 import encode
-from ..protocol.http1.engine import CLOSED, END, Framing, Http1Engine, RequestHead
+from ..protocol.http1.engine import CLOSED, END, NEED_DATA, Framing, Http1Engine, RequestHead, Signal
 from ..settings import Timeouts
 from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.phases import Phase
 from ..transport.streams import Address, PrefixedStream, RateMeter
-from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, SocketWire
+from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
 from .http1_sender import Http1Sender
 from .presence import Grace, in_handler, miss
@@ -32,8 +34,8 @@ from .report import tell_acknowledged, tell_send_failed
 READ_AHEAD: Final = 65536
 BULK_SIZE: Final = 262144
 """Octets that are read at once of a body whose peer is faster than we are: a read costs 15 µs, whatever its size."""
-NO_HEAD: Final = RequestHead(b"", b"", b"", (1, 1), (), b"", Framing.NONE, 0, False, False, b"")
 NO_PLAN: Final = Plan()
+OVER: Final = "this request's exchange is over"
 
 
 class Http1Exchange(Http1Sender):
@@ -44,6 +46,7 @@ class Http1Exchange(Http1Sender):
         plan: what the application wants done with the request in hand.
         meter: how fast its peer sends it.
         grace: the time it has left when its peer has gone; made when first needed.
+        waits: scopes of those who wait for something of the request in hand in the application's name; None is nobody.
     """
 
     __slots__ = (
@@ -56,6 +59,7 @@ class Http1Exchange(Http1Sender):
         "grace",
         "meter",
         "plan",
+        "waits",
     )
 
     def __init__(self, conn: Carrier, engine: Http1Engine) -> None:
@@ -68,9 +72,7 @@ class Http1Exchange(Http1Sender):
         self._received = 0
         self._readers: trio.lowlevel.ParkingLot | None = None
         self._waiting: trio.lowlevel.ParkingLot | None = None
-        self.head = NO_HEAD
-        self.request = Request(NO_HEAD, self, conn.drain, conn.peer, conn.scheme, conn.context.name)
-        self.request.detach()
+        self.waits: list[trio.CancelScope] | None = None
         self.reset()
 
     # -- what it has of its connection -------------------------------------------------------------
@@ -160,8 +162,24 @@ class Http1Exchange(Http1Sender):
             self._readers = trio.lowlevel.ParkingLot()
         await self._readers.park()
 
+    async def complete_head(self) -> RequestHead | Signal:
+        """The rest of a head that has begun: it has a time of its own (N8) and a rate to keep (N5).
+
+        Raises:
+            ProtocolError: it is malformed, or above a limit.
+            PeerTooSlow: the peer sends it more slowly than the minimum rate.
+        """
+        self.phase.enter(Phase.READ_REQUEST, self.timeouts.request)
+        self.meter.reset(self.engine.buffered)
+        while (head := self.engine.next_head()) is NEED_DATA:
+            if self.meter.slow and not self.engine.ended:
+                raise PeerTooSlow("the peer sends its head more slowly than the minimum rate")  # E7
+            before = trio.current_time()
+            self.meter.add(await self.fill(), trio.current_time() - before)
+        return head
+
     def expect_body(self, plan: Plan) -> bool:
-        """Prepares for the body of the current head as planned; whether it is to be read before the handler runs.
+        """Prepares for the body of the current head as planned; whether anything is to be done before the handler runs.
 
         Raises:
             ProtocolError: 413, when it is declared larger than planned.
@@ -170,36 +188,50 @@ class Http1Exchange(Http1Sender):
         if self.head.framing is Framing.NONE:
             self.body_done = True
             self.request.keep_body(b"")
-            return False
+            return bool(plan.early)
         self.engine.limit_body(plan.max_body)
         self.continue_owed = self.head.expects_continue and not self.engine.buffered  # N17
         self.meter.reset()
         self._bulk = False
-        return plan.body == "buffered"
+        return plan.body == "buffered" or bool(plan.early)
 
     async def receive_body(self) -> bytes:
-        """The next piece of the body; ``b""`` at its end."""
+        """The next piece of the body; ``b""`` at its end.
+
+        Raises:
+            RuntimeError: the exchange has ended in the meantime, and what comes now is not this request's.
+        """
+        request = self.request
         while not self.body_done:
-            try:
-                piece = self.engine.next_body()
-            except ProtocolError:
-                self.spoiled = True
-                raise
-            if isinstance(piece, bytes):
-                if self._readers is not None:
-                    self._readers.unpark_all()  # there is room again to read ahead
+            if (piece := self._next_piece()) is not None:
                 return piece
-            if piece is END:
-                self.body_done = True
-                self.request.trailers = self.engine.trailers()  # N68
-            elif piece is CLOSED:
-                self.conn.gone = True
-                raise PeerGone("the peer went away inside a request body")  # N67
-            else:
-                await self._await_body()
+            await self._await_body(request)
         return b""
 
-    async def _await_body(self) -> None:
+    def _next_piece(self) -> bytes | None:
+        """A piece that is there, or None; at the end of the body too, which is then done."""
+        try:
+            piece = self.engine.next_body()
+        except ProtocolError:
+            self.spoiled = True
+            raise
+        if isinstance(piece, bytes):
+            if self._readers is not None:
+                self._readers.unpark_all()  # there is room again to read ahead
+            return piece
+        if piece is END:
+            self.body_done = True
+            self.request.trailers = self.engine.trailers()  # N68
+        elif piece is CLOSED:
+            self.conn.gone = True
+            raise PeerGone("the peer went away inside a request body")  # N67
+        return None
+
+    async def _await_body(self, request: Request) -> None:
+        if self.body_done:
+            return
+        if self.meter.slow and not self.engine.ended:
+            raise self._too_slow()  # E11; not before more is needed: what has come in the meantime may be all
         if self.continue_owed:
             self.continue_owed = False
             await self.send_interim(100)
@@ -207,29 +239,68 @@ class Http1Exchange(Http1Sender):
         if self.phase.phase in (Phase.READ_BODY, Phase.FINISH):
             octets = await self.fill(most)
         else:
-            octets = await self._fill_for_handler(before, most)
+            octets = await self._fill_for_handler(request, before, most)
         self._bulk = octets > RECEIVE_SIZE // 2
-        if not self.meter.add(octets, trio.current_time() - before) and not self.engine.ended:
-            self.conn.gone = True
-            raise PeerGone("the peer sends its body more slowly than the minimum rate")  # E11
+        self.meter.add(octets, trio.current_time() - before)
 
-    async def _fill_for_handler(self, now: float, most: int) -> int:
+    def _too_slow(self) -> Exception:
+        self.spoiled = True
+        if self.phase.phase in (Phase.READ_BODY, Phase.FINISH):
+            return ProtocolError(408, "body_too_slow")
+        return BodyTimeout("the peer sends its body more slowly than the minimum rate")
+
+    async def _fill_for_handler(self, request: Request, now: float, most: int) -> int:
         """Inside user code a wait has a scope of its own: the connection's deadline is not moved from there."""
-        octets = 0
-        with trio.move_on_at(now + self.timeouts.body - self.meter.waited) as scope:
+        octets, deadline = 0, now + self.timeouts.body - self.meter.waited
+        with self._wait_of(request, deadline) as scope:
             octets = await self.fill(most)
         if scope.cancelled_caught:
             self.spoiled = True
             raise BodyTimeout("the peer took too long to send its body")
         return octets
 
+    @contextmanager
+    def _wait_of(self, request: Request, deadline: float) -> Generator[trio.CancelScope]:
+        """Around a wait in the application's name, which is over when its exchange is.
+
+        Raises:
+            RuntimeError: that has come.
+        """
+        if request.over:
+            raise RuntimeError(OVER)
+        waits = self.waits = self.waits or []
+        with trio.CancelScope(deadline=deadline) as scope:
+            waits.append(scope)
+            try:
+                yield scope
+            finally:
+                waits.remove(scope)
+                if not waits:
+                    self.waits = None
+                if request.over and self._readers is not None:
+                    self._readers.unpark_all()  # the connection may wait for this
+        if request.over:
+            raise RuntimeError(OVER)
+
+    def dismiss(self) -> None:
+        """The exchange has ended: so does every wait in its name."""
+        for scope in self.waits or ():
+            scope.cancel(reason=OVER)
+
+    async def settle(self) -> None:
+        """Dismisses, and returns when all have gone: only then may somebody else read."""
+        self.dismiss()
+        while self.waits:
+            await self._park()
+
     async def skip_body(self) -> bool:
         """Reads and forgets the rest of the body; False when it cannot be had, and the connection not be reused."""
         if self.continue_owed:
             return False  # nobody knows whether the peer will send it (RFC 9110 section 10.1.1)
         try:
-            while await self.receive_body():
-                pass
+            while not self.body_done:
+                if self._next_piece() is None:
+                    await self._await_body(self.request)
         except (ProtocolError, PeerGone):
             return False
         return True
@@ -238,20 +309,20 @@ class Http1Exchange(Http1Sender):
 
     async def disconnected(self) -> None:
         """Returns when the peer has gone: a reset, or the end of what it sends."""
-        conn, engine = self.conn, self.engine
+        conn, engine, request = self.conn, self.engine, self.request
         if conn.wire is not None and conn.wire.polled:
             if not (conn.hung_up or conn.gone or engine.ended):
                 self._waiting = self._waiting or trio.lowlevel.ParkingLot()
-                await self._waiting.park()
+                with self._wait_of(request, math.inf):
+                    await self._waiting.park()
             return
         while not (conn.gone or engine.ended):
-            if engine.buffered >= READ_AHEAD:
-                await self._park()
-            else:
-                try:
-                    await self.fill()
-                except PeerGone:
-                    return
+            with self._wait_of(request, math.inf):
+                if engine.buffered >= READ_AHEAD:
+                    await self._park()
+                else:
+                    with suppress(PeerGone):
+                        await self.fill()
 
     def peer_left(self) -> None:
         """The connection's word, which has it from the poller."""
@@ -264,7 +335,7 @@ class Http1Exchange(Http1Sender):
         """Cancels the request in hand, to which nothing will be written any more, and so ends the connection."""
         if not self.phase.scope.cancel_called:
             self.conn.gone = self.conn.broken = True
-            self.phase.deadline = float("inf")  # time that runs out while the handler cleans up is no timeout
+            self.phase.deadline = math.inf  # time that runs out while the handler cleans up is no timeout
             self.phase.end(reason)
 
     def acknowledge_drain(self) -> None:
@@ -288,6 +359,6 @@ class Http1Exchange(Http1Sender):
                 raise
         self.status = status or 101
         self.taken_over = True
-        self.phase.enter(Phase.HANDED_OFF, float("inf"))
+        self.phase.enter(Phase.HANDED_OFF, math.inf)
         early = self.engine.release()
         return PrefixedStream(self.head.raw + early if replay_head else early, self.conn.stream)

@@ -17,13 +17,16 @@ from ..fields import Field
 from ..messages.request import Request
 from ..protocol.http1 import encode
 from ..protocol.http1.encode import BodyFraming
-from ..protocol.http1.engine import RequestHead
+from ..protocol.http1.engine import Framing, RequestHead
+from ..transport.drain import Drain
 from ..transport.files import READ_SIZE, SLICE, OpenFile
-from ..transport.phases import PhaseScope
 from ..transport.wire import PeerGone, SocketWire
 from .carrier import WRITE_SIZE, Carrier
 from .report import tell_send_failed
 
+NO_HEAD: Final = RequestHead(b"", b"", b"", (1, 1), (), b"", Framing.NONE, 0, False, False, b"")
+NO_REQUEST: Final = Request(NO_HEAD, None, Drain(), "nobody", "http", "none")
+"""What is in hand between two requests: one that is over."""
 TURN: Final = 16
 """Pieces that a body may send before its neighbours have their turn. A turn costs 3 µs; so does a piece of 1 kB."""
 
@@ -43,7 +46,7 @@ class Http1Sender:
         phase: the connection's.
         status: of the final response once its head is out; 0 before.
         ended: the response is complete.
-        keep: the connection may serve another request.
+        keep: the connection may serve another request; decided with the head of a response, and no sooner of use.
         spoiled: the request's body cannot be read to its end, whatever the application makes of that.
         continue_owed: the peer waits for a 100 before it sends its body.
         body_done: the request's body has been read to its end.
@@ -73,10 +76,6 @@ class Http1Sender:
         "told",
     )
 
-    conn: Carrier
-    phase: PhaseScope
-    request: Request
-    head: RequestHead
     extra: Sequence[Field]
 
     def __init__(self, conn: Carrier) -> None:
@@ -84,20 +83,22 @@ class Http1Sender:
         self.phase = conn.phase
         self.extra = ()
         self.told = False
+        self.keep = False
+        self.framing = BodyFraming.NONE
+        self._left: int | None = None
 
     def reset(self) -> None:
-        """Before each request: nothing has been read of its body, and nothing is known of its response yet."""
+        """Before each request: nothing is known of it or its response, and what is left of the last one is let go."""
+        self.head = NO_HEAD
+        self.request = NO_REQUEST
         self.body_done = False
         self.taken_over = False
         self.status = 0
         self.ended = False
-        self.keep = False
         self.spoiled = False
         self.continue_owed = False
         self.sent = 0
         self.kind = "none"
-        self.framing = BodyFraming.NONE
-        self._left: int | None = None
         self._pieces = 0
 
     @property
@@ -168,19 +169,23 @@ class Http1Sender:
         """A piece of the body. Always a point of cancellation; every :data:`TURN` pieces, and at each of
         :data:`WRITE_SIZE` or more, a full checkpoint: a fast producer with a fast peer must not starve its neighbours.
         """
+        request = self.request
         self._pieces += 1
         if self._pieces < TURN and len(data) < WRITE_SIZE:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
             self._pieces = 0
             await trio.lowlevel.checkpoint()
+        if self.request is not request:
+            raise RuntimeError("this response is over")  # a task that was left behind: the connection has gone on
         if data:
             octets = len(data)
             self._account(octets)
             if self.framing is BodyFraming.CHUNKED:
                 data = encode.chunk(data)
             await self.conn.send_soon(data, self.sent)
-            self.sent += octets
+            if self.request is request:
+                self.sent += octets
 
     async def send_file(self, file: OpenFile, offset: int, length: int) -> None:
         """A range of a file: from the kernel on a plain socket, read in threads elsewhere."""

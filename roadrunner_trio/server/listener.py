@@ -18,6 +18,7 @@ import ssl
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import fields
 from typing import Any, Final, Literal, TypeAlias
 
@@ -221,6 +222,7 @@ class Listener:
             raise RuntimeError(f"listener {self.name!r} has served already; make a new one")
         self._listeners = await open_listeners(self.bind, self._context.limits.backlog, reuse_port=self._reuse_port)
         self.task = trio.lowlevel.current_task()
+        self._context.variables = copy_context()
         self.status = "accepting"
         try:
             async with trio.open_nursery() as helpers:

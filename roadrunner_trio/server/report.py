@@ -32,7 +32,7 @@ from ..telemetry.observe import (
 from ..transport.drain import Drain
 from ..transport.phases import Phase, PhaseScope
 from ..transport.streams import Address
-from ..transport.wire import BodyTimeout, PeerGone
+from ..transport.wire import BodyTimeout, PeerGone, PeerTooSlow
 
 
 class Answering(Protocol):
@@ -176,6 +176,8 @@ def _outcome(exchange: Reported, error: BaseException | None) -> Outcome:
             return "timeout"
         case ProtocolError():
             return "rejected"
+        case PeerTooSlow():
+            return "timeout"
         case PeerGone():
             return "gone"
         case trio.BrokenResourceError() if exchange.gone or exchange.taken_over:

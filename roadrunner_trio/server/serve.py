@@ -23,13 +23,12 @@ from ..answering.respond import Handler, as_app
 from ..messages.exchange import App, BodyMode
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..settings import Limits, Timeouts
-from ..telemetry.log_context import current_request
 from ..telemetry.logs import with_error_log
 from ..telemetry.observe import Observer, Observers
 from ..telemetry.request_ids import RequestIds
 from ..transport.bind import Bindable
 from ..transport.drain import Drain
-from ..transport.streams import peer_of, wired
+from ..transport.streams import peer_of, shown, wired
 from .connection import Connection
 from .connection import serve_connection as serve_one
 from .listener import Listener
@@ -207,11 +206,9 @@ async def serve_connection(
     on_head = steps(request_ids, log_context=log_context, proxy_headers=proxy_headers)
     context = ServerContext(app, name, timeouts, limits, told, drain or Drain(), on_head, tls, proxy_protocol)
     context.gate = gate(rate_limit, limits.max_concurrent_requests)
-    before = current_request.set(None)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(context.clock.run, name=f"{name}: clock")
-            await serve_one(Connection(wired(stream), context, peer_of(stream)))
-            nursery.cancel_scope.cancel(reason="the connection is closed")
-    finally:
-        current_request.reset(before)  # this is the caller's own task
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(context.clock.run, name=f"{name}: clock")
+        conn = Connection(wired(stream), context, peer_of(stream))
+        async with trio.open_nursery() as serving:  # a task of its own: the caller's context variables are the caller's
+            serving.start_soon(serve_one, conn, name=f"{name}: {shown(conn.peer)}")
+        nursery.cancel_scope.cancel(reason="the connection is closed")

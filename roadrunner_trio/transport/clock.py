@@ -7,6 +7,9 @@ costs the heap one push in half a minute. Setting ``CancelScope.deadline`` inste
 
 The clock sleeps in one cancel scope and moves *that* scope's deadline; times are exact, and a virtual clock jumps to
 them. It knows nothing of connections.
+
+When it wakes late, the loop has not turned: a handler blocked it, or the process was stopped. That time counts for
+nobody. A deadline that came up in it is put off by as much as it is late, once.
 """
 
 from __future__ import annotations
@@ -15,9 +18,12 @@ import math
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
+
+LATE: Final = 0.1
+"""Seconds after which a deadline that could not be kept is no longer a matter of a busy loop."""
 
 
 class Timer(Protocol):
@@ -37,7 +43,7 @@ class Clock:
     """Fires timers at their deadlines while :meth:`run` runs."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timer]] = []
+        self._heap: list[tuple[float, int, Timer, bool]] = []  # last: it has been put off
         self._order = count()
         self._dead = 0
         self._sleep = trio.CancelScope()
@@ -56,8 +62,7 @@ class Clock:
     def arm(self, timer: Timer) -> None:
         """Makes sure ``timer`` is looked at by its deadline. Call it when the deadline is earlier than ``armed``."""
         replaced = timer.armed != math.inf
-        timer.armed = timer.deadline
-        heappush(self._heap, (timer.deadline, next(self._order), timer))
+        self._file(timer, excused=timer.deadline <= self.time())  # in the past already: not for want of a turn
         if replaced:
             self._bury()
         if timer.deadline < self._sleep.deadline:
@@ -79,16 +84,23 @@ class Clock:
     def _fire_due(self) -> None:
         now = trio.current_time()
         while self._heap and self._heap[0][0] <= now:
-            armed, _, timer = heappop(self._heap)
+            armed, _, timer, excused = heappop(self._heap)
             if timer.armed != armed:
                 self._dead -= 1
                 continue
             timer.armed = math.inf
-            if timer.deadline <= now:
+            late = now - timer.deadline
+            if late > LATE and not (excused and timer.deadline == armed):
+                timer.deadline = now + late
+                self._file(timer, excused=True)
+            elif late >= 0:
                 timer.fire()
             elif timer.deadline != math.inf:
-                timer.armed = timer.deadline
-                heappush(self._heap, (timer.deadline, next(self._order), timer))
+                self._file(timer, excused=False)
+
+    def _file(self, timer: Timer, *, excused: bool) -> None:
+        timer.armed = timer.deadline
+        heappush(self._heap, (timer.deadline, next(self._order), timer, excused))
 
     def _bury(self) -> None:
         """Counts an entry nobody waits for; a heap that is mostly such entries is rebuilt and cannot grow on them."""

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import enum
 import math
+from typing import Final, Protocol
 
 import trio
 
 from .clock import Clock
+
+SPARED: Final = 1.0
+"""Seconds in which what had arrived when a phase's time was up has to become something."""
 
 
 class Phase(enum.Enum):
@@ -28,6 +32,18 @@ class Phase(enum.Enum):
     HANDED_OFF = "handed off"
 
 
+WAITING: Final = frozenset({Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST, Phase.READ_BODY, Phase.FINISH})
+"""Phases in which it is the peer's turn."""
+
+
+class Source(Protocol):
+    """What a peer's octets come from, where that can be asked."""
+
+    def pending(self) -> bool:
+        """Whether something has arrived that nobody has taken yet."""
+        ...
+
+
 class PhaseScope:
     """One connection's cancel scope and the deadline of the phase it is in.
 
@@ -35,15 +51,19 @@ class PhaseScope:
     day wait without a task.
     """
 
-    __slots__ = ("armed", "clock", "deadline", "expired", "now", "over", "phase", "scope")
+    __slots__ = ("armed", "clock", "deadline", "expired", "now", "over", "phase", "scope", "source", "spared")
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, source: Source | None = None) -> None:
         self.clock = clock
+        self.source = source
+        """Asked before the peer is called late: it judges what the peer did, not what we were kept from seeing."""
         self.now = clock.time
         self.scope = trio.CancelScope()
         self.phase = Phase.HANDSHAKE
         self.deadline = math.inf
         self.armed = math.inf
+        self.spared = math.inf
+        """The deadline that was put off because something had arrived: once, or a drip could go on for ever."""
         self.expired = False
         """Whether the phase's time ran out, as opposed to a drain's word."""
         self.over = False
@@ -64,7 +84,12 @@ class PhaseScope:
                 self.clock.arm(self)
 
     def fire(self) -> None:
-        """The clock's word: the phase has had its time."""
+        """The clock's word: the phase has had its time, unless what the peer owes is here and waits to be read."""
+        late = self.phase in WAITING and self.deadline != self.spared
+        if late and self.source is not None and self.source.pending():
+            self.deadline = self.spared = self.now() + SPARED
+            self.clock.arm(self)
+            return
         self.expired = self.over = True
         self.scope.cancel(reason=f"time is up for a connection that is {self.phase.value}")
 
@@ -74,5 +99,6 @@ class PhaseScope:
         self.scope.cancel(reason=reason)
 
     def close(self) -> None:
-        """Takes the deadline off the clock."""
+        """Takes the deadline off the clock, whose heap may hold on to it for a while."""
         self.clock.disarm(self)
+        self.source = None

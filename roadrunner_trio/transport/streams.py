@@ -13,8 +13,8 @@ import trio
 
 from .wire import RECEIVE_SIZE, SocketWire
 
-GRACE: Final = 1.0
-"""Seconds before a peer's rate is judged (behaviour 2.2)."""
+GRACE: Final = 5.0
+"""Seconds before a peer's rate is judged (behaviour 2.2). What is small takes as long as its sender needs to begin."""
 SEND_GRACE: Final = 30.0
 """Seconds for which a peer may take nothing of what it is sent, whatever its rate, where no write timeout says less."""
 
@@ -26,7 +26,7 @@ class RateMeter:
     """The minimum-rate rule against slow peers (behaviour 2.2).
 
     Time counts only from the first byte (N5) and only while the server waits for the peer, so neither an idle gap nor
-    a slow application can make a peer look slow. Judged when bytes arrive; silence is left to the deadline.
+    a slow application can make a peer look slow. Judged when bytes have come; silence is left to the deadline.
 
     Args:
         least: octets a second; 0 turns the rule off.
@@ -44,11 +44,15 @@ class RateMeter:
         self.octets = octets
         self.waited = 0.0
 
-    def add(self, octets: int, seconds: float) -> bool:
-        """Counts octets that took ``seconds`` to come; False when the peer is too slow."""
+    def add(self, octets: int, seconds: float) -> None:
+        """Counts octets that took ``seconds`` to come."""
         self.octets += octets
         self.waited += seconds
-        return self.waited <= GRACE or self.octets >= self.least * self.waited
+
+    @property
+    def slow(self) -> bool:
+        """Whether the peer is too slow; to be asked when what has come is not enough."""
+        return self.waited > GRACE and self.octets < self.least * self.waited
 
 
 class SendMeter:

@@ -28,6 +28,10 @@ class PeerGone(trio.BrokenResourceError):
     """The peer has gone away, or is so slow that it is taken to have; nothing more can be said to it."""
 
 
+class PeerTooSlow(PeerGone):
+    """The peer is there, but sends or takes too little: it is we who leave."""
+
+
 class BodyTimeout(trio.TooSlowError):
     """The peer took too long to send a request body that the application is reading."""
 
@@ -53,6 +57,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
 
     Attributes:
         reader: told of what arrives while no task waits for it, where there is a poller.
+        taken: octets that the kernel has taken of what :meth:`send_all` or :meth:`send_file` was last given.
 
     Args:
         sock: the socket; it is made non-blocking and belongs to the wire from now on.
@@ -73,6 +78,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         "reader",
         "sending",
         "socket",
+        "taken",
     )
 
     def __init__(self, sock: socket.socket, poller: Poller | None = None) -> None:
@@ -82,6 +88,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self.readable = False
         self.hung_up = False
         self.held: bytearray | None = None
+        self.taken = 0
         self.attendant: Attendant | None = None
         self.reader: Reader | None = None
         self._receiving = False
@@ -211,6 +218,14 @@ class SocketWire(trio.abc.HalfCloseableStream):
         except OSError:
             return False
 
+    def has_room(self) -> bool:
+        """Whether the socket would take something now; not a checkpoint."""
+        if self.socket.fileno() == -1:
+            return False
+        asked = select.poll()
+        asked.register(self.socket, select.POLLOUT)
+        return bool(asked.poll(0))
+
     def send_now(self, data: bytes | bytearray | memoryview) -> int:
         """Sends what the socket takes without waiting and says how many octets that was; not a checkpoint.
 
@@ -281,12 +296,13 @@ class SocketWire(trio.abc.HalfCloseableStream):
         Raises:
             trio.BusyResourceError, trio.BrokenResourceError, trio.ClosedResourceError: as for :meth:`send_now`.
         """
-        async with self._sender():
+        sender = self._sender()
+        self.taken = 0
+        async with sender:
             with memoryview(data) as view:
-                sent = 0
-                while sent < len(view):
+                while self.taken < len(view):
                     try:
-                        sent += self.socket.send(view[sent:])
+                        self.taken += self.socket.send(view[self.taken :])
                     except BlockingIOError:
                         await trio.lowlevel.wait_writable(self.socket)
                     except OSError as exc:
@@ -301,11 +317,12 @@ class SocketWire(trio.abc.HalfCloseableStream):
         Returns:
             How many were sent: fewer than ``count`` only when the file ends early.
         """
-        async with self._sender():
-            sent = 0
-            while sent < count:
+        sender = self._sender()
+        self.taken = 0
+        async with sender:
+            while self.taken < count:
                 try:
-                    step = os.sendfile(self.socket.fileno(), file, offset + sent, count - sent)
+                    step = os.sendfile(self.socket.fileno(), file, offset + self.taken, count - self.taken)
                 except BlockingIOError:
                     await trio.lowlevel.wait_writable(self.socket)
                     continue
@@ -313,8 +330,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
                     raise self._translated(exc) from exc
                 if step == 0:
                     break
-                sent += step
-            return sent
+                self.taken += step
+            return self.taken
 
     async def wait_send_all_might_not_block(self) -> None:
         """Returns when the socket would take something."""

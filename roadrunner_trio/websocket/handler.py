@@ -15,7 +15,7 @@ from typing import Any, Final
 import trio
 from trio_websocket import ConnectionClosed, Endpoint
 
-from ..answering.faults import NOT_OURS, leaves
+from ..answering.faults import leaves, part_ways
 from ..answering.respond import respond
 from ..errors import HTTPError
 from ..fields import Field, FieldsLike, encoded, is_token
@@ -317,7 +317,7 @@ async def _run(offer: WebSocketRequest, handler: Callable[[Any], Awaitable[objec
                 await handler(offer)
         except Exception as exc:
             found = list(leaves(exc))
-            if any(isinstance(leaf, NOT_OURS) for leaf in found):
+            if part_ways(exc)[1] is not None:
                 raise
             if not all(isinstance(leaf, ConnectionClosed) for leaf in found):
                 offer.error = exc

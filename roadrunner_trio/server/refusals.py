@@ -1,0 +1,84 @@
+"""What a peer is told in place of what it asked for: its request was not let in, or the application failed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
+
+import trio
+
+from ..answering.admission import Refusal
+from ..answering.faults import part_ways
+from ..answering.respond import respond
+from ..errors import HTTPError, ProtocolError
+from ..messages.exchange import Exchange
+from ..messages.response import Response
+from ..protocol.http1.engine import Framing
+from ..transport.phases import Phase
+from ..transport.wire import BodyTimeout, PeerGone
+from .http1_exchange import Http1Exchange
+from .presence import miss
+from .report import tell_throttled
+
+Answer: TypeAlias = Callable[[Exchange], Awaitable[None]]
+"""What answers an exchange: an application, or what stands in for one."""
+
+
+async def judge_early(exchange: Http1Exchange) -> Answer | None:
+    """Asks those who judge by the head alone; gives the answer of the first who has one, be it an exception."""
+    exchange.phase.enter(Phase.DISPATCH, exchange.plan.timeout)
+    if exchange.conn.hung_up:
+        miss(exchange)
+    for check in exchange.plan.early:
+        try:
+            response = await check(exchange.request)
+        except BaseException as exc:
+            if part_ways(exc)[1] is not None:
+                raise
+            return partial(_raise, [exc])
+        if response is not None:
+            return partial(_respond, response, check)
+    return None
+
+
+async def _raise(held: list[BaseException], exchange: Exchange) -> None:
+    raise held.pop()  # and nobody holds what holds this frame
+
+
+async def _respond(response: object, check: object, exchange: Exchange) -> None:
+    await respond(exchange, response, check)
+
+
+async def turn_away(exchange: Http1Exchange, refusal: Refusal) -> None:
+    """429 or 503, after which the connection goes on, if no body is in the way (E14)."""
+    exchange.phase.enter(Phase.DISPATCH, math.inf)  # it is answered: an idle connection would end with a drain's word
+    tell_throttled(exchange, refusal)
+    exchange.request.detach()
+    exchange.body_done = exchange.body_done or exchange.head.framing is Framing.NONE
+    close = () if exchange.body_done else ((b"connection", b"close"),)
+    await exchange.respond(refusal.status, ((b"retry-after", b"%d" % refusal.retry_after), *close), b"")
+
+
+async def fail(exchange: Http1Exchange, error: BaseException) -> BaseException | None:
+    """Answers what the application raised; or gives what ends the connection, when that is the peer's doing.
+
+    Gives, and does not raise: its frame would hold the exception that holds its frame.
+    """
+    match error:
+        case BodyTimeout():
+            late = ProtocolError(408, "body_timeout")
+            late.__cause__ = error
+            return late
+        case ProtocolError() | PeerGone():
+            return error
+        case trio.BrokenResourceError() if exchange.gone or exchange.taken_over:
+            return error
+        case HTTPError() if not exchange.started:
+            response = Response.text(error.detail, status=error.status, fields=error.fields)
+            await exchange.respond(response.status, response.fields, response.body)
+        case _:
+            exchange.keep = False
+            await exchange.say(500)
+    return None
