@@ -224,9 +224,10 @@ async def handshake(conn: Connection) -> None:
 
 async def read_request(conn: Connection) -> bool:
     """Reads the next request; False when there will be none. Pipelined bytes come first."""
-    exchange, task = conn.exchange, trio.lowlevel.current_task()
+    exchange = conn.exchange
     exchange.reset()
-    task.context = conn.context.variables.copy()  # from the next wait on: no request sees what the last one has set
+    if conn.task is not None:  # from the next wait on: no request sees the context variables that the last one has set
+        conn.task.context = conn.context.variables.copy()
     if exchange.engine.buffered:
         conn.phase.enter(Phase.READ_REQUEST, conn.context.timeouts.request)
         await trio.lowlevel.checkpoint()  # a pipelining peer must still yield to its neighbours

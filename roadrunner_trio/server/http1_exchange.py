@@ -73,7 +73,6 @@ class Http1Exchange(Http1Sender):
         self._readers: trio.lowlevel.ParkingLot | None = None
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[trio.CancelScope] | None = None
-        self.reset()
 
     # -- what it has of its connection -------------------------------------------------------------
 
@@ -205,7 +204,8 @@ class Http1Exchange(Http1Sender):
         while not self.body_done:
             if (piece := self._next_piece()) is not None:
                 return piece
-            await self._await_body(request)
+            if not self.body_done:
+                await self._await_body(request)
         return b""
 
     def _next_piece(self) -> bytes | None:
@@ -228,8 +228,6 @@ class Http1Exchange(Http1Sender):
         return None
 
     async def _await_body(self, request: Request) -> None:
-        if self.body_done:
-            return
         if self.meter.slow and not self.engine.ended:
             raise self._too_slow()  # E11; not before more is needed: what has come in the meantime may be all
         if self.continue_owed:
@@ -299,7 +297,7 @@ class Http1Exchange(Http1Sender):
             return False  # nobody knows whether the peer will send it (RFC 9110 section 10.1.1)
         try:
             while not self.body_done:
-                if self._next_piece() is None:
+                if self._next_piece() is None and not self.body_done:
                     await self._await_body(self.request)
         except (ProtocolError, PeerGone):
             return False

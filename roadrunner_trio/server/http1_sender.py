@@ -81,25 +81,27 @@ class Http1Sender:
     def __init__(self, conn: Carrier) -> None:
         self.conn = conn
         self.phase = conn.phase
+        self.head = NO_HEAD
         self.extra = ()
         self.told = False
-        self.keep = False
         self.framing = BodyFraming.NONE
         self._left: int | None = None
+        self._pieces = 0
+        # What ends a connection, and so is never taken back; `keep` is decided with each head.
+        self.keep = False
+        self.spoiled = False
+        self.continue_owed = False
+        self.taken_over = False
+        self.reset()
 
     def reset(self) -> None:
         """Before each request: nothing is known of it or its response, and what is left of the last one is let go."""
-        self.head = NO_HEAD
         self.request = NO_REQUEST
         self.body_done = False
-        self.taken_over = False
         self.status = 0
         self.ended = False
-        self.spoiled = False
-        self.continue_owed = False
         self.sent = 0
         self.kind = "none"
-        self._pieces = 0
 
     @property
     def context(self) -> ServerContext:
@@ -131,8 +133,9 @@ class Http1Sender:
             declared = wishes.length if not body else len(body)
             data = self._head(status, reason, wishes, BodyFraming.NONE, None if status == 204 else declared)
         else:
-            length = self.sent = len(body)
+            length = len(body)
             data = self._head(status, reason, wishes, BodyFraming.LENGTH, length)
+            self.sent = length
             if length <= WRITE_SIZE:
                 data += body
             else:
