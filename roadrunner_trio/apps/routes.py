@@ -12,7 +12,7 @@ from ..answering.middleware import Middleware, checked
 from ..answering.respond import Handler
 from ..fields import is_token
 from ..messages.exchange import BodyMode, Plan
-from ..settings import Limits, Timeouts
+from ..units import Duration, Size, optional_octets, optional_seconds
 
 COMMON_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
@@ -120,9 +120,11 @@ class Route:
         name: for :meth:`Router.url_for`.
         middlewares: around this handler, the first outermost.
         body: ``"buffered"`` or ``"streaming"``; None is what the listener does.
-        max_body: octets; None lifts the limit and needs ``body="streaming"``. The listener's if it is left out.
-        timeout: seconds for the handler and its response, ``math.inf`` without end; None is the listener's.
-        disconnect_grace: seconds for a handler whose peer has left, ``math.inf`` so that it is never cancelled for
+        max_body: octets, or ``"10M"``; None lifts the limit and needs ``body="streaming"``. The listener's if it is
+            left out.
+        timeout: seconds, or ``"5s"``, for the handler and its response, ``math.inf`` without end; None is the
+            listener's.
+        disconnect_grace: likewise for a handler whose peer has left, ``math.inf`` so that it is never cancelled for
             that; None is the listener's.
         state: found as ``request.state`` by the middlewares and the handler.
 
@@ -140,9 +142,9 @@ class Route:
         name: str | None = None,
         middlewares: Sequence[Middleware] = (),
         body: BodyMode | None = None,
-        max_body: int | Inherit | None = INHERIT,
-        timeout: float | None = None,
-        disconnect_grace: float | None = None,
+        max_body: Size | Inherit | None = INHERIT,
+        timeout: Duration | None = None,
+        disconnect_grace: Duration | None = None,
         state: Any = None,
     ) -> None:
         if not callable(handler) or hasattr(handler, "plan"):
@@ -153,29 +155,20 @@ class Route:
         self.methods = None if methods is None else _methods(methods, path)
         self.name = name
         self.middlewares = checked(middlewares)
+        if body not in (None, "buffered", "streaming"):
+            raise ValueError(f"{path!r}: body is 'buffered' or 'streaming', not {body!r}")
         self.body: BodyMode | None = body
-        self.max_body = max_body
-        self.timeout = timeout
-        self.disconnect_grace = disconnect_grace
+        self.max_body = (
+            max_body if isinstance(max_body, Inherit) else optional_octets(f"{path!r}: max_body", max_body, least=0)
+        )
+        if body == "buffered" and self.max_body is None:
+            raise ValueError(f"{path!r}: {UNLIMITED}")
+        self.timeout = optional_seconds(f"{path!r}: timeout", timeout)
+        self.disconnect_grace = optional_seconds(f"{path!r}: disconnect_grace", disconnect_grace)
         self.state = state
-        self._check_settings()
 
     def __repr__(self) -> str:
         return f"<Route {' '.join(sorted(self.methods)) + ' ' if self.methods else ''}{self.path}>"
-
-    def _check_settings(self) -> None:
-        if self.body not in (None, "buffered", "streaming"):
-            raise ValueError(f"{self.path!r}: body is 'buffered' or 'streaming', not {self.body!r}")
-        try:
-            if self.max_body is not INHERIT:
-                Limits(max_body=self.max_body)
-            if self.timeout is not None:
-                Timeouts(handler=self.timeout)
-            Timeouts(disconnect_grace=self.disconnect_grace)
-        except ValueError as exc:
-            raise ValueError(f"{self.path!r}: {exc}") from None
-        if self.body == "buffered" and self.max_body is None:
-            raise ValueError(f"{self.path!r}: {UNLIMITED}")
 
     def plan(self, defaults: Plan) -> Plan:
         """What is done with its requests, on a listener with these defaults.

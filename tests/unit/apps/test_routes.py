@@ -54,7 +54,7 @@ def test_a_bad_path_fails_when_it_is_made(path, message):
         ({"body": "lazy"}, ValueError, "body is 'buffered' or 'streaming', not 'lazy'"),
         ({"body": "buffered", "max_body": None}, ValueError, "give the route max_body, or body='streaming'"),
         ({"max_body": -1}, ValueError, "must be a whole number, at least 0, not -1"),
-        ({"max_body": "10M"}, ValueError, "must be a whole number, at least 0, not '10M'"),
+        ({"max_body": "10X"}, ValueError, "must be a whole number, at least 0, not '10X': write 65536, \"64K\" or"),
         ({"timeout": 0}, ValueError, "must be a positive number of seconds, not 0"),
         ({"disconnect_grace": -1}, ValueError, "must be a positive number of seconds, not -1"),
     ],
