@@ -58,7 +58,17 @@ ROOMS = {
     ],
     "messages": ["ids", "request", "exchange", "response", "event_stream", "broadcast"],
     "telemetry": ["observe", "request_ids", "log_context", "log_lines", "access_lines", "logs"],
-    "answering": ["rate_limit", "admission", "relayed", "faults", "middleware", "respond", "health", "context"],
+    "answering": [
+        "rate_limit",
+        "admission",
+        "relayed",
+        "faults",
+        "callables",
+        "middleware",
+        "respond",
+        "health",
+        "context",
+    ],
     "websocket": ["link", "core", "session", "handler"],
     "apps": ["routes", "router"],
     "server": [

@@ -7,11 +7,12 @@ theirs to see. They are composed into one callable when the server is made; a re
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from ..messages.request import Request
 from ..messages.response import AnyResponse
+from .callables import MIDDLEWARE, check, guarded, named
 
 CallNext: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
 """What a middleware goes on with: the next middleware, or the handler."""
@@ -24,20 +25,23 @@ def checked(middlewares: Sequence[Middleware]) -> tuple[Middleware, ...]:
     """Middlewares as they may be composed.
 
     Raises:
-        TypeError: they are no list, or one of them cannot be called.
+        TypeError: they are no list, or one of them is no async function of a request and the next call.
     """
     if callable(middlewares):
-        raise TypeError(f"middlewares is a list, the outermost first; write [{_name(middlewares)}]")
-    for middleware in middlewares:
-        if not callable(middleware):
-            raise TypeError(f"a middleware is an async function of a request and the next call, not {middleware!r}")
-    return tuple(middlewares)
+        raise TypeError(f"middlewares is a list, the outermost first; write [{named(middlewares)}]")
+    given: Any = middlewares
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"middlewares is a list of functions, the outermost first, not {middlewares!r}")
+    found = tuple(middlewares)
+    for middleware in found:
+        check(middleware, MIDDLEWARE)
+    return found
 
 
 def compose(middlewares: Sequence[Middleware], handler: CallNext) -> CallNext:
     """``handler`` inside of ``middlewares``, the first of which is the outermost."""
     for middleware in reversed(middlewares):
-        handler = _around(middleware, handler)
+        handler = _around(guarded(middleware, MIDDLEWARE), handler)
     return handler
 
 
@@ -46,9 +50,5 @@ def _around(middleware: Middleware, call_next: CallNext) -> CallNext:
     def call(request: Request) -> Awaitable[AnyResponse]:
         return middleware(request, call_next)
 
-    call.__qualname__ = _name(middleware)  # whom a bad response is blamed on
+    call.__qualname__ = named(middleware)  # whom a bad response is blamed on
     return call
-
-
-def _name(function: Any) -> str:
-    return getattr(function, "__qualname__", type(function).__qualname__)

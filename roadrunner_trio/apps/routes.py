@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+import inspect
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 from urllib.parse import quote
 
+from ..answering.callables import HANDLER, complaint
 from ..answering.middleware import Middleware, checked
 from ..answering.respond import Handler
 from ..fields import is_token
@@ -59,9 +61,12 @@ def parse(path: str) -> Pattern:
     """The segments of a path pattern; empty ones are dropped (behaviour 8.2).
 
     Raises:
+        TypeError: it is no text.
         ValueError: it could not match what it seems to mean. The original accepts such a pattern, and it matches
             something else or nothing (behaviour 8.2): an empty name, a name twice, ``*`` before the end.
     """
+    if not isinstance(path, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # Route(handler, "/")
+        raise TypeError(f"a path is text that begins with a slash, and comes first, not {path!r}")
     if not path.startswith("/"):
         raise ValueError(f"{path!r}: a path begins with a slash; write {'/' + path!r}")
     return whole(tuple(_segment(text, path) for text in path.split("/") if text), path)
@@ -130,7 +135,7 @@ class Route:
 
     Raises:
         ValueError: the path, a method or a setting is not possible; the message says what would be.
-        TypeError: the handler or a middleware cannot be called, or ``methods`` is a string.
+        TypeError: the handler or a middleware is no async function of its arguments, or ``methods`` is a string.
     """
 
     def __init__(
@@ -147,9 +152,9 @@ class Route:
         disconnect_grace: Duration | None = None,
         state: Any = None,
     ) -> None:
-        if not callable(handler) or hasattr(handler, "plan"):
-            raise TypeError(f"{path!r}: a route needs a handler, an async function of one request, not {handler!r}")
         self.pattern = parse(path)
+        if (wrong := _complaint(handler)) is not None:
+            raise TypeError(f"{path!r}: {wrong}")
         self.path = path
         self.handler = handler
         self.methods = None if methods is None else _methods(methods, path)
@@ -185,6 +190,13 @@ class Route:
         return Plan(body, max_body, timeout, grace)
 
 
+def _complaint(handler: object) -> str | None:
+    is_app = hasattr(handler, "plan") and not inspect.isclass(handler)
+    if is_app or not (callable(handler) or inspect.iscoroutine(handler)):
+        return f"a route needs a handler, an async function of one request, not {handler!r}"
+    return complaint(handler, HANDLER)
+
+
 def _methods(methods: Collection[str], path: str) -> frozenset[str]:
     if isinstance(methods, str):
         raise TypeError(f"{path!r}: methods is a list; write [{methods!r}]")
@@ -209,7 +221,7 @@ class Group:
 
     Raises:
         ValueError: the prefix is not possible; the message says what would be.
-        TypeError: a middleware cannot be called.
+        TypeError: ``routes`` is no list, or a middleware is no async function of a request and the next call.
     """
 
     def __init__(
@@ -224,9 +236,22 @@ class Group:
         if self.pattern and self.pattern[-1].kind is Kind.REST:
             raise ValueError(f"{prefix!r}: nothing can follow '*{self.pattern[-1].text}'; a prefix ends before it")
         self.prefix = prefix
-        self.routes = tuple(routes)
+        self.routes = several(routes)
         self.middlewares = checked(middlewares)
         self.name = name
 
     def __repr__(self) -> str:
         return f"<Group {self.prefix} of {len(self.routes)}>"
+
+
+def several(routes: Any) -> tuple[Route | Group, ...]:
+    """A list of routes; what is in it is looked at by the router.
+
+    Raises:
+        TypeError: it is no list.
+    """
+    if isinstance(routes, Route | Group):
+        raise TypeError(f"routes is a list; write [{routes!r}]")
+    if isinstance(routes, str) or not isinstance(routes, Iterable):
+        raise TypeError(f"routes is a list of Route and Group, not {routes!r}")
+    return tuple(cast("Iterable[Route | Group]", routes))

@@ -15,6 +15,7 @@ from typing import Any, Final
 import trio
 from trio_websocket import ConnectionClosed, Endpoint
 
+from ..answering.callables import WEBSOCKET_HANDLER, check, guarded
 from ..answering.faults import NOT_OURS, leaves
 from ..answering.respond import respond
 from ..errors import HTTPError
@@ -66,7 +67,7 @@ class websocket:
 
     Raises:
         ValueError: an argument is out of range.
-        TypeError: the handler cannot be called.
+        TypeError: the handler is no async function of one request.
     """
 
     __slots__ = ("_settings", "handler")
@@ -87,9 +88,8 @@ class websocket:
         close_timeout: Duration = 10.0,
         close_on_drain: bool = True,
     ) -> None:
-        if not callable(handler):
-            raise TypeError(f"a WebSocket handler is an async function of one request, not {handler!r}")
-        self.handler = handler
+        check(handler, WEBSOCKET_HANDLER)
+        self.handler = guarded(handler, WEBSOCKET_HANDLER)
         self._settings = Settings(
             origins=None if origins is None else check_origins(origins),
             subprotocols=_subprotocols(subprotocols),

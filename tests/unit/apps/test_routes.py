@@ -90,6 +90,66 @@ def test_two_routes_do_not_share_a_name():
         Router([Group("/api", [Route("/a", hello, name="x"), Route("/b", hello, name="x")], name="api")])
 
 
+@pytest.mark.parametrize(
+    ("routes", "complaint"),
+    [
+        ([Route("/a", hello), Route("/a", hello)], "/a and /a, for all methods"),
+        ([Route("/u/:id", hello), Route("/u/:name", hello)], "/u/:id and /u/:name, for all methods"),
+        ([Route("/*a", hello, methods=["GET"]), Route("/*b", hello, methods=["GET"])], r"/\*a and /\*b, for GET"),
+        (
+            [Route("/a", hello, methods=["GET", "PUT", "POST"]), Route("/a", hello, methods=["PUT", "DELETE", "GET"])],
+            "/a and /a, for GET, PUT",
+        ),
+        ([Route("/a", hello), Route("/b", hello), Route("/a", hello, methods=["GET"])], "/a and /a, for GET"),
+        ([Group("/g", [Route("/:a", hello)]), Group("/", [Route("/g/:b", hello)])], "/g/:a and /g/:b, for all"),
+    ],
+)
+def test_two_routes_that_are_the_same_are_refused(routes, complaint):
+    message = f"^two routes are the same, {complaint}.*: the second would never be asked$"
+    with pytest.raises(ValueError, match=message):
+        Router(routes)
+    app = Router([Route("/before", hello)])
+    for reload in (app.reload, rr.Listener(app).reload_routes):
+        with pytest.raises(ValueError, match=message):
+            reload(routes)
+        assert [each.pattern for each in app.endpoints] == ["/before"]
+
+
+def test_routes_that_differ_in_something_are_not_the_same():
+    Router(
+        [
+            Route("/a", hello, methods=["GET"]),
+            Route("/a", hello, methods=["HEAD", "PUT"]),
+            Route("/a", hello),
+            Route("/:x", hello),
+            Route("/*x", hello),
+            Route("/:x", hello, methods=["CONNECT"]),  # which the one for all does not take
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("routes", "complaint"),
+    [
+        (Route("/x", hello), r"routes is a list; write \[<Route /x>\]"),
+        (Group("/x", []), r"routes is a list; write \[<Group /x of 0>\]"),
+        ("/x", "routes is a list of Route and Group, not '/x'"),
+        (None, "routes is a list of Route and Group, not None"),
+        (hello, "routes is a list of Route and Group, not <function hello"),
+        ([hello], "a table of routes holds Route and Group, not <function hello"),
+    ],
+)
+def test_what_is_no_table_of_routes_is_refused(routes, complaint):
+    for make in (Router, Router([]).reload, lambda routes: Group("/g", routes)):
+        with pytest.raises(TypeError, match=complaint):
+            Router([make(routes)])
+
+
+def test_arguments_of_a_route_in_the_wrong_order_are_told():
+    with pytest.raises(TypeError, match="a path is text that begins with a slash, and comes first, not <function"):
+        Route(hello, "/")
+
+
 def test_a_route_without_a_limit_needs_a_listener_that_streams():
     app = Router([Route("/x", hello, max_body=None)])
     with pytest.raises(ValueError, match="'/x': buffered bodies need a limit"):
