@@ -316,3 +316,13 @@ class LogFormatter(logging.Formatter):
         if record.stack_info:
             pairs.append(("stack", record.stack_info))
         return self._line(pairs)
+
+
+def start_logging(format: Literal["text", "json", "logfmt"], level: str) -> None:
+    """Logs to standard error from now on, unless the application has set up logging of its own."""
+    output = logging.StreamHandler()
+    if format == "text":
+        output.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    else:
+        output.setFormatter(LogFormatter(format))
+    logging.basicConfig(handlers=[output], level=level)
