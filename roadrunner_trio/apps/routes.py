@@ -200,14 +200,17 @@ def _complaint(handler: object) -> str | None:
 def _methods(methods: Collection[str], path: str) -> frozenset[str]:
     if isinstance(methods, str):
         raise TypeError(f"{path!r}: methods is a list; write [{methods!r}]")
-    if not methods:
+    listed: tuple[Any, ...] = tuple(methods)
+    if not listed:
         raise ValueError(f"{path!r}: an empty list of methods takes none; leave it out to take all")
-    for method in methods:
+    for method in listed:
+        if not isinstance(method, str):
+            raise TypeError(f"{path!r}: a method is text, not {method!r}")
         if not is_token(method.encode()):
             raise ValueError(f"{path!r}: {method!r} is no method (RFC 9110 section 9.1)")  # N13: any token is
         if method not in COMMON_METHODS and method.upper() in COMMON_METHODS:
             raise ValueError(f"{path!r}: methods are case-sensitive; write {method.upper()!r}, not {method!r}")
-    return frozenset(methods)
+    return frozenset(listed)
 
 
 class Group:

@@ -67,7 +67,7 @@ class websocket:
 
     Raises:
         ValueError: an argument is out of range.
-        TypeError: the handler is no async function of one request.
+        TypeError: the handler is no async function of one request, or an argument is of another type.
     """
 
     __slots__ = ("_settings", "handler")
@@ -90,6 +90,7 @@ class websocket:
     ) -> None:
         check(handler, WEBSOCKET_HANDLER)
         self.handler = guarded(handler, WEBSOCKET_HANDLER)
+        _check_switches(compression, close_on_drain)
         self._settings = Settings(
             origins=None if origins is None else check_origins(origins),
             subprotocols=_subprotocols(subprotocols),
@@ -143,6 +144,13 @@ class websocket:
             raise offer.error
         if not offer.decided:
             raise RuntimeError("the WebSocket handler has neither accepted nor rejected")
+
+
+def _check_switches(compression: object, close_on_drain: object) -> None:
+    if not isinstance(compression, bool | Compression):
+        raise TypeError(f"compression is True, False or Compression(...), not {compression!r}")
+    if not isinstance(close_on_drain, bool):
+        raise TypeError(f"close_on_drain is True or False, not {close_on_drain!r}")
 
 
 def _subprotocols(names: Sequence[str]) -> tuple[str, ...]:

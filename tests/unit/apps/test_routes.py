@@ -47,6 +47,8 @@ def test_a_bad_path_fails_when_it_is_made(path, message):
     [
         ({"methods": []}, ValueError, "an empty list of methods takes none; leave it out to take all"),
         ({"methods": "GET"}, TypeError, r"methods is a list; write \['GET'\]"),
+        ({"methods": iter([])}, ValueError, "an empty list of methods takes none"),
+        ({"methods": [b"GET"]}, TypeError, "a method is text, not b'GET'"),
         ({"methods": ["get"]}, ValueError, "methods are case-sensitive; write 'GET', not 'get'"),
         ({"methods": ["GET "]}, ValueError, "'GET ' is no method"),
         ({"methods": [""]}, ValueError, "'' is no method"),

@@ -237,6 +237,7 @@ def quiet_logging() -> Iterator[None]:
         (["-b", "::1:80"], "'::1:80' is no address"),
         (["--port", "65536"], "'127.0.0.1:65536' is no address"),
         (["--timeout-keep-alive", "0"], "--timeout-keep-alive must be a positive number of seconds, not 0.0"),
+        (["--shutdown-delay", "none"], "--shutdown-delay must be a finite time, not none"),
         (["--max-connections", "0"], "--max-connections must be a whole number, at least 1, not 0"),
         (["--max-body", "none", "--body", "buffered"], "--max-body none needs --body streaming"),
         (["--factory"], "--factory needs an app: app:make_handler"),
