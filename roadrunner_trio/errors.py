@@ -7,6 +7,7 @@ or a peer that went away (closed, not logged); see :mod:`roadrunner_trio.server.
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 from .fields import FieldsLike, encoded
 
@@ -40,11 +41,12 @@ class HTTPError(Exception):
 
     Raises:
         ValueError: ``status`` is not a final status code, or a field could split the message.
-        TypeError: a field is neither str nor bytes.
+        TypeError: ``status`` is no whole number, ``detail`` no text, or a field neither str nor bytes.
     """
 
     def __init__(self, status: int, detail: str | None = None, *, fields: FieldsLike = ()) -> None:
         super().__init__(status, detail)
+        _check_types(status, detail)
         if not 200 <= status <= 599:
             raise ValueError(f"HTTPError needs a final status from 200 to 599, not {status}")
         self.status = int(status)
@@ -53,6 +55,14 @@ class HTTPError(Exception):
 
     def __str__(self) -> str:
         return f"{self.status} {self.detail}"
+
+
+def _check_types(status: Any, detail: Any) -> None:
+    if isinstance(status, bool) or not isinstance(status, int):
+        text = status if isinstance(status, str) and not status.isdigit() else "there is no such note"
+        raise TypeError(f"HTTPError begins with its status, not with {status!r}; write HTTPError(404, {text!r})")
+    if detail is not None and not isinstance(detail, str):
+        raise TypeError(f"the detail of an HTTPError is text, not {detail!r}")
 
 
 _RENAMED = {

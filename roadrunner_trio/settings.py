@@ -1,15 +1,29 @@
 """Timeouts and limits: frozen, and checked when built, so that a bad value fails at start.
 
 Each setting is one dataclass field whose metadata says what it bounds; the command line and the reference page are
-made from the same table, so they cannot disagree. Times are seconds, sizes are bytes, and ``math.inf`` (for a
-timeout) or ``None`` (for a limit that allows it) lifts the bound.
+made from the same table, so they cannot disagree. Times are seconds, sizes are bytes, both also as text (``"5s"``,
+``"10M"``), and ``math.inf`` (for a timeout) or ``None`` (for a limit that allows it) lifts the bound.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
+
+from .units import (
+    Octets,
+    OptionalOctets,
+    OptionalSeconds,
+    Seconds,
+    count,
+    octets,
+    optional_count,
+    optional_octets,
+    optional_seconds,
+    seconds,
+)
 
 
 def _seconds(default: float, help: str) -> Any:
@@ -31,38 +45,39 @@ OPTIONAL: Final = frozenset({"disconnect_grace", "max_body", "max_concurrent_req
 class Timeouts:
     """Seconds allowed to each phase of a connection; ``math.inf`` waits for ever.
 
+    Each is a positive number, or text such as ``"5s"``, ``"500ms"``, ``"2m"``, ``"none"``; the attribute is a number.
+
     Raises:
-        ValueError: a value is not a positive number.
+        ValueError: a value is no such thing.
     """
 
-    handshake: float = _seconds(10.0, "a PROXY header and the TLS handshake together, from accept")
-    request: float = _seconds(
+    handshake: Seconds = _seconds(10.0, "a PROXY header and the TLS handshake together, from accept")
+    request: Seconds = _seconds(
         30.0, "a request head, from its first byte; also the wait for the first byte of a new connection"
     )
-    keep_alive: float = _seconds(60.0, "an idle connection between two requests")
-    body: float = _seconds(300.0, "waiting for the bytes of one request body, all waits together")
-    handler: float = _seconds(math.inf, "the application, from request to the end of its response; then 503")
-    write: float = _seconds(30.0, "the peer taking the next 64 KiB of a response")
-    linger: float = _seconds(2.0, "reading what the peer still sends before a close, and unread bodies before reuse")
-    disconnect_grace: float | None = _seconds(
+    keep_alive: Seconds = _seconds(60.0, "an idle connection between two requests")
+    body: Seconds = _seconds(300.0, "waiting for the bytes of one request body, all waits together")
+    handler: Seconds = _seconds(math.inf, "the application, from request to the end of its response; then 503")
+    write: Seconds = _seconds(30.0, "the peer taking the next 64 KiB of a response")
+    linger: Seconds = _seconds(2.0, "reading what the peer still sends before a close, and unread bodies before reuse")
+    disconnect_grace: OptionalSeconds = _seconds(
         5.0, "a handler whose peer has closed, or ended what it sends, before it is cancelled; none never cancels it"
     )
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            value = getattr(self, f.name)
-            if value is None and f.name in OPTIONAL:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise ValueError(f"Timeouts.{f.name} must be a positive number of seconds, not {value!r}")
+            read = optional_seconds if f.name in OPTIONAL else seconds
+            object.__setattr__(self, f.name, read(f"Timeouts.{f.name}", getattr(self, f.name)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one peer, and all peers together, may take.
 
+    Each is a whole number; those in octets may also be text such as ``"64K"`` or ``"10MB"``, powers of 1024.
+
     Raises:
-        ValueError: a value is not a whole number, or is below what makes sense.
+        ValueError: a value is no such thing, or is below what makes sense.
     """
 
     max_connections: int = _count(1000, "connections at once; one more is answered 503 and closed")
@@ -70,12 +85,14 @@ class Limits:
         None, "requests in the application at once; one more is answered 503, and its connection goes on"
     )
     max_requests: int = _count(1000, "requests on one connection; the last is answered with connection: close")
-    max_body: int | None = _size(
+    max_body: OptionalOctets = _size(
         10 * 1024 * 1024, "a request body, else 413; none lifts it (streaming handlers only)", least=0
     )
-    max_request_line: int = _size(8192, "the request line, else 414", least=16)
-    max_field_line: int = _size(8192, "one field line, else 431", least=16)
-    max_field_section: int = _size(10240, "all field lines of a head or trailer section together, else 431", least=16)
+    max_request_line: Octets = _size(8192, "the request line, else 414", least=16)
+    max_field_line: Octets = _size(8192, "one field line, else 431", least=16)
+    max_field_section: Octets = _size(
+        10240, "all field lines of a head or trailer section together, else 431", least=16
+    )
     max_fields: int = _count(128, "fields in a head or trailer section, else 431")
     min_bytes_per_second: int = _count(
         100,
@@ -92,9 +109,10 @@ class Limits:
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            value = getattr(self, f.name)
-            if value is None and f.name in OPTIONAL:
-                continue
-            least = f.metadata["least"]
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"Limits.{f.name} must be a whole number, at least {least}, not {value!r}")
+            read: Callable[..., int | None]
+            if f.metadata["unit"] == "bytes":
+                read = optional_octets if f.name in OPTIONAL else octets
+            else:
+                read = optional_count if f.name in OPTIONAL else count
+            value = read(f"Limits.{f.name}", getattr(self, f.name), least=f.metadata["least"])
+            object.__setattr__(self, f.name, value)

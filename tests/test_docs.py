@@ -198,7 +198,7 @@ class Reader:
         file = self.folder / "program.py"
         file.write_text(text, "utf-8")
         if re.search(r"^    run\(", text, re.MULTILINE):
-            self.start([file.name], "")
+            self.start([file.name], "Serving ... on http://127.0.0.1:8000 (Ctrl-C drains, twice stops)")
         else:
             program = [sys.executable, "-W", "error", file.name]
             self.stop()

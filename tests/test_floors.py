@@ -18,7 +18,7 @@ import roadrunner_trio
 PACKAGE = Path(roadrunner_trio.__file__).parent
 
 ROOMS = {
-    "words": ["fields", "errors", "settings", "date"],
+    "words": ["fields", "errors", "units", "settings", "date"],
     "transport": [
         "clock",
         "poller",
@@ -58,7 +58,17 @@ ROOMS = {
     ],
     "messages": ["ids", "request", "exchange", "response", "event_stream", "broadcast"],
     "telemetry": ["observe", "request_ids", "log_context", "log_lines", "access_lines", "logs"],
-    "answering": ["rate_limit", "admission", "relayed", "faults", "middleware", "respond", "health", "context"],
+    "answering": [
+        "rate_limit",
+        "admission",
+        "relayed",
+        "faults",
+        "callables",
+        "middleware",
+        "respond",
+        "health",
+        "context",
+    ],
     "websocket": ["link", "core", "session", "handler"],
     "apps": ["routes", "router"],
     "server": [
@@ -72,7 +82,9 @@ ROOMS = {
         "connection",
         "eviction",
         "listener_info",
+        "listener_settings",
         "listener",
+        "shell",
         "serve",
     ],
     "testing": ["memory", ""],

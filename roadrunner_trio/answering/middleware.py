@@ -8,12 +8,13 @@ theirs to see. They are composed into one callable when the server is made; a re
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from ..messages.exchange import Check
 from ..messages.request import Request
 from ..messages.response import AnyResponse
+from .callables import EARLY, MIDDLEWARE, check, guarded, named
 
 CallNext: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
 """What a middleware goes on with: the next middleware, or the handler."""
@@ -34,19 +35,18 @@ class early:
                 return Response(status=401)
 
     Args:
-        check: ``async def check(request)``: the response, or None to let the request pass. It cannot read the body.
+        judge: ``async def judge(request)``: the response, or None to let the request pass. It cannot read the body.
 
     Raises:
-        TypeError: it cannot be called.
+        TypeError: it is no such function.
     """
 
     __slots__ = ("__qualname__", "check")
 
-    def __init__(self, check: Callable[[Request], Awaitable[AnyResponse | None]]) -> None:
-        if not callable(check):
-            raise TypeError(f"an early middleware is an async function of a request, not {check!r}")
-        self.check = check
-        self.__qualname__ = _name(check)
+    def __init__(self, judge: Callable[[Request], Awaitable[AnyResponse | None]]) -> None:
+        check(judge, EARLY)
+        self.check = guarded(judge, EARLY)
+        self.__qualname__ = named(judge)
 
     def __repr__(self) -> str:
         return f"early({self.__qualname__})"
@@ -66,21 +66,24 @@ def checked(middlewares: Sequence[Middleware]) -> tuple[Middleware, ...]:
     """Middlewares as they may be composed.
 
     Raises:
-        TypeError: they are no list, or one of them cannot be called.
+        TypeError: they are no list, or one of them is no async function of a request and the next call.
     """
     if callable(middlewares):
-        raise TypeError(f"middlewares is a list, the outermost first; write [{_name(middlewares)}]")
-    for middleware in middlewares:
-        if not callable(middleware):
-            raise TypeError(f"a middleware is an async function of a request and the next call, not {middleware!r}")
-    return tuple(middlewares)
+        raise TypeError(f"middlewares is a list, the outermost first; write [{named(middlewares)}]")
+    given: Any = middlewares
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"middlewares is a list of functions, the outermost first, not {middlewares!r}")
+    found = tuple(middlewares)
+    for middleware in found:
+        check(middleware, MIDDLEWARE)
+    return found
 
 
 def compose(middlewares: Sequence[Middleware], handler: CallNext) -> CallNext:
     """``handler`` inside of ``middlewares``, the first of which is the outermost; of those that are not early."""
     for middleware in reversed(middlewares):
         if not isinstance(middleware, early):
-            handler = _around(middleware, handler)
+            handler = _around(guarded(middleware, MIDDLEWARE), handler)
     return handler
 
 
@@ -89,9 +92,5 @@ def _around(middleware: Middleware, call_next: CallNext) -> CallNext:
     def call(request: Request) -> Awaitable[AnyResponse]:
         return middleware(request, call_next)
 
-    call.__qualname__ = _name(middleware)  # whom a bad response is blamed on
+    call.__qualname__ = named(middleware)  # whom a bad response is blamed on
     return call
-
-
-def _name(function: Any) -> str:
-    return getattr(function, "__qualname__", type(function).__qualname__)

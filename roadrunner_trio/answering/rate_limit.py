@@ -10,9 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
+from typing import Any, Final
+
+from ..units import WholeSeconds, count, optional_count, whole_seconds
 
 SUBNET_BITS = 64
 """One customer's share of IPv6: whoever has one address has them all."""
+
+
+A_SECOND: Final[Any] = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,7 @@ class RateLimit:
 
     Attributes:
         rate: requests allowed each ``period``.
-        period: seconds, a whole number.
+        period: seconds, a whole number, or text such as ``"1m"``.
         burst: requests allowed at once by a peer that was quiet; None is ``rate``.
         peers: how many are remembered; one more makes the server forget the one that asked least recently.
 
@@ -33,17 +39,15 @@ class RateLimit:
     """
 
     rate: int
-    period: int = 1
+    period: WholeSeconds = A_SECOND
     burst: int | None = None
     peers: int = 10_000
 
     def __post_init__(self) -> None:
-        for name in ("rate", "period", "burst", "peers"):
-            value = getattr(self, name)
-            if name == "burst" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"RateLimit.{name} must be a whole number, at least 1, not {value!r}")
+        object.__setattr__(self, "period", whole_seconds("RateLimit.period", self.period))
+        count("RateLimit.rate", self.rate)
+        optional_count("RateLimit.burst", self.burst)
+        count("RateLimit.peers", self.peers)
 
 
 class Buckets:

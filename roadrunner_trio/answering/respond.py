@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ from ..messages.response import (
 from ..settings import Limits, Timeouts
 from ..transport.files import OpenFile, open_file
 from ..transport.wire import PeerGone
+from .callables import HANDLER, check, guarded
 from .middleware import Middleware, checked, compose, early_of
 
 Handler: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
@@ -100,23 +102,24 @@ def as_app(
 
     Raises:
         ValueError: bodies are to be buffered without a limit.
-        TypeError: the handler or a middleware cannot be called, or an app that writes by itself is given middlewares.
+        TypeError: the handler or a middleware is no async function of its arguments, or an app that writes by itself
+            is given middlewares.
     """
     if body not in ("buffered", "streaming"):
         raise ValueError(f"body is 'buffered' or 'streaming', not {body!r}")
     if body == "buffered" and limits.max_body is None:
         raise ValueError("buffered bodies need Limits.max_body; only body='streaming' may do without")
     plan, around = default_plan(body, limits, timeouts), checked(middlewares)
-    if isinstance(handler, Routed):
-        return handler.for_listener(plan, around)
-    if hasattr(handler, "plan"):
-        if around:
-            raise TypeError(f"middlewares wrap handlers and routers; {handler!r} is an App and writes its own response")
-        return cast("App", handler)
-    if not callable(handler):
-        raise TypeError(f"a handler is an async function of one request, not {handler!r}")
+    if not inspect.isclass(handler):
+        if isinstance(handler, Routed):
+            return handler.for_listener(plan, around)
+        if hasattr(handler, "plan"):
+            if around:
+                raise TypeError(f"middlewares wrap handlers and routers; {handler!r} is an App and writes by itself")
+            return cast("App", handler)
     plain: Any = handler
-    return native(compose(around, plain), replace(plan, early=early_of(around)))
+    check(plain, HANDLER)
+    return native(compose(around, guarded(plain, HANDLER)), replace(plan, early=early_of(around)))
 
 
 async def respond(exchange: Exchange, response: object, handler: object) -> None:
@@ -140,7 +143,16 @@ async def respond(exchange: Exchange, response: object, handler: object) -> None
             await response.decide(exchange, response.fields)
         case _:
             name = getattr(handler, "__qualname__", repr(handler))
-            raise TypeError(f"{name} returned {response!r}, which is not a response")
+            raise TypeError(f"{name} returned {response!r}, which is not a response{_forgotten(response)}")
+
+
+def _forgotten(response: object) -> str:
+    """What may have been forgotten, in words; a coroutine is closed, or Python would warn of it somewhere else."""
+    if inspect.iscoroutine(response):
+        response.close()
+    if isinstance(response, Awaitable):
+        return " (forgot await?)"
+    return " (forgot return?)" if response is None else ""
 
 
 def _sender(exchange: Exchange) -> tuple[Send, Callable[[], None]]:

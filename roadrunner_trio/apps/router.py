@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from weakref import WeakSet
 
+from ..answering.callables import HANDLER, guarded
 from ..answering.middleware import CallNext, Middleware, checked, compose, early_of
 from ..answering.respond import default_plan, native
 from ..errors import phrase
@@ -24,7 +25,7 @@ from ..messages.request import NO_BINDINGS, Request
 from ..messages.response import AnyResponse, Response
 from ..protocol.codec.uri import percent_decode, percent_encode
 from ..settings import Limits, Timeouts
-from .routes import COMMON_METHODS, INHERIT, Group, Inherit, Kind, Pattern, Route, Segment, shown, whole
+from .routes import COMMON_METHODS, INHERIT, Group, Inherit, Kind, Pattern, Route, Segment, several, shown, whole
 
 __all__ = ["INHERIT", "Endpoint", "Group", "Inherit", "Route", "Router"]
 
@@ -110,8 +111,35 @@ def _flat(
                 raise TypeError(f"a table of routes holds Route and Group, not {each!r}")
 
 
+def _distinct(declared: Iterable[_Declared]) -> None:
+    """Looks for routes of which the second would never be asked.
+
+    One that takes all methods, after others with its path that take some, is no such: it has the rest.
+
+    Raises:
+        ValueError: two are the same.
+    """
+    before: dict[tuple[str | Kind, ...], list[_Declared]] = {}
+    for each in declared:
+        alike = before.setdefault(each.shape, [])
+        for first in alike:
+            if shared := _shared(first.route.methods, each.route.methods):
+                raise ValueError(
+                    f"two routes are the same, {shown(first.pattern)} and {shown(each.pattern)}, for {shared}: "
+                    "the second would never be asked"
+                )
+        alike.append(each)
+
+
+def _shared(first: frozenset[str] | None, later: frozenset[str] | None) -> str:
+    """What a route takes that an earlier one with its path has taken, in words."""
+    if later is None:
+        return "all methods" if first is None else ""
+    return ", ".join(sorted(later - {"CONNECT"} if first is None else later & first))
+
+
 class _Leaf:
-    """The end of a pattern: the first route for each method, and the first for all others."""
+    """The end of a pattern: the route for each method, and the one for all others."""
 
     __slots__ = ("other", "takes")
 
@@ -120,13 +148,10 @@ class _Leaf:
         self.other: _Entry | None = None
 
     def add(self, endpoint: _Entry, methods: frozenset[str] | None) -> None:
-        if self.other is not None:
-            return  # the first route for all methods leaves nothing to those after it
         if methods is None:
             self.other = endpoint
         else:
-            for method in methods:
-                self.takes.setdefault(method.encode("ascii"), endpoint)
+            self.takes.update((method.encode("ascii"), endpoint) for method in methods)
 
 
 class _Node:
@@ -176,12 +201,13 @@ class Table:
         names: the pattern of each route that has a name.
 
     Raises:
-        ValueError: two routes have one name, or a path is not possible below its group's prefix.
+        ValueError: two routes are the same or have one name, or a path is not possible below its group's prefix.
         TypeError: something in it is neither a route nor a group.
     """
 
     def __init__(self, routes: Iterable[Route | Group]) -> None:
-        declared = list(_flat(routes))
+        declared = list(_flat(several(routes)))
+        _distinct(declared)
         listed: dict[tuple[str | Kind, ...], set[str]] = {}
         for each in declared:
             listed.setdefault(each.shape, set()).update(each.route.methods or ())
@@ -208,7 +234,7 @@ class Table:
             pattern=shown(pattern),
             methods=methods,
             name=name,
-            call=compose(middlewares, route.handler),
+            call=compose(middlewares, guarded(route.handler, HANDLER)),
             early=early_of(middlewares),
             order=order,
             state=route.state,

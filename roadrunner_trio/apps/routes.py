@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import enum
+import inspect
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 from urllib.parse import quote
 
+from ..answering.callables import HANDLER, complaint
 from ..answering.middleware import Middleware, checked
 from ..answering.respond import Handler
 from ..fields import is_token
 from ..messages.exchange import BodyMode, Check, Plan
-from ..settings import Limits, Timeouts
+from ..units import Duration, Size, optional_octets, optional_seconds
 
 COMMON_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
@@ -59,9 +61,12 @@ def parse(path: str) -> Pattern:
     """The segments of a path pattern; empty ones are dropped (behaviour 8.2).
 
     Raises:
+        TypeError: it is no text.
         ValueError: it could not match what it seems to mean. The original accepts such a pattern, and it matches
             something else or nothing (behaviour 8.2): an empty name, a name twice, ``*`` before the end.
     """
+    if not isinstance(path, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # Route(handler, "/")
+        raise TypeError(f"a path is text that begins with a slash, and comes first, not {path!r}")
     if not path.startswith("/"):
         raise ValueError(f"{path!r}: a path begins with a slash; write {'/' + path!r}")
     return whole(tuple(_segment(text, path) for text in path.split("/") if text), path)
@@ -120,15 +125,17 @@ class Route:
         name: for :meth:`Router.url_for`.
         middlewares: around this handler, the first outermost.
         body: ``"buffered"`` or ``"streaming"``; None is what the listener does.
-        max_body: octets; None lifts the limit and needs ``body="streaming"``. The listener's if it is left out.
-        timeout: seconds for the handler and its response, ``math.inf`` without end; None is the listener's.
-        disconnect_grace: seconds for a handler whose peer has left, ``math.inf`` so that it is never cancelled for
+        max_body: octets, or ``"10M"``; None lifts the limit and needs ``body="streaming"``. The listener's if it is
+            left out.
+        timeout: seconds, or ``"5s"``, for the handler and its response, ``math.inf`` without end; None is the
+            listener's.
+        disconnect_grace: likewise for a handler whose peer has left, ``math.inf`` so that it is never cancelled for
             that; None is the listener's.
         state: found as ``request.state`` by the middlewares and the handler.
 
     Raises:
         ValueError: the path, a method or a setting is not possible; the message says what would be.
-        TypeError: the handler or a middleware cannot be called, or ``methods`` is a string.
+        TypeError: the handler or a middleware is no async function of its arguments, or ``methods`` is a string.
     """
 
     def __init__(
@@ -140,42 +147,33 @@ class Route:
         name: str | None = None,
         middlewares: Sequence[Middleware] = (),
         body: BodyMode | None = None,
-        max_body: int | Inherit | None = INHERIT,
-        timeout: float | None = None,
-        disconnect_grace: float | None = None,
+        max_body: Size | Inherit | None = INHERIT,
+        timeout: Duration | None = None,
+        disconnect_grace: Duration | None = None,
         state: Any = None,
     ) -> None:
-        if not callable(handler) or hasattr(handler, "plan"):
-            raise TypeError(f"{path!r}: a route needs a handler, an async function of one request, not {handler!r}")
         self.pattern = parse(path)
+        if (wrong := _complaint(handler)) is not None:
+            raise TypeError(f"{path!r}: {wrong}")
         self.path = path
         self.handler = handler
         self.methods = None if methods is None else _methods(methods, path)
         self.name = name
         self.middlewares = checked(middlewares)
+        if body not in (None, "buffered", "streaming"):
+            raise ValueError(f"{path!r}: body is 'buffered' or 'streaming', not {body!r}")
         self.body: BodyMode | None = body
-        self.max_body = max_body
-        self.timeout = timeout
-        self.disconnect_grace = disconnect_grace
+        self.max_body = (
+            max_body if isinstance(max_body, Inherit) else optional_octets(f"{path!r}: max_body", max_body, least=0)
+        )
+        if body == "buffered" and self.max_body is None:
+            raise ValueError(f"{path!r}: {UNLIMITED}")
+        self.timeout = optional_seconds(f"{path!r}: timeout", timeout)
+        self.disconnect_grace = optional_seconds(f"{path!r}: disconnect_grace", disconnect_grace)
         self.state = state
-        self._check_settings()
 
     def __repr__(self) -> str:
         return f"<Route {' '.join(sorted(self.methods)) + ' ' if self.methods else ''}{self.path}>"
-
-    def _check_settings(self) -> None:
-        if self.body not in (None, "buffered", "streaming"):
-            raise ValueError(f"{self.path!r}: body is 'buffered' or 'streaming', not {self.body!r}")
-        try:
-            if self.max_body is not INHERIT:
-                Limits(max_body=self.max_body)
-            if self.timeout is not None:
-                Timeouts(handler=self.timeout)
-            Timeouts(disconnect_grace=self.disconnect_grace)
-        except ValueError as exc:
-            raise ValueError(f"{self.path!r}: {exc}") from None
-        if self.body == "buffered" and self.max_body is None:
-            raise ValueError(f"{self.path!r}: {UNLIMITED}")
 
     def plan(self, defaults: Plan, early: tuple[Check, ...] = ()) -> Plan:
         """What is done with its requests, on a listener with these defaults, after its own early middlewares.
@@ -192,17 +190,27 @@ class Route:
         return Plan(body, max_body, timeout, grace, defaults.early + early)
 
 
+def _complaint(handler: object) -> str | None:
+    is_app = hasattr(handler, "plan") and not inspect.isclass(handler)
+    if is_app or not (callable(handler) or inspect.iscoroutine(handler)):
+        return f"a route needs a handler, an async function of one request, not {handler!r}"
+    return complaint(handler, HANDLER)
+
+
 def _methods(methods: Collection[str], path: str) -> frozenset[str]:
     if isinstance(methods, str):
         raise TypeError(f"{path!r}: methods is a list; write [{methods!r}]")
-    if not methods:
+    listed: tuple[Any, ...] = tuple(methods)
+    if not listed:
         raise ValueError(f"{path!r}: an empty list of methods takes none; leave it out to take all")
-    for method in methods:
+    for method in listed:
+        if not isinstance(method, str):
+            raise TypeError(f"{path!r}: a method is text, not {method!r}")
         if not is_token(method.encode()):
             raise ValueError(f"{path!r}: {method!r} is no method (RFC 9110 section 9.1)")  # N13: any token is
         if method not in COMMON_METHODS and method.upper() in COMMON_METHODS:
             raise ValueError(f"{path!r}: methods are case-sensitive; write {method.upper()!r}, not {method!r}")
-    return frozenset(methods)
+    return frozenset(listed)
 
 
 class Group:
@@ -216,7 +224,7 @@ class Group:
 
     Raises:
         ValueError: the prefix is not possible; the message says what would be.
-        TypeError: a middleware cannot be called.
+        TypeError: ``routes`` is no list, or a middleware is no async function of a request and the next call.
     """
 
     def __init__(
@@ -231,9 +239,22 @@ class Group:
         if self.pattern and self.pattern[-1].kind is Kind.REST:
             raise ValueError(f"{prefix!r}: nothing can follow '*{self.pattern[-1].text}'; a prefix ends before it")
         self.prefix = prefix
-        self.routes = tuple(routes)
+        self.routes = several(routes)
         self.middlewares = checked(middlewares)
         self.name = name
 
     def __repr__(self) -> str:
         return f"<Group {self.prefix} of {len(self.routes)}>"
+
+
+def several(routes: Any) -> tuple[Route | Group, ...]:
+    """A list of routes; what is in it is looked at by the router.
+
+    Raises:
+        TypeError: it is no list.
+    """
+    if isinstance(routes, Route | Group):
+        raise TypeError(f"routes is a list; write [{routes!r}]")
+    if isinstance(routes, str) or not isinstance(routes, Iterable):
+        raise TypeError(f"routes is a list of Route and Group, not {routes!r}")
+    return tuple(cast("Iterable[Route | Group]", routes))

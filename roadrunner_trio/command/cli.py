@@ -25,14 +25,15 @@ from ..apps.router import Router
 from ..demo import board, demo
 from ..messages.exchange import BodyMode
 from ..server.listener import Listener
-from ..server.listener_info import ConnectionInfo, Drained
-from ..server.serve import leave, serve
-from ..telemetry.logs import AccessLog, LogFormatter
+from ..server.listener_info import ConnectionInfo
+from ..server.serve import serve
+from ..server.shell import Banner, give_up, report
+from ..telemetry import logs
+from ..telemetry.logs import AccessLog
 from ..transport.bind import listed
 from ..transport.dump import render_tasks
-from ..transport.streams import Address, shown
 from .configuration import Configuration, Values, render, resolve
-from .door_options import addressed, bounds, doors
+from .door_options import addressed, bounds, doors, names
 from .flags import add_flags
 from .load import LoadError, load_handler
 
@@ -220,7 +221,7 @@ def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
     start_logging(server)
     observers = [AccessLog(access_log_format(server))] if server["access-log"] else []
     made: list[Listener] = []
-    for values, bind in zip(configuration.listeners, places, strict=True):
+    for values, bind, name in zip(configuration.listeners, places, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)
         body: BodyMode = values["body"] or ("streaming" if title == DEMO else "buffered")
         if body == "buffered" and limits.max_body is None:
@@ -231,7 +232,7 @@ def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
             Listener(
                 handler,
                 bind=bind,
-                name=values["name"],
+                name=name,
                 timeouts=timeouts,
                 limits=limits,
                 body=body,
@@ -260,12 +261,7 @@ def access_log_format(server: Values) -> str:
 def start_logging(server: Values) -> None:
     """To standard error, unless the application set up logging of its own when it was imported."""
     level: str = server["log-level"].upper()
-    output = logging.StreamHandler()
-    if server["log-format"] == "text":
-        output.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    else:
-        output.setFormatter(LogFormatter(server["log-format"]))
-    logging.basicConfig(handlers=[output], level=level)
+    logs.start_logging(server["log-format"], level)
     log.setLevel(level)
 
 
@@ -294,47 +290,6 @@ async def attempt(listeners: Sequence[Listener], title: str, grace: float, delay
         return exc.code if isinstance(exc.code, int) else 1
     report(outcomes)
     return 0
-
-
-def report(outcomes: Sequence[Drained]) -> None:
-    """A line for each drain."""
-    for outcome in outcomes:
-        log.info("drained: %d finished, %d cut, %d stuck", outcome.finished, outcome.cut, outcome.stuck)
-
-
-class Banner(trio.TaskStatus[tuple[Listener, ...]]):
-    """Prints where the server listens, once it does; a task status, for that is who is told.
-
-    Attributes:
-        shown: whether it listens.
-    """
-
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self.shown = False
-
-    def started(self, value: Sequence[Listener] = ()) -> None:
-        """One line an address, on standard output."""
-        self.shown = True
-        for listener in value:
-            for address in listener.addresses:
-                print(f"Serving {self.title} on {url(listener, address)} (Ctrl-C drains, twice stops)", flush=True)
-
-
-def url(listener: Listener, address: Address) -> str:
-    """An address as a person would type it."""
-    if isinstance(address, str):
-        return f"unix:{address}"
-    return f"{'https' if listener.tls else 'http'}://{shown(address)}"
-
-
-def give_up(outcomes: Sequence[Drained]) -> None:
-    """Ends the process although a thread or a shield in it will not end; the listener's log has said which."""
-    report(outcomes)
-    log.error("some connections cannot be ended: leaving with exit status 1")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    leave()
 
 
 def explain(exc: OSError) -> str:

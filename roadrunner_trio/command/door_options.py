@@ -31,6 +31,26 @@ def addressed(values: Values) -> tuple[str, ...]:
         raise ValueError(f"{place['bind'].where}: {exc}") from None
 
 
+def names(listeners: Sequence[Values]) -> list[str]:
+    """What listeners are called: no two the same. Those that only share a name for all are numbered: main, main-2.
+
+    Raises:
+        ValueError: two are given one name.
+    """
+    givers: dict[str, str] = {}
+    for values in listeners:
+        given = values.given("name")
+        name: str = given.value
+        if name in givers and givers[name] != given.where:
+            raise ValueError(f"{given.where}: another listener is called {name!r}, too")
+        number = 1
+        while name in givers:
+            number += 1
+            name = f"{given.value}-{number}"
+        givers[name] = given.where
+    return list(givers)
+
+
 def bounds(values: Values) -> tuple[Timeouts, Limits]:
     """Timeouts and limits."""
     kinds: dict[type, dict[str, Any]] = {Timeouts: {}, Limits: {}}

@@ -12,10 +12,10 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any, Final, cast
 
+from ..answering.callables import HANDLER, complaint, gives_awaitable, takes
 from ..answering.respond import Handler
 
 HINT: Final = "write app:handler for the function `handler` in app.py"
@@ -94,7 +94,7 @@ def _find(module: ModuleType, attribute: str) -> Any:
 def _make(factory: Any, target: str) -> Any:
     if not callable(factory):
         raise LoadError(f"{target} is {_kind(factory)}, which cannot be called: leave out --factory")
-    if _is_async(factory):
+    if gives_awaitable(factory):
         raise LoadError(f"{target} is async: a factory is a plain function; for a handler leave out --factory")
     try:
         return factory()
@@ -104,31 +104,19 @@ def _make(factory: Any, target: str) -> Any:
 
 def _check(handler: Any, target: str, *, factory: bool) -> None:
     wanted = "a handler is `async def handler(request)`"
+    if inspect.iscoroutine(handler):
+        handler.close()  # or Python would warn that nobody awaited it
     if not callable(handler):
         raise LoadError(f"{target} is {_kind(handler)}, which cannot be called: {wanted}")
-    if not _is_async(handler):
-        hint = "" if factory or _takes(handler, 1) else "; if it makes the handler, add --factory"
+    verdict = gives_awaitable(handler)
+    fits = takes(handler, 1)
+    if not (verdict or (verdict is None and fits)):
+        hint = "" if factory or fits else "; if it makes the handler, add --factory"
         raise LoadError(f"{target} is {_kind(handler)}, not an async function: {wanted}{hint}")
-    if not _takes(handler, 1):
+    if not fits:
         raise LoadError(f"{target}{inspect.signature(handler)} cannot be called with one argument: {wanted}")
-
-
-def _is_async(thing: Any) -> bool:
-    """Whether calling it gives an awaitable, for all one can see: a wrapper is judged by what it wraps."""
-    if inspect.isclass(thing):
-        return False
-    inner: Any = inspect.unwrap(thing)
-    return any(inspect.iscoroutinefunction(each) for each in (thing, inner, getattr(inner, "__call__", None)))  # noqa: B004
-
-
-def _takes(thing: Callable[..., Any], count: int) -> bool:
-    try:
-        inspect.signature(thing).bind(*[None] * count)
-    except TypeError:
-        return False
-    except ValueError:
-        return True  # without a signature, as extension modules may be: time will tell
-    return True
+    if (wrong := complaint(handler, HANDLER, target)) is not None:
+        raise LoadError(wrong)
 
 
 def _kind(thing: Any) -> str:

@@ -5,55 +5,53 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
-SECONDS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-OCTETS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-UNBOUNDED: Final = frozenset({"none", "inf"})
+from .. import units
+
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 8000
 
-_duration = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)(ms|s|m|h|)", re.IGNORECASE | re.ASCII).fullmatch
-_size = re.compile(r"([0-9]+)(?:([kmg])(?:i?b)?|b?)", re.IGNORECASE | re.ASCII).fullmatch
 _count = re.compile(r"[0-9]+", re.ASCII).fullmatch
 
 
+Value = TypeVar("Value")
+
+
+def _word(read: Callable[[str], Value], text: str) -> Value:
+    try:
+        return read(text)
+    except ValueError as exc:  # of which argparse would show the type alone
+        raise argparse.ArgumentTypeError(str(exc)) from None
+
+
 def duration(text: str) -> float:
-    """Seconds from ``30``, ``1.5s``, ``500ms``, ``5m`` or ``1h``; ``none`` and ``inf`` are :data:`math.inf`.
+    """As :func:`roadrunner_trio.units.duration`.
 
     Raises:
-        argparse.ArgumentTypeError: ``text`` is none of these.
+        argparse.ArgumentTypeError: ``text`` is none.
     """
-    if text.lower() in UNBOUNDED:
-        return math.inf
-    match = _duration(text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 30, 1.5s, 500ms, 5m, 1h or none")
-    number, unit = float(match[1]), match[2].lower()
-    # 0.001 is not exact in binary; dividing gives the float nearest to what was written, multiplying may not.
-    return number / 1000 if unit == "ms" else number * SECONDS[unit]
+    return _word(units.duration, text)
 
 
 def size(text: str) -> int:
-    """Octets from ``65536``, ``64K``, ``10M`` or ``1G``; K, M and G are powers of 1024.
+    """As :func:`roadrunner_trio.units.size`.
 
     Raises:
-        argparse.ArgumentTypeError: ``text`` is none of these.
+        argparse.ArgumentTypeError: ``text`` is none.
     """
-    match = _size(text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: write 65536, 64K, 10M or 1G")
-    return int(match[1]) * OCTETS[(match[2] or "").lower()]
+    return _word(units.size, text)
 
 
 def optional_size(text: str) -> int | None:
-    """As :func:`size`; ``none`` and ``inf`` are None, no bound.
+    """As :func:`roadrunner_trio.units.optional_size`.
 
     Raises:
-        argparse.ArgumentTypeError: ``text`` is none of these.
+        argparse.ArgumentTypeError: ``text`` is none.
     """
-    return None if text.lower() in UNBOUNDED else size(text)
+    return _word(units.optional_size, text)
 
 
 def count(text: str) -> int:
@@ -73,7 +71,7 @@ def optional_count(text: str) -> int | None:
     Raises:
         argparse.ArgumentTypeError: ``text`` is none of these.
     """
-    return None if text.lower() in UNBOUNDED else count(text)
+    return None if text.lower() in units.UNBOUNDED else count(text)
 
 
 def show_count(number: int | None) -> str:
@@ -93,8 +91,8 @@ def show_size(octets: int | None) -> str:
     if octets is None:
         return "none"
     for unit in ("g", "m", "k"):
-        if octets and octets % OCTETS[unit] == 0:
-            return f"{octets // OCTETS[unit]}{unit.upper()}"
+        if octets and octets % units.OCTETS[unit] == 0:
+            return f"{octets // units.OCTETS[unit]}{unit.upper()}"
     return str(octets)
 
 

@@ -38,6 +38,7 @@ class Option:
         server: it is the whole server's affair, not that of one listener.
         field: the class it is a field of, and the field's name.
         bounds: what values may be, in words.
+        endless: whether a time may be ``none``.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Option:
     server: bool = False
     field: tuple[type, str] | None = None
     bounds: str = ""
+    endless: bool = True
 
     @property
     def flag(self) -> str:
@@ -84,6 +86,8 @@ class Option:
         Raises:
             ValueError: it is not; the message begins with "must be".
         """
+        if not self.endless and value == math.inf:
+            raise ValueError("must be a finite time, not none")
         if self.field is not None:
             kind, name = self.field
             try:
@@ -190,6 +194,7 @@ OPTIONS: Final = (
         default=0.0,
         group=ENDING,
         server=True,
+        endless=False,
     ),
     Option(
         name="health-path",

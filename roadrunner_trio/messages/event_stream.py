@@ -18,6 +18,7 @@ import trio
 from ..fields import FieldsLike, encoded
 from ..protocol.codec.sse import HEARTBEAT, ServerSentEvent, comment
 from ..transport.wire import PeerGone
+from ..units import Duration, seconds
 from .request import Request
 from .response import Send, StreamResponse
 
@@ -52,7 +53,7 @@ class EventSender:
         *,
         event: str | None = None,
         id: str | int | None = None,
-        retry: float | None = None,
+        retry: Duration | None = None,
     ) -> None:
         """Sends one event, and waits until the peer's window takes it.
 
@@ -116,7 +117,7 @@ class EventStream(StreamResponse):
         request: the request that is answered.
         source: an async iterable of events, or of strings that are their data; it is closed at the end, if it has
             ``aclose``. Or ``async def source(sender)``, which is given an :class:`EventSender`.
-        heartbeat: seconds of silence after which a comment is sent; None sends none.
+        heartbeat: seconds, or ``"5s"`` like all times here, of silence after which a comment is sent; None sends none.
         retry: seconds after which the peer is to come again when the stream has ended; sent first. None leaves that to
             the peer: a few seconds.
         drain_grace: seconds from the beginning of a drain to the end of the source, but never beyond the drain's
@@ -135,25 +136,21 @@ class EventStream(StreamResponse):
         request: Request,
         source: Source,
         *,
-        heartbeat: float | None = 15.0,
-        retry: float | None = None,
-        drain_grace: float = 0.0,
-        drain_retry: float | None = 2.0,
+        heartbeat: Duration | None = 15.0,
+        retry: Duration | None = None,
+        drain_grace: Duration = 0.0,
+        drain_retry: Duration | None = 2.0,
         fields: FieldsLike = (),
     ) -> None:
         given = encoded(fields)
         names = {name for name, _ in given}
         super().__init__(self._produce, fields=[*(field for field in HEAD if field[0] not in names), *given])
-        if heartbeat is not None and not heartbeat > 0:
-            raise ValueError(f"a heartbeat comes after more than 0 seconds, not {heartbeat!r}")
-        if not drain_grace >= 0:
-            raise ValueError(f"drain_grace is a time of at least 0 seconds, not {drain_grace!r}")
         self._request = request
         self._run = _runner(source)
         self.source = source
-        self._heartbeat = math.inf if heartbeat is None else heartbeat
+        self._heartbeat = math.inf if heartbeat is None else seconds("heartbeat", heartbeat)
         self._first = None if retry is None else ServerSentEvent(retry=retry)
-        self._drain_grace = drain_grace
+        self._drain_grace = seconds("drain_grace", drain_grace, zero=True)
         self._last = None if drain_retry is None else ServerSentEvent(retry=drain_retry).retry
 
     async def _produce(self, send: Send) -> None:

@@ -14,45 +14,31 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-import ssl
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import fields
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, Unpack
 
 import trio
 
-from ..answering.admission import gate
-from ..answering.context import Counters, ServerContext, steps
-from ..answering.health import with_health
-from ..answering.middleware import Middleware
-from ..answering.rate_limit import RateLimit
-from ..answering.respond import Handler, Routed, as_app
-from ..messages.exchange import App, BodyMode
+from ..answering.context import Counters
+from ..answering.respond import Handler, Routed
+from ..messages.exchange import App
 from ..protocol.http1.encode import error_response
-from ..protocol.trust import ProxyHeaders, ProxyProtocol
-from ..settings import Limits, Timeouts
-from ..telemetry.logs import with_error_log
-from ..telemetry.observe import (
-    ConnectionRejected,
-    ListenerClosed,
-    ListenerDraining,
-    ListenerRetiring,
-    Observer,
-    Observers,
-)
-from ..telemetry.request_ids import RequestIds
+from ..telemetry.observe import ConnectionRejected, ListenerClosed, ListenerDraining, ListenerRetiring
 from ..transport import poller
 from ..transport.bind import Bindable, listed, open_listeners
 from ..transport.drain import Drain
 from ..transport.dump import stack_of
 from ..transport.streams import Address, linger, peer_of, shown, tidy, wired
 from ..transport.wire import RECEIVE_SIZE, SocketWire
+from ..units import Duration, seconds
 from .connection import Connection, serve_connection
 from .eviction import Evictions
 from .listener_info import ConnectionInfo, Drained, ListenerInfo
+from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
 
 log = logging.getLogger("roadrunner_trio")
 
@@ -80,7 +66,7 @@ class Listener:
         handler: ``async def handler(request)``, or an :class:`~roadrunner_trio.App`.
         bind: ``"host:port"`` (``"[::1]:0"``, ``":8000"`` for all addresses), ``"unix:/run/app.sock?mode=660"``,
             ``"fd://3"``, a bound socket, a ``trio.abc.Listener``, or a sequence of these.
-        name: for logs, events and task names.
+        name: for logs, events and task names; ``"main"`` if it is left out.
         timeouts: seconds allowed to each phase.
         limits: what peers may take.
         tls: a server's context, such as :func:`server_context` makes; connections are encrypted.
@@ -88,7 +74,8 @@ class Listener:
         proxy_protocol: peers whose connections begin with a PROXY header, before TLS.
         proxy_headers: proxies that say in a request's fields whom it came from.
         rate_limit: how often one peer may ask.
-        body: ``"buffered"`` reads the whole body before the handler runs, ``"streaming"`` leaves it to the handler.
+        body: ``"buffered"``, as it is if it is left out, reads the whole body before the handler runs, ``"streaming"``
+            leaves it to the handler.
         observers: who is told what happens; an :class:`ErrorLog` is added if there is none.
         request_ids: takes the ids of requests from trusted peers, and tells peers theirs.
         log_context: sets :data:`current_request` for every request, so that what a handler logs can say which it is.
@@ -98,9 +85,12 @@ class Listener:
         evict_idle: when there are as many connections as may be, the one that has been idle for longest (and for a
             second at least) makes room, instead of the newcomer being turned away.
 
+    What is left out is off, or has the defaults of its class. :func:`run` and :func:`serve_connection` take the same.
+
     Raises:
         ValueError: a malformed address or path, or no body limit with buffered bodies.
-        TypeError: the handler or a middleware cannot be called, or an app that is no router is given middlewares.
+        TypeError: there is no such setting, or it is of another type; the handler or a middleware is no async function
+            of its arguments, or an app that is no router is given middlewares. The message says what to write.
     """
 
     status: Status = "new"
@@ -115,35 +105,16 @@ class Listener:
         handler: Handler | App,
         *,
         bind: Bindable | Sequence[Bindable] = "127.0.0.1:8000",
-        name: str = "main",
-        timeouts: Timeouts | None = None,
-        limits: Limits | None = None,
-        body: BodyMode = "buffered",
-        observers: Sequence[Observer] = (),
-        request_ids: RequestIds | None = None,
-        middlewares: Sequence[Middleware] = (),
-        log_context: bool = False,
-        tls: ssl.SSLContext | None = None,
-        reuse_port: bool = False,
-        proxy_protocol: ProxyProtocol | None = None,
-        proxy_headers: ProxyHeaders | None = None,
-        rate_limit: RateLimit | None = None,
-        health_path: str | None = None,
-        evict_idle: bool = False,
+        **settings: Unpack[ListenerSettings],
     ) -> None:
-        timeouts, limits = timeouts or Timeouts(), limits or Limits()
-        app = as_app(handler, body, limits, timeouts, middlewares)
-        self._health, asked = with_health(app, health_path)
+        refuse_unknown(settings, OF_LISTENERS)
+        self._context, self._health = served(handler, settings)
         self._handler = handler
-        self.name = name
+        self.name = self._context.name
         self.bind = listed(bind)
-        self.tls = tls
-        self._reuse_port = reuse_port
-        told = Observers(with_error_log(observers))
-        app = self._health or app
-        self._context = ServerContext(app, name, timeouts, limits, told, tls=tls, proxy_protocol=proxy_protocol)
-        self._context.on_head = steps(request_ids, log_context=log_context, proxy_headers=proxy_headers)
-        self._context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
+        self.tls = self._context.tls
+        self._reuse_port = flag("reuse_port", settings.get("reuse_port", False))
+        evict_idle = flag("evict_idle", settings.get("evict_idle", False))
         self._evictions = Evictions(self._members) if evict_idle else None
         self._told: list[Drain] = []
         self._listeners: list[socket.socket | trio.abc.Listener[trio.abc.Stream]] = []
@@ -268,13 +239,17 @@ class Listener:
             told = self._context.observers
             told.tell(told.listener_retire, ListenerRetiring(self.name, time.time()))
 
-    async def drain(self, grace: float = 10.0) -> Drained:
-        """Ends politely, within ``grace`` seconds, and says how that went.
+    async def drain(self, grace: Duration = 10.0) -> Drained:
+        """Ends politely, within ``grace``, seconds or ``"5s"``, and says how that went.
 
         Everybody waiting in the accept queue is served, idle connections are closed at once, busy ones finish with
         ``connection: close``, handlers are told by ``request.drain``, and the deadline cuts what is left. Returns at
         the latest a second after the deadline; ``serve`` returns when the last connection is really gone.
+
+        Raises:
+            ValueError: the grace is no time of at least 0 seconds; ``math.inf`` is one.
         """
+        grace = seconds("grace", grace, zero=True)
         if self.status == "new":
             self.status = "closed"
             self._closed.set()
@@ -313,12 +288,16 @@ class Listener:
                 trio.lowlevel.notify_closing(listener)
                 listener.close()
 
-    def notify(self, grace: float = 10.0) -> None:
+    def notify(self, grace: Duration = 10.0) -> None:
         """Tells everybody present what a drain would tell them, and goes on listening: newcomers are not told.
 
         Idle connections close, handlers see ``request.drain``; nothing is cut at the deadline. Does nothing unless it
         accepts: a drain has told everybody already.
+
+        Raises:
+            ValueError: as :meth:`drain`.
         """
+        grace = seconds("grace", grace, zero=True)
         if self.status != "accepting":
             return
         told = self._context.drain

@@ -6,33 +6,36 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import ssl
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from functools import partial
+from typing import Any, Unpack
 
 import trio
 
-from ..answering.admission import gate
-from ..answering.context import ServerContext, steps
+from ..answering.callables import named
 from ..answering.faults import leaves
-from ..answering.middleware import Middleware
-from ..answering.rate_limit import RateLimit
-from ..answering.respond import Handler, as_app
-from ..messages.exchange import App, BodyMode
-from ..protocol.trust import ProxyHeaders, ProxyProtocol
-from ..settings import Limits, Timeouts
-from ..telemetry.logs import with_error_log
-from ..telemetry.observe import Observer, Observers
-from ..telemetry.request_ids import RequestIds
+from ..answering.respond import Handler
+from ..messages.exchange import App
+from ..telemetry.logs import start_logging
 from ..transport.bind import Bindable
 from ..transport.drain import Drain
 from ..transport.streams import peer_of, shown, wired
+from ..units import Duration, seconds
 from .connection import Connection
 from .connection import serve_connection as serve_one
 from .listener import Listener
 from .listener_info import Drained
+from .listener_settings import (
+    OF_CONNECTIONS,
+    ConnectionSettings,
+    ListenerSettings,
+    flag,
+    refuse_unknown,
+    served,
+    with_access_log,
+)
+from .shell import Banner, give_up, leave, report
 
 log = logging.getLogger("roadrunner_trio")
 
@@ -43,37 +46,43 @@ def run(
     handler: Handler | App,
     bind: Bindable | Sequence[Bindable] = "127.0.0.1:8000",
     *,
-    grace: float = 10.0,
-    shutdown_delay: float = 0.0,
-    health_path: str | None = None,
+    grace: Duration = 10.0,
+    shutdown_delay: Duration = 0.0,
+    log: bool = True,
+    **settings: Unpack[ListenerSettings],
 ) -> None:
     """Serves ``handler`` until SIGINT or SIGTERM, then drains; a second signal stops at once.
 
     Owns the event loop, and the process: should something be stuck past the drain's deadline, it exits with 1.
-    Arguments are those of :func:`serve` and :class:`Listener`, which has more.
+
+    Args:
+        handler, bind: as for :class:`Listener`.
+        grace, shutdown_delay: as for :func:`serve`.
+        log: prints where it listens, and logs requests and how it ended to standard error, unless the program has set
+            up logging of its own, which then has them. False is silent.
+        settings: those of :class:`Listener`, such as ``timeouts``, ``limits``, ``middlewares`` or ``tls``.
 
     Raises:
         OSError: an address cannot be bound.
+        ValueError, TypeError: as :class:`Listener` and :func:`serve`, before anything listens.
         SystemExit: 128 and the signal's number, after a second signal.
     """
-
-    async def main() -> None:
-        listener = Listener(handler, bind=bind, health_path=health_path)
-        await serve(listener, grace=grace, shutdown_delay=shutdown_delay, on_stuck=leave)
-
-    trio.run(main)
-
-
-def leave(_: tuple[Drained, ...] = ()) -> NoReturn:
-    """Ends the process although something in it cannot be ended."""
-    logging.shutdown()
-    os._exit(1)
+    if flag("log", log):
+        settings["observers"] = with_access_log(settings.get("observers", ()))
+    listener = Listener(handler, bind=bind, **settings)
+    if not log:
+        trio.run(partial(serve, listener, grace=grace, shutdown_delay=shutdown_delay, on_stuck=leave))
+        return
+    start_logging("text", "INFO")
+    title = Banner(named(handler))
+    told = partial(serve, listener, grace=grace, shutdown_delay=shutdown_delay, on_stuck=give_up, task_status=title)
+    report(trio.run(told))
 
 
 async def serve(
     *listeners: Listener,
-    grace: float = 10.0,
-    shutdown_delay: float = 0.0,
+    grace: Duration = 10.0,
+    shutdown_delay: Duration = 0.0,
     on_stuck: Callable[[tuple[Drained, ...]], None] | None = None,
     task_status: trio.TaskStatus[tuple[Listener, ...]] = trio.TASK_STATUS_IGNORED,
 ) -> tuple[Drained, ...]:
@@ -83,19 +92,19 @@ async def serve(
     ``task_status.started`` gives the listeners back once all of them listen.
 
     Args:
-        grace: seconds that the drain may take.
-        shutdown_delay: seconds between the first signal and the drain, for balancers: see :meth:`Listener.retire`.
-        on_stuck: called with how the drains went, when something in them cannot be cancelled; ``serve`` then goes on
-            waiting for it.
+        grace: seconds, or ``"5s"``, that the drain may take.
+        shutdown_delay: likewise between the first signal and the drain, for balancers: see :meth:`Listener.retire`.
+        on_stuck: called with how the drains went, when something in them cannot be cancelled; it is waited for still.
 
     Returns:
         How the drain of each went, in order; empty when they ended without one.
 
     Raises:
         OSError: an address cannot be bound.
+        ValueError, TypeError: there is no listener, or one is none, or two have one name; or a time is none.
         SystemExit: 128 and the signal's number, after a second signal.
     """
-    service = _Service(listeners, grace, shutdown_delay, on_stuck)
+    service = _Service(_checked(listeners), *_times(grace, shutdown_delay), on_stuck)
     try:
         async with trio.open_nursery() as watching:
             async with trio.open_nursery() as serving:
@@ -110,6 +119,27 @@ async def serve(
     if service.second is not None:
         raise SystemExit(128 + service.second)
     return service.in_order()
+
+
+def _times(grace: Duration, delay: Duration) -> tuple[float, float]:
+    return seconds("grace", grace, zero=True), seconds("shutdown_delay", delay, zero=True, endless=False)
+
+
+def _checked(listeners: Sequence[Any]) -> Sequence[Listener]:
+    names = set[str]()
+    for listener in listeners:
+        if isinstance(listener, list | tuple):
+            raise TypeError("serve takes listeners one by one; write serve(*listeners)")
+        if not isinstance(listener, Listener):
+            raise TypeError(f"serve takes listeners, not {listener!r}; write serve(Listener(handler))")
+        if listener.name in names:
+            raise ValueError(
+                f"two listeners are called {listener.name!r}; give each a name of its own: Listener(..., name='other')"
+            )
+        names.add(listener.name)
+    if not names:
+        raise ValueError("serve needs at least one listener")
+    return listeners
 
 
 class _Service:
@@ -178,37 +208,25 @@ async def serve_connection(
     stream: trio.abc.Stream,
     handler: Handler | App,
     *,
-    name: str = "main",
-    timeouts: Timeouts | None = None,
-    limits: Limits | None = None,
-    body: BodyMode = "buffered",
-    observers: Sequence[Observer] = (),
-    request_ids: RequestIds | None = None,
-    middlewares: Sequence[Middleware] = (),
-    log_context: bool = False,
-    tls: ssl.SSLContext | None = None,
-    proxy_protocol: ProxyProtocol | None = None,
-    proxy_headers: ProxyHeaders | None = None,
-    rate_limit: RateLimit | None = None,
     drain: Drain | None = None,
+    **settings: Unpack[ConnectionSettings],
 ) -> None:
     """Serves one connection on any ``trio.abc.Stream`` and closes it; for tests, tunnels and servers of one's own.
 
     Args:
         drain: tells it to end; ``drain.start(deadline)`` is up to the caller, and so is cancelling at the deadline.
+        settings: those of :class:`Listener`, apart from ``bind``, ``reuse_port`` and ``evict_idle``.
 
     Raises:
         ValueError, TypeError: as :class:`Listener`.
     """
-    timeouts, limits = timeouts or Timeouts(), limits or Limits()
-    app = as_app(handler, body, limits, timeouts, middlewares)
-    told = Observers(with_error_log(observers))
-    on_head = steps(request_ids, log_context=log_context, proxy_headers=proxy_headers)
-    context = ServerContext(app, name, timeouts, limits, told, drain or Drain(), on_head, tls, proxy_protocol)
-    context.gate = gate(rate_limit, limits.max_concurrent_requests)
+    if not isinstance(stream, trio.abc.Stream):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"serve_connection is given the stream first, a trio.abc.Stream, not {stream!r}")
+    refuse_unknown(settings, OF_CONNECTIONS)
+    context, _ = served(handler, settings, drain)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(context.clock.run, name=f"{name}: clock")
+        nursery.start_soon(context.clock.run, name=f"{context.name}: clock")
         conn = Connection(wired(stream), context, peer_of(stream))
         async with trio.open_nursery() as serving:  # a task of its own: the caller's context variables are the caller's
-            serving.start_soon(serve_one, conn, name=f"{name}: {shown(conn.peer)}")
+            serving.start_soon(serve_one, conn, name=f"{context.name}: {shown(conn.peer)}")
         nursery.cancel_scope.cancel(reason="the connection is closed")

@@ -17,9 +17,11 @@ from typing import Any, Final, Literal, cast
 
 import trio
 
+from .. import units
 from ..errors import HTTPError
 from ..messages.request import Request
 from ..transport.streams import shown
+from ..units import Duration
 from .access_lines import FORMATS, Render, Template
 from .log_context import CONTEXT, context_of, current_request
 from .log_lines import NOTATIONS, Value, printable, timestamp
@@ -190,7 +192,10 @@ class ErrorLog(Observer):
         logger: where to; by default the logger ``roadrunner_trio.error``.
         level: for what is not the application's fault.
         lines: of each kind,
-        seconds: in this time.
+        seconds: in this time; seconds, or ``"1m"``.
+
+    Raises:
+        ValueError: there would never be a line.
     """
 
     def __init__(
@@ -199,14 +204,14 @@ class ErrorLog(Observer):
         logger: logging.Logger | None = None,
         level: int = logging.INFO,
         lines: int = 10,
-        seconds: float = 10.0,
+        seconds: Duration = 10.0,
     ) -> None:
-        if lines < 1 or not seconds > 0:
-            raise ValueError(f"an error log takes at least one line in a time above 0, not {lines} in {seconds} s")
         self.logger = logger or logging.getLogger(ERROR)
         self.level = level
-        self._lines = lines
-        self._seconds = seconds
+        try:
+            self._lines, self._seconds = units.count("lines", lines), units.seconds("seconds", seconds)
+        except ValueError as exc:
+            raise ValueError(f"an error log takes at least one line in a time above 0: {exc}") from None
         self._dampers: dict[str, Damper] = {}
 
     def request_exception(self, event: RequestEnded) -> None:
@@ -311,3 +316,13 @@ class LogFormatter(logging.Formatter):
         if record.stack_info:
             pairs.append(("stack", record.stack_info))
         return self._line(pairs)
+
+
+def start_logging(format: Literal["text", "json", "logfmt"], level: str) -> None:
+    """Logs to standard error from now on, unless the application has set up logging of its own."""
+    output = logging.StreamHandler()
+    if format == "text":
+        output.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    else:
+        output.setFormatter(LogFormatter(format))
+    logging.basicConfig(handlers=[output], level=level)

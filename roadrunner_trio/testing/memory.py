@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 import h11
 import trio
@@ -15,6 +15,7 @@ from ..answering.respond import Handler
 from ..fields import Field, FieldsLike, encoded, lookup
 from ..messages.exchange import App
 from ..server.listener import Listener
+from ..server.listener_settings import ListenerSettings
 from ..transport.streams import PrefixedStream
 from ..transport.wire import RECEIVE_SIZE
 
@@ -187,11 +188,16 @@ class MemoryServer:
 
 
 @asynccontextmanager
-async def open_server(handler: Handler | App, **settings: Any) -> AsyncGenerator[MemoryServer, None]:
+async def open_server(
+    handler: Handler | App, **settings: Unpack[ListenerSettings]
+) -> AsyncGenerator[MemoryServer, None]:
     """Serves ``handler`` in memory for as long as the block lasts, then cancels what is left.
 
     Args:
         settings: as for :class:`~roadrunner_trio.Listener`, apart from ``bind``.
+
+    Raises:
+        ValueError, TypeError: as :class:`~roadrunner_trio.Listener`.
     """
     door = MemoryListener()
     listener = Listener(handler, bind=door, **settings)

@@ -6,8 +6,8 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Sequence
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeAlias, cast
 
 import trio
 
@@ -31,15 +31,44 @@ def listed(bind: Bindable | Sequence[Bindable]) -> list[Bindable]:
     """One or several, as a list; addresses are checked.
 
     Raises:
-        ValueError: there is none, or one is malformed.
+        ValueError: there is none, one is malformed, or a socket cannot listen.
+        TypeError: one is nothing that could be an address; the message says what to write.
     """
-    items = [bind] if isinstance(bind, str | socket.socket | trio.abc.Listener) else list(bind)
+    one: Any = bind
+    several = isinstance(bind, Iterable) and not isinstance(bind, str | bytes)
+    items: list[Any] = list(one) if several else [one]
     if not items:
         raise ValueError("a listener needs at least one address")
+    if [type(item) for item in items] == [str, int]:
+        raise TypeError(f"bind is no pair of host and port; write bind='{items[0]}:{items[1]}'")
     for item in items:
         if isinstance(item, str):
             check_address(item)
+        elif isinstance(item, socket.socket):
+            _check_socket(item)
+        elif not isinstance(item, trio.abc.Listener):
+            raise TypeError(f"bind is an address such as '127.0.0.1:8000', not {item!r}{_instead(item)}")
     return items
+
+
+def _check_socket(sock: socket.socket) -> None:
+    if sock.fileno() < 0:
+        raise ValueError(f"bind is a socket that has been closed: {sock!r}")
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"bind is no stream socket: {sock!r}; it needs socket.SOCK_STREAM")
+
+
+def _instead(item: object) -> str:
+    """What to write for something that is no address, if one can guess."""
+    if isinstance(item, int) and 0 <= item <= 65535 and not isinstance(item, bool):
+        return f"; write bind='127.0.0.1:{item}', or ':{item}' for all addresses"
+    if isinstance(item, bytes):
+        return f"; write bind={item.decode('latin-1')!r}"
+    if isinstance(item, os.PathLike):
+        return f"; write bind={UNIX + str(cast('object', item))!r}"
+    if isinstance(item, trio.socket.SocketType):
+        return "; write bind=trio.SocketListener(...) of it"
+    return ""
 
 
 def check_address(text: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import trio
 from trio_websocket import ConnectionClosed, Endpoint
 
+from ..answering.callables import WEBSOCKET_HANDLER, check, guarded
 from ..answering.faults import leaves, part_ways
 from ..answering.respond import respond
 from ..errors import HTTPError
@@ -27,6 +28,7 @@ from ..protocol.ws.decoder import Caps, Decoder
 from ..protocol.ws.deflate import Agreement, Compression, agree
 from ..protocol.ws.handshake import RESERVED, Handshake, allows, check_origins, judge
 from ..transport.streams import PrefixedStream, tidy
+from ..units import Duration, Size, count, octets, seconds
 from .core import Settings
 from .link import Link
 from .session import WebSocket
@@ -51,7 +53,8 @@ class websocket:
         subprotocols: in the order of our preference; the first that the peer offers too is agreed, unless ``accept``
             says otherwise.
         compression: permessage-deflate for peers that offer it; True is ``Compression()``.
-        max_message: octets of a message, inflated; a larger one ends the session with 1009.
+        max_message: octets of a message, inflated; a larger one ends the session with 1009. A size may be text such as
+            ``"64K"``, and a time ``"20s"``.
         max_frame: octets of a frame, judged by its header; None is ``max_message``.
         max_fragments: fragments of a message; 1009 likewise.
         max_queue: messages that wait for the handler; when it is full, TCP makes the peer wait.
@@ -64,7 +67,7 @@ class websocket:
 
     Raises:
         ValueError: an argument is out of range.
-        TypeError: the handler cannot be called.
+        TypeError: the handler is no async function of one request, or an argument is of another type.
     """
 
     __slots__ = ("_settings", "handler")
@@ -76,31 +79,31 @@ class websocket:
         origins: Iterable[str] | None = None,
         subprotocols: Sequence[str] = (),
         compression: Compression | bool = False,
-        max_message: int = DEFAULT_CAP,
-        max_frame: int | None = None,
+        max_message: Size = DEFAULT_CAP,
+        max_frame: Size | None = None,
         max_fragments: int = 131_072,
         max_queue: int = 16,
-        ping_interval: float | None = 20.0,
-        ping_timeout: float | None = 20.0,
-        close_timeout: float = 10.0,
+        ping_interval: Duration | None = 20.0,
+        ping_timeout: Duration | None = 20.0,
+        close_timeout: Duration = 10.0,
         close_on_drain: bool = True,
     ) -> None:
-        if not callable(handler):
-            raise TypeError(f"a WebSocket handler is an async function of one request, not {handler!r}")
-        self.handler = handler
+        check(handler, WEBSOCKET_HANDLER)
+        self.handler = guarded(handler, WEBSOCKET_HANDLER)
+        _check_switches(compression, close_on_drain)
         self._settings = Settings(
             origins=None if origins is None else check_origins(origins),
             subprotocols=_subprotocols(subprotocols),
             compression=Compression() if compression is True else compression or None,
             caps=Caps(
-                _count("max_message", max_message),
-                _count("max_frame", max_message if max_frame is None else max_frame),
-                _count("max_fragments", max_fragments),
+                octets("max_message", max_message),
+                octets("max_frame", max_message if max_frame is None else max_frame),
+                count("max_fragments", max_fragments),
             ),
-            max_queue=_count("max_queue", max_queue),
-            ping_interval=_seconds("ping_interval", ping_interval),
-            ping_timeout=_seconds("ping_timeout", ping_timeout),
-            close_timeout=_seconds("close_timeout", close_timeout),
+            max_queue=count("max_queue", max_queue),
+            ping_interval=math.inf if ping_interval is None else seconds("ping_interval", ping_interval),
+            ping_timeout=math.inf if ping_timeout is None else seconds("ping_timeout", ping_timeout),
+            close_timeout=seconds("close_timeout", close_timeout),
             close_on_drain=close_on_drain,
         )
 
@@ -141,6 +144,13 @@ class websocket:
             raise offer.error
         if not offer.decided:
             raise RuntimeError("the WebSocket handler has neither accepted nor rejected")
+
+
+def _check_switches(compression: object, close_on_drain: object) -> None:
+    if not isinstance(compression, bool | Compression):
+        raise TypeError(f"compression is True, False or Compression(...), not {compression!r}")
+    if not isinstance(close_on_drain, bool):
+        raise TypeError(f"close_on_drain is True or False, not {close_on_drain!r}")
 
 
 def _subprotocols(names: Sequence[str]) -> tuple[str, ...]:
@@ -327,17 +337,3 @@ async def _run(offer: WebSocketRequest, handler: Callable[[Any], Awaitable[objec
     finally:
         if offer.session is not None and not concluded:
             offer.session.abandon()
-
-
-def _count(name: str, value: int) -> int:
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{name} is a whole number, at least 1, not {value!r}")
-    return value
-
-
-def _seconds(name: str, value: float | None) -> float:
-    if value is None:
-        return math.inf
-    if type(value) not in (int, float) or not value > 0:
-        raise ValueError(f"{name} is a positive number of seconds, not {value!r}")
-    return value

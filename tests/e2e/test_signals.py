@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import socket
 import time
@@ -179,8 +180,8 @@ async def test_listeners_that_close_by_themselves_end_it():
 async def test_a_port_in_use_is_a_plain_error_and_closes_the_others():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        first = Listener(handler, bind="127.0.0.1:0")
-        second = Listener(handler, bind=f"127.0.0.1:{port}")
+        first = Listener(handler, bind="127.0.0.1:0", name="first")
+        second = Listener(handler, bind=f"127.0.0.1:{port}", name="second")
         with pytest.raises(OSError, match="in use") as caught:
             await serve(first, second)
         assert caught.value.errno == errno.EADDRINUSE
@@ -208,13 +209,15 @@ async def handler(request):
 
 door = socket.create_server(("127.0.0.1", 0))
 print(door.getsockname()[1], flush=True)
-run(handler, door, grace=%g)
+run(handler, door, grace="%gs", log=LOG)
 """
+LOUD, QUIET = (RUN.replace("LOG", log) for log in ("True", "False"))
 
 
 @pytest.mark.parametrize("number", BOTH)
-async def test_run_ends_with_0_after_a_drain(tmp_path, number):
-    async with script(RUN % 30, tmp_path) as server:
+@pytest.mark.parametrize("source", [LOUD, QUIET], ids=["loud", "quiet"])
+async def test_run_ends_with_0_after_a_drain(tmp_path, number, source):
+    async with script(source % 30, tmp_path) as server:
         with await Peer.connect(server.port) as busy, await Peer.connect(server.port) as idle:
             await busy.send(b"GET /busy HTTP/1.1\r\nHost: test\r\n\r\n")
             assert (await idle.get("/")).body == b"answered"
@@ -223,12 +226,24 @@ async def test_run_ends_with_0_after_a_drain(tmp_path, number):
             assert (await busy.answer()).header("connection") == "close"
             assert await busy.end()
         assert await server.end() == 0
-        assert server.log() == ""
+        said, logged = await server.said(), server.log()
+    if source is QUIET:
+        assert (said, logged) == (f"{server.port}\n", "")
+        return
+    assert said == f"{server.port}\nServing handler on http://127.0.0.1:{server.port} (Ctrl-C drains, twice stops)\n"
+    patterns = [
+        r'INFO 127\.0\.0\.1:\d+ "GET / HTTP/1\.1" 200 0 8 ',
+        rf"INFO {signal.Signals(number).name}: draining for at most 30 s; again to stop at once$",
+        r'INFO 127\.0\.0\.1:\d+ "GET /busy HTTP/1\.1" 200 0 8 ',
+        r"INFO drained: 2 finished, 0 cut, 0 stuck$",
+    ]
+    lines = logged.splitlines()
+    assert [bool(re.search(pattern, line)) for pattern, line in zip(patterns, lines, strict=True)] == [True] * 4, logged
 
 
 @pytest.mark.parametrize("number", BOTH)
 async def test_run_ends_at_once_after_a_second_signal(tmp_path, number):
-    async with script(RUN % 30, tmp_path) as server:
+    async with script(QUIET % 30, tmp_path) as server:
         with await Peer.connect(server.port) as peer, await Peer.connect(server.port) as other:
             await peer.send(b"GET /forever HTTP/1.1\r\nHost: test\r\n\r\n")
             assert (await other.get("/")).status == 200
@@ -238,24 +253,28 @@ async def test_run_ends_at_once_after_a_second_signal(tmp_path, number):
             assert await server.end(10) == 128 + number
 
 
-async def test_run_leaves_what_is_stuck(tmp_path):
-    async with script(RUN % 0.5, tmp_path) as server:
+@pytest.mark.parametrize("source", [LOUD, QUIET], ids=["loud", "quiet"])
+async def test_run_leaves_what_is_stuck(tmp_path, source):
+    async with script(source % 0.5, tmp_path) as server:
         with await Peer.connect(server.port) as peer, await Peer.connect(server.port) as other:
             await peer.send(b"GET /thread HTTP/1.1\r\nHost: test\r\n\r\n")
             assert (await other.get("/")).status == 200
             server.terminate()
             assert await server.end() == 1
         assert "is stuck, past the drain's deadline" in server.log()
+        assert ("leaving with exit status 1" in server.log()) is (source is LOUD)
 
 
 IN_USE = """
 import socket
 from roadrunner_trio import Response, run
 
+async def handler(request): ...
+
 door = socket.create_server(("127.0.0.1", 0))
 port = door.getsockname()[1]
 print(port, flush=True)
-run(lambda request: None, f"127.0.0.1:{port}")
+run(handler, f"127.0.0.1:{port}")
 """
 
 

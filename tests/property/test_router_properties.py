@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import combinations
 from urllib.parse import unquote
 
+import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
@@ -50,19 +52,36 @@ class Namer:
         return f"{segment}n{self.count}"
 
 
-def declare(table, namer):
-    """The table as routes and groups, and beside it as a flat list of whole paths with their routes."""
+def same(one, other):
+    """Whether of two routes with their whole paths the later would never be asked."""
+    (path, first), (later_path, later) = one, other
+    if shape(path) != shape(later_path):
+        return False
+    if first.methods is None:
+        return later.methods is None or later.methods != {"CONNECT"}
+    return later.methods is not None and bool(first.methods & later.methods)
+
+
+def declare(table, namer, above="", before=None):
+    """The table as routes and groups, and beside it as a flat list of whole paths with their routes.
+
+    Routes that are the same as one before them, which a router refuses, are left out; so a list for ``before``, all
+    that came in the groups around, is needed within.
+    """
     declared, flat = [], []
+    before = [] if before is None else before
     for kind, segments, *more in table:
         if kind == "route":
             rest, methods = more
             path = namer.path(segments, rest)
             route = Route(path, handler, methods=methods)
-            declared.append(route)
-            flat.append((path, route))
+            if not any(same(other, (above + path, route)) for other in before):
+                before.append((above + path, route))
+                declared.append(route)
+                flat.append((path, route))
         else:
             prefix = namer.path(segments)
-            inner, below = declare(more[0], namer)
+            inner, below = declare(more[0], namer, above + prefix, before)
             declared.append(Group(prefix, inner))
             flat += [(prefix + path, route) for path, route in below]
     return declared, flat
@@ -167,6 +186,19 @@ def test_the_compiled_table_finds_what_a_scan_finds(table, requests):
         expected = scan(flat, method, target)
         event("a route" if isinstance(expected[0], Route) else f"{expected[0]}")
         assert ask(router, request_for(method, target)) == expected
+
+
+@given(st.lists(ROUTE, max_size=4))
+@example([("route", [":"], False, None), ("route", [":"], False, ["CONNECT"])])
+def test_routes_are_refused_if_one_would_never_be_asked(table):
+    namer = Namer()
+    flat = [(path, Route(path, handler, methods=m)) for _, s, rest, m in table for path in [namer.path(s, rest)]]
+    if any(same(one, other) for one, other in combinations(flat, 2)):
+        event("refused")
+        with pytest.raises(ValueError, match="two routes are the same"):
+            Router([route for _, route in flat])
+    else:
+        assert len(Router([route for _, route in flat]).endpoints) == len(table)
 
 
 @given(TABLE)

@@ -31,6 +31,7 @@ class Server:
         self.process = process
         self.port = 0
         self._log = log
+        self._said = b""
 
     async def started(self, said: trio.abc.ReceiveStream) -> None:
         """Waits until it has said where it listens."""
@@ -41,6 +42,15 @@ class Server:
                 assert piece, f"the server did not start: {line!r} {self.log()}"
                 line += piece
         self.port = int(found[1])
+        self._said = line
+
+    async def said(self) -> str:
+        """What it has written to standard output, up to its end."""
+        assert self.process.stdout is not None
+        with trio.fail_after(PATIENCE):
+            async for piece in self.process.stdout:
+                self._said += piece
+        return self._said.decode()
 
     def log(self) -> str:
         """What it has written to standard error."""

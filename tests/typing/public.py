@@ -16,6 +16,7 @@ from roadrunner_trio import (
     Broadcast,
     CallNext,
     Disconnected,
+    Drain,
     Drained,
     Draining,
     ErrorLog,
@@ -45,11 +46,14 @@ from roadrunner_trio import (
     ServerSentEvent,
     StreamResponse,
     Timeouts,
+    WebSocket,
+    WebSocketRequest,
     current_request,
     run,
     serve,
     serve_connection,
     server_context,
+    websocket,
 )
 from roadrunner_trio.apps.router import Endpoint, Group, Route, Router
 from roadrunner_trio.testing import ClientResponse, MemoryListener, open_server
@@ -217,12 +221,76 @@ async def serves(app: App) -> None:
         await serve_connection(server.connect(), reads, body="streaming")
 
 
+async def takes_every_setting(stream: trio.abc.Stream) -> None:
+    timeouts = Timeouts(request="5s", handler=1, disconnect_grace=None)
+    limits = Limits(max_body="10MB", max_request_line="16K", max_fields=9)
+    assert_type(timeouts.request, float)
+    assert_type(timeouts.disconnect_grace, float | None)
+    assert_type(limits.max_body, int | None)
+    assert_type(limits.max_request_line, int)
+    assert_type(limits.max_fields, int)
+    assert_type(RateLimit(300, "1m").period, int)
+    Route("/", reads, timeout="5s", disconnect_grace="500ms", max_body="1M")
+    websocket(chats, ping_interval="20s", ping_timeout=None, close_timeout=5, max_message="64K")
+    listener = Listener(
+        reads,
+        bind=":8000",
+        name="x",
+        timeouts=timeouts,
+        limits=limits,
+        body="streaming",
+        observers=[AccessLog()],
+        request_ids=RequestIds(),
+        middlewares=[wraps],
+        log_context=True,
+        tls=None,
+        proxy_protocol=None,
+        proxy_headers=None,
+        rate_limit=RateLimit(20),
+        health_path="/healthz",
+        reuse_port=True,
+        evict_idle=True,
+    )
+    await listener.drain("5s")
+    listener.notify(grace=5)
+    await serve(listener, grace="5s", shutdown_delay=1)
+    await serve_connection(stream, reads, timeouts=timeouts, limits=limits, health_path="/healthz", drain=Drain())
+    async with open_server(reads, limits=limits, evict_idle=True):
+        pass
+
+
+async def takes_nothing_else(stream: trio.abc.Stream) -> None:
+    Listener(reads, keep_alive=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Listener(reads, timeouts={"request": 5})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Listener(reads, bind=8000)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Listener(reads, observers=AccessLog())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Listener(reads, middlewares=[wraps_nothing])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    Listener(reads, evict_idle="yes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    run(reads, keep_alive=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    run(reads, tls="cert.pem")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    run(reads, grace=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    run(reads, log="no")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await serve_connection(stream, reads, evict_idle=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await serve_connection(stream, reads, body="lazy")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    open_server(reads, bind=":8000")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    open_server(reads, limits=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Timeouts(request=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Timeouts(requests=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Limits(max_fields="64K")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Route("/", reads, timeout=b"5s")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def chats(request: WebSocketRequest) -> None:
+    assert_type(await request.accept(), WebSocket)
+
+
 def not_a_handler(request: Request) -> Response:
     return Response()
 
 
 def runs() -> None:
     run(reads, "127.0.0.1:8000", grace=5)
+    run(reads, grace="5s", shutdown_delay="500ms", log=False, timeouts=Timeouts(), tls=None, health_path="/healthz")
     run(not_a_handler)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json as json_module
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
+
+from ...units import Duration, seconds
 
 HEARTBEAT: Final = b":\n\n"
 """A comment without text: browsers drop it, proxies see life."""
@@ -24,7 +25,7 @@ class ServerSentEvent:
             them back with LF between. None sends the other fields only, and no event is dispatched.
         event: the event's type; without one, browsers call it ``message``.
         id: what the peer will give as ``Last-Event-ID`` when it comes again; ``""`` makes it forget the last one.
-        retry: seconds after which the peer is to come again when the stream has ended, from now on.
+        retry: seconds, or ``"5s"``, after which the peer is to come again when the stream has ended, from now on.
 
     Raises:
         ValueError: nothing is given; a line end in ``event`` or ``id``; NUL in ``id``, which peers would ignore; a time
@@ -44,8 +45,10 @@ class ServerSentEvent:
         *,
         event: str | None = None,
         id: str | int | None = None,
-        retry: float | None = None,
+        retry: Duration | None = None,
     ) -> None:
+        if retry is not None:
+            retry = seconds("an event's retry", retry, zero=True, endless=False)
         if type(id) is int:
             id = str(id)
         lines = "".join((*_fields(event, id, retry), *_data(data)))
@@ -57,7 +60,7 @@ class ServerSentEvent:
 
     @classmethod
     def json(
-        cls, value: Any, *, event: str | None = None, id: str | int | None = None, retry: float | None = None
+        cls, value: Any, *, event: str | None = None, id: str | int | None = None, retry: Duration | None = None
     ) -> Self:
         """An event whose data is JSON, compact.
 
@@ -85,7 +88,7 @@ def _fields(event: Any, id: Any, retry: float | None) -> Iterator[str]:
             raise ValueError(f"an event's id has no NUL: {id!r}")
         yield f"id: {id}\n"
     if retry is not None:
-        yield f"retry: {_milliseconds(retry)}\n"
+        yield f"retry: {round(retry * 1000)}\n"
 
 
 def _data(data: Any) -> list[str]:
@@ -103,9 +106,3 @@ def _one_line(name: str, value: Any) -> str:
     if "\n" in text or "\r" in text:
         raise ValueError(f"an event's {name} is one line: {text!r}")
     return text
-
-
-def _milliseconds(seconds: float) -> int:
-    if not 0 <= seconds < math.inf:
-        raise ValueError(f"an event's retry is a time of at least 0 seconds, not {seconds!r}")
-    return round(seconds * 1000)

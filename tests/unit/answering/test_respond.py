@@ -144,8 +144,11 @@ async def test_a_handler_without_a_name_is_shown(autojump_clock, caplog):
     assert "<the nameless one> returned None" in caplog.text
 
 
-async def test_a_function_that_is_not_async_is_500(autojump_clock, caplog):
-    heard, _ = await exchanged(lambda request: rr.Response("hi"), GET)
+async def test_a_function_that_turns_out_not_to_be_async_is_500(autojump_clock, caplog):
+    async def other(request):
+        """Never called."""
+
+    heard, _ = await exchanged(lambda request: rr.Response("hi") or other(request), GET)
     assert heard.startswith(b"HTTP/1.1 500 ")
     assert len(loud(caplog)) == 1
 

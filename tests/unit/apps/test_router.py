@@ -153,16 +153,21 @@ async def test_a_wrong_method_goes_on_to_later_routes():
     assert await texts(app, "/x", method="OPTIONS") == ["all a=x"]
 
 
-async def test_of_two_routes_for_the_same_the_first_answers():
+async def test_of_two_routes_with_one_path_each_has_its_methods_and_one_the_rest():
     app = Router(
-        [Route("/:a", saying("first"), methods=["GET"]), Route("/:b", saying("second"), methods=["PUT", "GET"])]
+        [
+            Route("/:a", saying("first"), methods=["GET"]),
+            Route("/:b", saying("second"), methods=["PUT"]),
+            Route("/:c", saying("rest")),
+        ]
     )
     assert await texts(app, "/x") == ["first a=x"]
     assert await texts(app, "/x", method="PUT") == ["second b=x"]
+    assert await texts(app, "/x", method="POST") == ["rest c=x"]
 
 
 async def test_a_route_for_all_methods_hides_later_ones():
-    app = Router([Route("/:a", saying("all"))] + [Route(path, hello, methods=["GET"]) for path in ("/x", "/:b")])
+    app = Router([Route("/:a", saying("all")), Route("/x", hello, methods=["GET"])])
     assert await texts(app, "/x", "/y") == ["all a=x", "all a=y"]
 
 

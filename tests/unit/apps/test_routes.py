@@ -47,6 +47,8 @@ def test_a_bad_path_fails_when_it_is_made(path, message):
     [
         ({"methods": []}, ValueError, "an empty list of methods takes none; leave it out to take all"),
         ({"methods": "GET"}, TypeError, r"methods is a list; write \['GET'\]"),
+        ({"methods": iter([])}, ValueError, "an empty list of methods takes none"),
+        ({"methods": [b"GET"]}, TypeError, "a method is text, not b'GET'"),
         ({"methods": ["get"]}, ValueError, "methods are case-sensitive; write 'GET', not 'get'"),
         ({"methods": ["GET "]}, ValueError, "'GET ' is no method"),
         ({"methods": [""]}, ValueError, "'' is no method"),
@@ -54,7 +56,7 @@ def test_a_bad_path_fails_when_it_is_made(path, message):
         ({"body": "lazy"}, ValueError, "body is 'buffered' or 'streaming', not 'lazy'"),
         ({"body": "buffered", "max_body": None}, ValueError, "give the route max_body, or body='streaming'"),
         ({"max_body": -1}, ValueError, "must be a whole number, at least 0, not -1"),
-        ({"max_body": "10M"}, ValueError, "must be a whole number, at least 0, not '10M'"),
+        ({"max_body": "10X"}, ValueError, "must be a whole number, at least 0, not '10X': write 65536, \"64K\" or"),
         ({"timeout": 0}, ValueError, "must be a positive number of seconds, not 0"),
         ({"disconnect_grace": -1}, ValueError, "must be a positive number of seconds, not -1"),
     ],
@@ -88,6 +90,66 @@ def test_a_name_is_used_once_along_a_whole_path():
 def test_two_routes_do_not_share_a_name():
     with pytest.raises(ValueError, match=r"two routes are called 'api.x': /api/a and /api/b"):
         Router([Group("/api", [Route("/a", hello, name="x"), Route("/b", hello, name="x")], name="api")])
+
+
+@pytest.mark.parametrize(
+    ("routes", "complaint"),
+    [
+        ([Route("/a", hello), Route("/a", hello)], "/a and /a, for all methods"),
+        ([Route("/u/:id", hello), Route("/u/:name", hello)], "/u/:id and /u/:name, for all methods"),
+        ([Route("/*a", hello, methods=["GET"]), Route("/*b", hello, methods=["GET"])], r"/\*a and /\*b, for GET"),
+        (
+            [Route("/a", hello, methods=["GET", "PUT", "POST"]), Route("/a", hello, methods=["PUT", "DELETE", "GET"])],
+            "/a and /a, for GET, PUT",
+        ),
+        ([Route("/a", hello), Route("/b", hello), Route("/a", hello, methods=["GET"])], "/a and /a, for GET"),
+        ([Group("/g", [Route("/:a", hello)]), Group("/", [Route("/g/:b", hello)])], "/g/:a and /g/:b, for all"),
+    ],
+)
+def test_two_routes_that_are_the_same_are_refused(routes, complaint):
+    message = f"^two routes are the same, {complaint}.*: the second would never be asked$"
+    with pytest.raises(ValueError, match=message):
+        Router(routes)
+    app = Router([Route("/before", hello)])
+    for reload in (app.reload, rr.Listener(app).reload_routes):
+        with pytest.raises(ValueError, match=message):
+            reload(routes)
+        assert [each.pattern for each in app.endpoints] == ["/before"]
+
+
+def test_routes_that_differ_in_something_are_not_the_same():
+    Router(
+        [
+            Route("/a", hello, methods=["GET"]),
+            Route("/a", hello, methods=["HEAD", "PUT"]),
+            Route("/a", hello),
+            Route("/:x", hello),
+            Route("/*x", hello),
+            Route("/:x", hello, methods=["CONNECT"]),  # which the one for all does not take
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("routes", "complaint"),
+    [
+        (Route("/x", hello), r"routes is a list; write \[<Route /x>\]"),
+        (Group("/x", []), r"routes is a list; write \[<Group /x of 0>\]"),
+        ("/x", "routes is a list of Route and Group, not '/x'"),
+        (None, "routes is a list of Route and Group, not None"),
+        (hello, "routes is a list of Route and Group, not <function hello"),
+        ([hello], "a table of routes holds Route and Group, not <function hello"),
+    ],
+)
+def test_what_is_no_table_of_routes_is_refused(routes, complaint):
+    for make in (Router, Router([]).reload, lambda routes: Group("/g", routes)):
+        with pytest.raises(TypeError, match=complaint):
+            Router([make(routes)])
+
+
+def test_arguments_of_a_route_in_the_wrong_order_are_told():
+    with pytest.raises(TypeError, match="a path is text that begins with a slash, and comes first, not <function"):
+        Route(hello, "/")
 
 
 def test_a_route_without_a_limit_needs_a_listener_that_streams():

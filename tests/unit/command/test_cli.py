@@ -237,6 +237,7 @@ def quiet_logging() -> Iterator[None]:
         (["-b", "::1:80"], "'::1:80' is no address"),
         (["--port", "65536"], "'127.0.0.1:65536' is no address"),
         (["--timeout-keep-alive", "0"], "--timeout-keep-alive must be a positive number of seconds, not 0.0"),
+        (["--shutdown-delay", "none"], "--shutdown-delay must be a finite time, not none"),
         (["--max-connections", "0"], "--max-connections must be a whole number, at least 1, not 0"),
         (["--max-body", "none", "--body", "buffered"], "--max-body none needs --body streaming"),
         (["--factory"], "--factory needs an app: app:make_handler"),
@@ -320,6 +321,14 @@ HANDLERS = """
 
     decorated = wrapped(handler)
 
+    def wrapped_without_wraps(function):
+        def inner(request): return function(request)
+        return inner
+
+    plainly_decorated = wrapped_without_wraps(handler)
+
+    async def chat(request: "roadrunner_trio.WebSocketRequest"): ...
+
     async def two(suffix, request): return suffix
 
     partial = functools.partial(two, "x")
@@ -333,6 +342,7 @@ HANDLERS = """
 
     async def with_default(request, depth=3): ...
     def make(): return handler
+    def make_once(): return handler(None)
     def make_nothing(): return None
     def broken(): raise LookupError("no such table\\nand more")
     async def async_make(): return handler
@@ -345,7 +355,17 @@ HANDLERS = """
 
 
 @pytest.mark.parametrize(
-    "name", ["handler", "decorated", "partial", "site", "site.page", "with_default", "nested.deep.handler"]
+    "name",
+    [
+        "handler",
+        "decorated",
+        "plainly_decorated",
+        "partial",
+        "site",
+        "site.page",
+        "with_default",
+        "nested.deep.handler",
+    ],
 )
 def test_a_handler(app: Write, name: str) -> None:
     app(HANDLERS)
@@ -376,6 +396,10 @@ def test_a_factory(app: Write) -> None:
         ("some_app:Site", "some_app:Site is a class, not an async function"),
         ("some_app:plain", "some_app:plain is a plain function, not an async function: a handler is `async def"),
         ("some_app:make", "some_app:make is a plain function, not an async function: a handler is `async def"),
+        (
+            "some_app:chat",
+            "some_app:chat takes a WebSocketRequest, so it is a WebSocket handler: write websocket(chat)",
+        ),
         ("some_app:none", "some_app:none() cannot be called with one argument"),
         ("some_app:three", "some_app:three(scope, receive, send) cannot be called with one argument"),
     ],
@@ -403,6 +427,7 @@ def test_something_that_may_be_a_factory_says_so(app: Write) -> None:
     [
         ("some_app:number", "some_app:number is an object of type int, which cannot be called: leave out --factory"),
         ("some_app:async_make", "some_app:async_make is async: a factory is a plain function"),
+        ("some_app:make_once", r"some_app:make_once\(\) is an object of type coroutine, which cannot be called"),
         ("some_app:make_nothing", r"some_app:make_nothing\(\) is an object of type NoneType, which cannot be called"),
     ],
 )

@@ -183,6 +183,19 @@ def test_several_listeners(write: Write) -> None:
     assert [each["health-path"] for each in found] == [None, "/healthz"]
 
 
+def test_listeners_without_a_name_of_their_own_are_numbered(write: Write) -> None:
+    write("[[listen]]\nport = 0\n[[listen]]\nport = 0\nname = 'x'\n[[listen]]\nport = 0\n[[listen]]\nport = 0")
+    for argv, called in (((), ["main", "x", "main-2", "main-3"]), (("--name", "y"), ["y", "y-2", "y-3", "y-4"])):
+        listeners, _ = prepare(resolved("-c", "app.toml", *argv))
+        assert [listener.name for listener in listeners] == called
+
+
+def test_two_listeners_of_one_name_are_refused(write: Write) -> None:
+    write("[[listen]]\nport = 0\nname = 'x'\n[[listen]]\nport = 0\nname = 'x'")
+    with pytest.raises(ValueError, match=r"^name in app\.toml, line 6: another listener is called 'x', too$"):
+        prepare(resolved("-c", "app.toml"))
+
+
 def test_an_address_on_the_command_line_is_in_place_of_those_listeners(write: Write) -> None:
     write(LISTENERS)
     (only,) = resolved("-c", "app.toml", "--port", "0").listeners

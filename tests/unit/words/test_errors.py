@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from http import HTTPStatus
+
 import pytest
 
 from roadrunner_trio.errors import HTTPError, ProtocolError, phrase
@@ -39,6 +42,29 @@ def test_final_statuses_reach_from_200_to_599(status):
 def test_an_http_error_is_final(status):
     with pytest.raises(ValueError, match=f"200 to 599, not {status}"):
         HTTPError(status)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        (("no such note",), "not with 'no such note'; write HTTPError(404, 'no such note')"),
+        (("404",), "not with '404'; write HTTPError(404, "),
+        ((None,), "not with None; write HTTPError(404, "),
+        ((404.0,), "not with 404.0; write HTTPError(404, "),
+        ((True,), "not with True; write HTTPError(404, "),
+        (("text", 404), "not with 'text'; write HTTPError(404, 'text')"),
+        ((404, b"text"), "the detail of an HTTPError is text, not b'text'"),
+        ((404, {"error": 1}), "the detail of an HTTPError is text, not {'error': 1}"),
+    ],
+)
+def test_an_http_error_begins_with_a_status(given, hint):
+    with pytest.raises(TypeError, match=re.escape(hint)):
+        HTTPError(*given)
+
+
+def test_a_status_may_be_of_the_standard_library():
+    error = HTTPError(HTTPStatus.NOT_FOUND)
+    assert (type(error.status), error.status) == (int, 404)
 
 
 def test_a_status_without_a_registered_phrase_has_an_empty_one():

@@ -1,0 +1,195 @@
+"""What a listener can be told, once: :class:`Listener`, ``run``, ``serve_connection``, ``open_server`` take the same.
+
+A new setting is a key of one of the two tables, which is what editors and type checkers know; a line of :func:`served`,
+where it is checked and put to use; and a line in the docstring of :class:`Listener`, for people. Nobody repeats it.
+
+All is looked at when a listener is built, before anything listens, and what is wrong is one sentence on what to write.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final, NamedTuple, TypedDict, TypeVar, cast
+
+from ..answering.admission import gate
+from ..answering.context import ServerContext, steps
+from ..answering.health import Health, with_health
+from ..answering.middleware import Middleware
+from ..answering.rate_limit import RateLimit
+from ..answering.respond import Handler, as_app
+from ..messages.exchange import App, BodyMode
+from ..protocol.trust import ProxyHeaders, ProxyProtocol
+from ..settings import Limits, Timeouts
+from ..telemetry.logs import AccessLog, with_error_log
+from ..telemetry.observe import HOOKS, Observer, Observers
+from ..telemetry.request_ids import RequestIds
+from ..transport.drain import Drain
+
+Kind = TypeVar("Kind")
+
+ELSEWHERE: Final = {
+    "host": "bind='127.0.0.1:8000'",
+    "port": "bind='127.0.0.1:8000'",
+    "certfile": "tls=server_context('cert.pem', 'key.pem')",
+    "ssl": "tls=server_context('cert.pem', 'key.pem')",
+}
+"""What other servers call some of it."""
+
+
+class ConnectionSettings(TypedDict, total=False):
+    """What a connection can be served with, on a listener or alone."""
+
+    name: str
+    timeouts: Timeouts | None
+    limits: Limits | None
+    body: BodyMode
+    observers: Sequence[Observer]
+    request_ids: RequestIds | None
+    middlewares: Sequence[Middleware]
+    log_context: bool
+    tls: ssl.SSLContext | None
+    proxy_protocol: ProxyProtocol | None
+    proxy_headers: ProxyHeaders | None
+    rate_limit: RateLimit | None
+    health_path: str | None
+
+
+class ListenerSettings(ConnectionSettings, total=False):
+    """What a listener can be told besides the addresses."""
+
+    reuse_port: bool
+    evict_idle: bool
+
+
+OF_CONNECTIONS: Final = frozenset(ConnectionSettings.__optional_keys__)
+OF_LISTENERS: Final = frozenset(ListenerSettings.__optional_keys__)
+
+
+class Served(NamedTuple):
+    """What connections share, and the one thing in it that its listener turns off."""
+
+    context: ServerContext
+    health: Health | None
+
+
+def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | None = None) -> Served:
+    """Settings, checked, and put to use for ``handler``.
+
+    Args:
+        drain: what connections join; a new one when None.
+
+    Raises:
+        TypeError: a setting is of another type, or the handler is none.
+        ValueError: a setting is out of range, or does not go with another.
+    """
+    name = instance("name", given.get("name", "main"), str, "'main'")
+    timeouts = optional("timeouts", given.get("timeouts"), Timeouts, "Timeouts(request=5)") or Timeouts()
+    limits = optional("limits", given.get("limits"), Limits, "Limits(max_body='1M')") or Limits()
+    tls = optional("tls", given.get("tls"), ssl.SSLContext, "server_context('cert.pem', 'key.pem')")
+    if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("tls is the context of a client; write tls=server_context('cert.pem', 'key.pem')")
+    ids = optional("request_ids", given.get("request_ids"), RequestIds, "RequestIds()")
+    proxy_protocol = optional(
+        "proxy_protocol", given.get("proxy_protocol"), ProxyProtocol, "ProxyProtocol('10.0.0.0/8')"
+    )
+    proxy_headers = optional("proxy_headers", given.get("proxy_headers"), ProxyHeaders, "ProxyHeaders('10.0.0.0/8')")
+    rate_limit = optional("rate_limit", given.get("rate_limit"), RateLimit, "RateLimit(20)")
+    health_path = optional("health_path", given.get("health_path"), str, "'/healthz'")
+    log_context = flag("log_context", given.get("log_context", False))
+    told = Observers(with_error_log(_observers(given.get("observers", ()))))
+    drain = optional("drain", drain, Drain, "Drain()") or Drain()
+
+    app = as_app(handler, given.get("body", "buffered"), limits, timeouts, given.get("middlewares", ()))
+    health, asked = with_health(app, health_path)
+    on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers)
+    context = ServerContext(health or app, name, timeouts, limits, told, drain, on_head, tls, proxy_protocol)
+    context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
+    return Served(context, health)
+
+
+# -- what may be wrong with it -------------------------------------------------------------------
+
+
+def refuse_unknown(given: Mapping[str, object], known: frozenset[str]) -> None:
+    """Looks whether all of it is settings.
+
+    Raises:
+        TypeError: something is none; the message says what was meant.
+    """
+    for name in given:
+        if name not in known:
+            raise TypeError(f"there is no setting {name!r}{_hint(name, known)}")
+
+
+def _hint(name: str, names: frozenset[str]) -> str:
+    for kind in (Timeouts, Limits):
+        if name in {field.name for field in fields(kind)}:
+            return f"; it is one of {kind.__name__}: write {kind.__name__.lower()}={kind.__name__}({name}=...)"
+    if name in OF_LISTENERS or name == "bind":
+        return " of a connection, only of a listener"
+    if name in ELSEWHERE:
+        return f"; write {ELSEWHERE[name]}"
+    close = difflib.get_close_matches(name, names, 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(sorted(names))}"
+
+
+def instance(name: str, value: object, kind: type[Kind], example: str) -> Kind:
+    """A setting that is an instance of ``kind``.
+
+    Raises:
+        TypeError: it is not; the message says what to write.
+    """
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, dict) and kind in (Timeouts, Limits):
+        values = cast("dict[str, object]", value)
+        example = f"{kind.__name__}({', '.join(f'{key}={each!r}' for key, each in values.items())})"
+    raise TypeError(f"{name} is of the type {kind.__name__}, and not {value!r}; write {name}={example}")
+
+
+def optional(name: str, value: object, kind: type[Kind], example: str) -> Kind | None:
+    """As :func:`instance`; None is None.
+
+    Raises:
+        TypeError: as :func:`instance`.
+    """
+    return None if value is None else instance(name, value, kind, example)
+
+
+def flag(name: str, value: object) -> bool:
+    """A setting that is on or off.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(value, bool):
+        return value
+    raise TypeError(f"{name} is True or False, not {value!r}")
+
+
+def with_access_log(given: Any) -> tuple[Observer, ...]:
+    """Observers, and an access log before them unless they have one.
+
+    Raises:
+        TypeError: they are no list of observers.
+    """
+    found = _observers(given)
+    return found if any(isinstance(each, AccessLog) for each in found) else (AccessLog(), *found)
+
+
+def _observers(given: Any) -> tuple[Observer, ...]:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        example = f"; write observers=[{given!r}]" if _observes(given) else ""
+        raise TypeError(f"observers is a list, not {given!r}{example}")
+    found = tuple(cast("Sequence[Any]", given))
+    for each in found:
+        if not _observes(each):
+            raise TypeError(f"{each!r} is no observer: it has none of the methods of Observer")
+    return found
+
+
+def _observes(thing: object) -> bool:
+    return any(hasattr(thing, hook) for hook in HOOKS)

@@ -1,0 +1,64 @@
+"""What a server in a shell says: where it listens, and how it ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import trio
+
+from ..transport.streams import Address, shown
+from .listener import Listener
+from .listener_info import Drained
+
+log = logging.getLogger("roadrunner_trio")
+
+
+class Banner(trio.TaskStatus[tuple[Listener, ...]]):
+    """Prints where the server listens, once it does; a task status, for that is who is told.
+
+    Attributes:
+        shown: whether it listens.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.shown = False
+
+    def started(self, value: Sequence[Listener] = ()) -> None:
+        """One line an address, on standard output."""
+        self.shown = True
+        for listener in value:
+            for address in listener.addresses:
+                print(f"Serving {self.title} on {url(listener, address)} (Ctrl-C drains, twice stops)", flush=True)
+
+
+def url(listener: Listener, address: Address) -> str:
+    """An address as a person would type it."""
+    if isinstance(address, str):
+        return f"unix:{address}"
+    return f"{'https' if listener.tls else 'http'}://{shown(address)}"
+
+
+def report(outcomes: Sequence[Drained]) -> None:
+    """A line for each drain."""
+    for outcome in outcomes:
+        log.info("drained: %d finished, %d cut, %d stuck", outcome.finished, outcome.cut, outcome.stuck)
+
+
+def give_up(outcomes: Sequence[Drained]) -> None:
+    """Ends the process although a thread or a shield in it will not end; the listener's log has said which."""
+    report(outcomes)
+    log.error("some connections cannot be ended: leaving with exit status 1")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    leave()
+
+
+def leave(_: tuple[Drained, ...] = ()) -> NoReturn:
+    """Ends the process although something in it cannot be ended."""
+    logging.shutdown()
+    os._exit(1)
