@@ -18,7 +18,7 @@ import roadrunner_trio
 PACKAGE = Path(roadrunner_trio.__file__).parent
 
 ROOMS = {
-    "words": ["fields", "errors", "settings", "date"],
+    "words": ["fields", "errors", "settings", "date", "addresses"],
     "transport": [
         "clock",
         "poller",

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias, cast
 
 import trio
 
+from ..addresses import unmapped
 from .wire import RECEIVE_SIZE, SocketWire
 
 GRACE: Final = 1.0
@@ -183,9 +184,9 @@ def address_of(sock: socket.socket | trio.socket.SocketType) -> Address:
 
 
 def tidy(name: tuple[Any, ...] | str | bytes) -> Address:
-    """A socket name in one form: IPv6 loses its flow and scope, an unnamed Unix peer is ``"unix"``."""
+    """A socket name in one form: IPv6 loses flow and scope, IPv4 in it is IPv4, an unnamed Unix peer is ``"unix"``."""
     if isinstance(name, tuple):
-        return str(name[0]), int(name[1])
+        return unmapped(str(name[0])), int(name[1])
     if isinstance(name, bytes):
         return name.decode("utf-8", "surrogateescape") or "unix"
     return name or "unix"
