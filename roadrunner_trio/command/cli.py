@@ -23,11 +23,13 @@ from .. import __version__
 from ..answering.respond import Handler
 from ..apps.router import Router
 from ..demo import board, demo
+from ..journal import log
 from ..messages.exchange import BodyMode
 from ..server.listener import Listener
 from ..server.listener_info import ConnectionInfo, Drained
 from ..server.serve import leave, serve
-from ..telemetry.logs import AccessLog, LogFormatter
+from ..telemetry.log_format import LogFormatter
+from ..telemetry.logs import AccessLog
 from ..transport.bind import listed
 from ..transport.dump import render_tasks
 from ..transport.streams import Address, shown
@@ -35,8 +37,6 @@ from .configuration import Configuration, Values, render, resolve
 from .door_options import addressed, bounds, doors
 from .flags import add_flags
 from .load import LoadError, load_handler
-
-log = logging.getLogger("roadrunner_trio")
 
 PROGRAM: Final = "roadrunner-trio"
 BAD_START: Final = 3
@@ -261,12 +261,9 @@ def start_logging(server: Values) -> None:
     """To standard error, unless the application set up logging of its own when it was imported."""
     level: str = server["log-level"].upper()
     output = logging.StreamHandler()
-    if server["log-format"] == "text":
-        output.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    else:
-        output.setFormatter(LogFormatter(server["log-format"]))
+    output.setFormatter(LogFormatter(server["log-format"]))
     logging.basicConfig(handlers=[output], level=level)
-    log.setLevel(level)
+    log.logger.setLevel(level)
 
 
 async def serve_until_drained(listeners: Sequence[Listener], title: str, grace: float, delay: float) -> int:

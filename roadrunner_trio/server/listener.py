@@ -12,7 +12,6 @@ cancelled, and could not answer 503 at the cap. Ready-made Trio listeners are se
 from __future__ import annotations
 
 import errno
-import logging
 import socket
 import ssl
 import time
@@ -29,6 +28,7 @@ from ..answering.health import with_health
 from ..answering.middleware import Middleware
 from ..answering.rate_limit import RateLimit
 from ..answering.respond import Handler, Routed, as_app
+from ..journal import log
 from ..messages.exchange import App, BodyMode
 from ..protocol.http1.encode import error_response
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
@@ -52,8 +52,6 @@ from ..transport.wire import RECEIVE_SIZE, SocketWire
 from .connection import Connection, serve_connection
 from .eviction import Evictions
 from .listener_info import ConnectionInfo, Drained, ListenerInfo
-
-log = logging.getLogger("roadrunner_trio")
 
 ACCEPT_BATCH: Final = 64
 BACK_OFF: Final = 0.1
@@ -283,7 +281,7 @@ class Listener:
         stuck = self._members()
         for conn in stuck:
             where = stack_of(conn.task) if conn.task else "it has no task yet"
-            log.error("the connection of %s is stuck, past the drain's deadline:\n%s", shown(conn.peer), where)
+            log.error("the connection of %s is stuck, past the drain's deadline, at %s", shown(conn.peer), where)
         cut = self._context.counters.cut
         return Drained(self._present - cut - len(stuck), cut, len(stuck))
 

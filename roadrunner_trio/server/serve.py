@@ -20,6 +20,7 @@ from ..answering.faults import leaves
 from ..answering.middleware import Middleware
 from ..answering.rate_limit import RateLimit
 from ..answering.respond import Handler, as_app
+from ..journal import log
 from ..messages.exchange import App, BodyMode
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..settings import Limits, Timeouts
@@ -34,8 +35,6 @@ from .connection import Connection
 from .connection import serve_connection as serve_one
 from .listener import Listener
 from .listener_info import Drained
-
-log = logging.getLogger("roadrunner_trio")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -67,8 +66,10 @@ def run(
 
 def leave(_: tuple[Drained, ...] = ()) -> NoReturn:
     """Ends the process although something in it cannot be ended."""
-    logging.shutdown()
-    os._exit(1)
+    try:
+        logging.shutdown()  # handlers are anybody's, and what they raise is no reason to stay
+    finally:
+        os._exit(1)
 
 
 async def serve(

@@ -19,6 +19,8 @@ from typing import Protocol
 
 import trio
 
+from ..journal import log
+
 
 class Timer(Protocol):
     """What the clock can hold."""
@@ -29,7 +31,7 @@ class Timer(Protocol):
     """When the clock will look at this timer; the clock's own, ``math.inf`` at first."""
 
     def fire(self) -> None:
-        """Called once when the deadline has come. Must not block or raise."""
+        """Called once when the deadline has come. Must not block. What it raises is logged, and the clock goes on."""
         ...
 
 
@@ -85,7 +87,7 @@ class Clock:
                 continue
             timer.armed = math.inf
             if timer.deadline <= now:
-                timer.fire()
+                _fire(timer)
             elif timer.deadline != math.inf:
                 timer.armed = timer.deadline
                 heappush(self._heap, (timer.deadline, next(self._order), timer))
@@ -98,3 +100,13 @@ class Clock:
             self._heap = list(awaited.values())
             heapify(self._heap)
             self._dead = 0
+
+
+def _fire(timer: Timer) -> None:
+    """This task is everybody's; whoever it calls is somebody's."""
+    try:
+        timer.fire()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        log.exception("the timer %s failed", type(timer).__name__)

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias, cast
 import trio
 
 from ..addresses import unmapped
+from ..printable import printable
 from .wire import RECEIVE_SIZE, SocketWire
 
 GRACE: Final = 1.0
@@ -193,10 +194,14 @@ def tidy(name: tuple[Any, ...] | str | bytes) -> Address:
 
 
 def shown(address: Address) -> str:
-    """An address as people write it: ``192.0.2.1:80``, ``[2001:db8::1]:80``, a path; port 0 is one nobody knows."""
+    """An address as people write it: ``192.0.2.1:80``, ``[2001:db8::1]:80``, a path; port 0 is one nobody knows.
+
+    The path of a Unix socket is what its owner likes. It is shown :func:`~roadrunner_trio.printable.printable`, so this
+    can stand in a log, a terminal, or the name of a task.
+    """
     if isinstance(address, str):
-        return address
-    host, port = address
+        return printable(address)
+    host, port = printable(address[0]), address[1]
     if not port:
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
