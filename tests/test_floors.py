@@ -65,6 +65,7 @@ ROOMS = {
         "access_lines",
         "logs",
         "log_format",
+        "log_output",
     ],
     "answering": ["rate_limit", "admission", "relayed", "faults", "middleware", "respond", "health", "context"],
     "websocket": ["link", "core", "session", "handler"],

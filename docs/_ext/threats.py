@@ -231,6 +231,15 @@ NUMBER = (
         ("tests/unit/telemetry/test_logs.py::test_a_storm_of_malformed_requests_is_ten_lines_and_a_count",),
     ),
     Threat(
+        "Writes more lines into a log than anybody reads",
+        ("telemetry.log_output:MOST",),
+        "its answers: lines are dropped and counted, and nobody waits",
+        (
+            "tests/unit/telemetry/test_log_output.py::test_case_23_nobody_waits_for_a_pipe_that_nobody_reads",
+            "tests/e2e/test_logs.py::test_case_23_a_pipe_that_nobody_reads_stops_neither_the_server_nor_its_drain",
+        ),
+    ),
+    Threat(
         "Sends what looks like another line of a log, or moves the cursor of who reads it",
         ("printable:LONGEST",),
         "its answer: it is escaped, in tracebacks and in the names of Unix sockets too",

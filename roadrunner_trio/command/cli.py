@@ -28,7 +28,7 @@ from ..messages.exchange import BodyMode
 from ..server.listener import Listener
 from ..server.listener_info import ConnectionInfo, Drained
 from ..server.serve import leave, serve
-from ..telemetry.log_format import LogFormatter
+from ..telemetry.log_output import log_output
 from ..telemetry.logs import AccessLog
 from ..transport.bind import listed
 from ..transport.dump import render_tasks
@@ -260,9 +260,7 @@ def access_log_format(server: Values) -> str:
 def start_logging(server: Values) -> None:
     """To standard error, unless the application set up logging of its own when it was imported."""
     level: str = server["log-level"].upper()
-    output = logging.StreamHandler()
-    output.setFormatter(LogFormatter(server["log-format"]))
-    logging.basicConfig(handlers=[output], level=level)
+    logging.basicConfig(handlers=[log_output(server["log-format"])], level=level)
     log.logger.setLevel(level)
 
 

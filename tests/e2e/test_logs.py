@@ -1,14 +1,49 @@
-"""Logs of servers in processes of their own: what stands in them, and that they can harm nobody."""
+"""Logs of servers in processes of their own: what stands in them, and that nobody waits for who does not read them."""
 
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import trio
 from log_tools import read_logfmt
 from process_tools import command_line, script
-from socket_tools import Peer
+from socket_tools import PATIENCE, Peer
+
+HELLO = """
+from roadrunner_trio import Response
+
+async def handler(request):
+    return Response.text("hello")
+"""
+
+
+async def test_case_23_a_pipe_that_nobody_reads_stops_neither_the_server_nor_its_drain(tmp_path: Path) -> None:
+    """64 KiB fit into it: some 600 lines of access."""
+    (tmp_path / "app.py").write_text(HELLO)
+    command = [sys.executable, "-m", "roadrunner_trio", "serve", "app:handler", "--app-dir", str(tmp_path)]
+    command += ["--bind", "127.0.0.1:0", "--grace", "1s"]
+    pipe = subprocess.PIPE
+    process = await trio.lowlevel.open_process(command, stdout=pipe, stderr=pipe)
+    assert process.stdout
+    assert process.stderr
+    async with process.stdout, process.stderr:
+        try:
+            with trio.fail_after(PATIENCE):
+                banner = bytes(await process.stdout.receive_some())
+                with await Peer.connect(int(re.findall(rb":(\d+) ", banner)[0])) as peer:
+                    for _ in range(950):
+                        assert (await peer.get("/some/path/that/is/not/short")).status == 200
+                process.terminate()
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+
 
 FAILS = """
 from roadrunner_trio import Response
