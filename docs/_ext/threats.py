@@ -197,7 +197,7 @@ NUMBER = (
         "Opens more than the process has descriptors for",
         ("Limits.backlog",),
         "to wait in the queue, until there is one again",
-        ("tests/e2e/test_cap.py::test_a_process_out_of_descriptors_recovers",),
+        ("tests/e2e/test_cap.py::test_case_20_a_process_out_of_descriptors_says_so_once_and_recovers",),
     ),
     Threat(
         "Sends requests on one connection without end",

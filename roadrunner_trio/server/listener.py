@@ -33,7 +33,7 @@ from ..messages.exchange import App, BodyMode
 from ..protocol.http1.encode import error_response
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..settings import Limits, Timeouts
-from ..telemetry.logs import with_error_log
+from ..telemetry.logs import Damper, with_error_log
 from ..telemetry.observe import (
     ConnectionRejected,
     ListenerClosed,
@@ -56,6 +56,8 @@ from .listener_info import ConnectionInfo, Drained, ListenerInfo
 ACCEPT_BATCH: Final = 64
 BACK_OFF: Final = 0.1
 """Seconds to wait when the process or the machine has no descriptors or buffers left."""
+SHORTAGE: Final = 60.0
+"""Seconds for which one line says that this is so."""
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 VANISHED: Final = frozenset(
     {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
@@ -106,6 +108,7 @@ class Listener:
     _rejected_now = 0
     _present = 0
     _retiring = False
+    _shortage: Damper | None = None
 
     def __init__(
         self,
@@ -341,7 +344,7 @@ class Listener:
             except OSError as exc:
                 if exc.errno in VANISHED:
                     continue
-                log.error("listener %r cannot accept: %s", self.name, exc)
+                self._cannot_accept(exc)
                 return False
             self._admit(accepted, tidy(address))
         return True
@@ -375,7 +378,7 @@ class Listener:
                 except OSError as exc:
                     if exc.errno not in EXHAUSTED:
                         raise
-                    log.error("listener %r cannot accept: %s", self.name, exc)
+                    self._cannot_accept(exc)
                     await trio.sleep(BACK_OFF)
                     continue
                 if self._full() and not self._make_room():
@@ -384,6 +387,15 @@ class Listener:
                 else:
                     self._spawn(wired(stream), peer_of(stream))
         await _close(listener)  # drained: whoever still comes is refused at the door
+
+    def _cannot_accept(self, why: OSError) -> None:
+        """Counts it; ten lines a second of it would fill the disk of a machine that is short of something already."""
+        self._context.counters.accepts_failed += 1
+        shortage = self._shortage = self._shortage or Damper(1, SHORTAGE)
+        if shortage.admits(trio.current_time()):
+            before = shortage.take()
+            again = f"; {before} more failures since this was last said" if before else ""
+            log.error("listener %r cannot accept: %s%s", self.name, why, again)
 
     # -- the cap ---------------------------------------------------------------------------------
 
