@@ -34,7 +34,8 @@ from .server.listener_info import ConnectionInfo, Drained, ListenerInfo
 from .server.serve import run, serve, serve_connection
 from .settings import Limits, Timeouts
 from .telemetry.log_context import LogContext, current_request
-from .telemetry.logs import AccessLog, ErrorLog, LogFormatter
+from .telemetry.log_format import LogFormatter
+from .telemetry.logs import AccessLog, ErrorLog
 from .telemetry.observe import (
     ConnectionAccepted,
     ConnectionClosed,

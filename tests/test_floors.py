@@ -18,7 +18,7 @@ import roadrunner_trio
 PACKAGE = Path(roadrunner_trio.__file__).parent
 
 ROOMS = {
-    "words": ["fields", "errors", "units", "settings", "date"],
+    "words": ["fields", "errors", "units", "settings", "date", "addresses", "printable", "tracebacks", "journal"],
     "transport": [
         "clock",
         "poller",
@@ -57,7 +57,16 @@ ROOMS = {
         "trust",
     ],
     "messages": ["ids", "request", "exchange", "response", "event_stream", "broadcast"],
-    "telemetry": ["observe", "request_ids", "log_context", "log_lines", "access_lines", "logs"],
+    "telemetry": [
+        "observe",
+        "request_ids",
+        "log_context",
+        "log_lines",
+        "access_lines",
+        "logs",
+        "log_format",
+        "log_output",
+    ],
     "answering": [
         "rate_limit",
         "admission",

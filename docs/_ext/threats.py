@@ -161,6 +161,15 @@ SIZE = (
         ),
     ),
     Threat(
+        "Behind a trusted proxy: sends a PROXY header without end, or full of checksums",
+        ("protocol.proxy_header:LONGEST", "protocol.proxy_header:MOST_TLVS"),
+        "a close, in silence",
+        (
+            "tests/unit/protocol/test_proxy_header.py::test_case_49_a_second_checksum_is_refused_before_one_is_made",
+            "tests/unit/protocol/test_proxy_header.py::test_case_49_a_longer_header_is_refused_by_its_sixteenth_octet",
+        ),
+    ),
+    Threat(
         "Asks for large responses that it does not read",
         ("server.carrier:WRITE_SIZE", "transport.files:SLICE"),
         "a close, by the write timeout: the body is there once, and goes out in slices",
@@ -188,7 +197,7 @@ NUMBER = (
         "Opens more than the process has descriptors for",
         ("Limits.backlog",),
         "to wait in the queue, until there is one again",
-        ("tests/e2e/test_cap.py::test_a_process_out_of_descriptors_recovers",),
+        ("tests/e2e/test_cap.py::test_case_20_a_process_out_of_descriptors_says_so_once_and_recovers",),
     ),
     Threat(
         "Sends requests on one connection without end",
@@ -220,6 +229,34 @@ NUMBER = (
         (),
         "its refusal; ten lines and a count are logged",
         ("tests/unit/telemetry/test_logs.py::test_a_storm_of_malformed_requests_is_ten_lines_and_a_count",),
+    ),
+    Threat(
+        "Writes more lines into a log than anybody reads",
+        ("telemetry.log_output:MOST",),
+        "its answers: lines are dropped and counted, and nobody waits",
+        (
+            "tests/unit/telemetry/test_log_output.py::test_case_23_nobody_waits_for_a_pipe_that_nobody_reads",
+            "tests/e2e/test_logs.py::test_case_23_a_pipe_that_nobody_reads_stops_neither_the_server_nor_its_drain",
+        ),
+    ),
+    Threat(
+        "Sends what looks like another line of a log, or moves the cursor of who reads it",
+        ("printable:LONGEST",),
+        "its answer: it is escaped, in tracebacks and in the names of Unix sockets too",
+        (
+            "tests/e2e/test_logs.py::test_case_41_what_a_peer_sent_is_no_line_of_the_log",
+            "tests/unit/words/test_tracebacks.py::test_case_41_what_stands_in_a_message_cannot_begin_a_line",
+        ),
+    ),
+    Threat(
+        "Sends what makes a filter, a formatter or an observer of the application fail",
+        (),
+        "its answer: a line is lost, or the observer switched off",
+        (
+            "tests/e2e/test_logs.py::test_case_43_a_filter_that_always_raises_ends_nothing",
+            "tests/unit/telemetry/test_observe.py::"
+            "test_whatever_an_observer_raises_it_is_switched_off_and_the_request_goes_on",
+        ),
     ),
     Threat(
         "Sends methods, targets and fields that were never seen before",

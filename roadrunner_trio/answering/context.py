@@ -52,6 +52,7 @@ class Counters:
     evicted: int = 0
     acknowledged: int = 0
     cut: int = 0
+    accepts_failed: int = 0
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import logging
 import math
 import os
 import signal
@@ -23,12 +22,13 @@ from .. import __version__
 from ..answering.respond import Handler
 from ..apps.router import Router
 from ..demo import board, demo
+from ..journal import log
 from ..messages.exchange import BodyMode
 from ..server.listener import Listener
 from ..server.listener_info import ConnectionInfo
 from ..server.serve import serve
 from ..server.shell import Banner, give_up, report
-from ..telemetry import logs
+from ..telemetry import log_output
 from ..telemetry.logs import AccessLog
 from ..transport.bind import listed
 from ..transport.dump import render_tasks
@@ -36,8 +36,6 @@ from .configuration import Configuration, Values, render, resolve
 from .door_options import addressed, bounds, doors, names
 from .flags import add_flags
 from .load import LoadError, load_handler
-
-log = logging.getLogger("roadrunner_trio")
 
 PROGRAM: Final = "roadrunner-trio"
 BAD_START: Final = 3
@@ -261,8 +259,8 @@ def access_log_format(server: Values) -> str:
 def start_logging(server: Values) -> None:
     """To standard error, unless the application set up logging of its own when it was imported."""
     level: str = server["log-level"].upper()
-    logs.start_logging(server["log-format"], level)
-    log.setLevel(level)
+    log_output.start_logging(server["log-format"], level)
+    log.logger.setLevel(level)
 
 
 async def serve_until_drained(listeners: Sequence[Listener], title: str, grace: float, delay: float) -> int:

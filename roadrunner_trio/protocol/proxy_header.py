@@ -13,9 +13,18 @@ from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from ..addresses import unmapped
+
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 LONGEST_LINE: Final = 107
 """Octets of the longest version 1 header, CRLF included."""
+
+LONGEST: Final = 16 * 1024
+"""Octets of the longest version 2 header. HAProxy makes one in a buffer, which has so many unless somebody tunes it; a
+certificate in it takes one to eight thousand, and all else together some hundred. A checksum of it takes a millisecond.
+"""
+MOST_TLVS: Final = 64
+"""Values in a header: HAProxy knows seven types, clouds one each, and an operator may add some."""
 
 CRC32C: Final = 0x03
 SSL: Final = 0x20
@@ -114,52 +123,68 @@ def _parse_line(line: str) -> ProxyHeader:
 def _endpoint(family: str, host: str, port: str) -> Endpoint:
     # ipaddress refuses leading zeros, as it must; a zone index is an address of another's machine.
     if int(port) > 65535 or "%" in host:
-        raise ValueError(f"no address for a PROXY line: {host} {port}")
-    return str(IPv4Address(host) if family == "4" else IPv6Address(host)), int(port)
+        raise ValueError(f"no address for a PROXY line: {host!r} {port}")
+    return unmapped(str(IPv4Address(host) if family == "4" else IPv6Address(host))), int(port)
 
 
 def _read_binary(received: bytes | bytearray) -> tuple[ProxyHeader, int] | None:
+    """Nothing is done twice, however many pieces it comes in: until it is whole, its first 16 octets are looked at."""
     if len(received) < _FIXED:
         return None
     command, family = received[12], received[13]
     end = _FIXED + int.from_bytes(received[14:_FIXED])
     if command not in (_LOCAL, _PROXY):
         raise ValueError(f"PROXY version and command 0x{command:02x}")
+    if end > LONGEST:
+        raise ValueError(f"a PROXY header of {end} octets, which is more than {LONGEST}")
     if command == _LOCAL:  # the block, family included, is discarded
         return (ProxyHeader(2, local=True), end) if len(received) >= end else None
     if family not in _FAMILIES:
         raise ValueError(f"PROXY family and protocol 0x{family:02x}")
-    reader, size = _FAMILIES[family]
-    if _FIXED + size > end:
+    if _FIXED + _FAMILIES[family][1] > end:
         raise ValueError("a PROXY header that is too short for its addresses")
-    if len(received) < end:
-        return None
-    block = bytes(received[:end])
+    return (_parse_block(bytes(received[:end])), end) if len(received) >= end else None
+
+
+def _parse_block(block: bytes) -> ProxyHeader:
+    reader, size = _FAMILIES[block[13]]
     tlvs = _tlvs(block, _FIXED + size)
     if reader is None:
-        return ProxyHeader(2, tlvs=tlvs), end
+        return ProxyHeader(2, tlvs=tlvs)
     half = (size - 4) // 2
     at = _FIXED + 2 * half
     source, destination = reader(block[_FIXED : _FIXED + half]), reader(block[_FIXED + half : at])
     ports = int.from_bytes(block[at : at + 2]), int.from_bytes(block[at + 2 : at + 4])
-    return ProxyHeader(2, (str(source), ports[0]), (str(destination), ports[1]), tlvs=tlvs), end
+    return ProxyHeader(2, (unmapped(str(source)), ports[0]), (unmapped(str(destination)), ports[1]), tlvs=tlvs)
 
 
 def _tlvs(block: bytes, at: int) -> tuple[tuple[int, bytes], ...]:
     """Types and values from ``at`` to the end of a header; a checksum among them is verified."""
     found: list[tuple[int, bytes]] = []
+    summed: tuple[int, int] | None = None
     while at < len(block):
         begin = at + 3
         end = begin + int.from_bytes(block[at + 1 : begin])
         if begin > len(block) or end > len(block):
             raise ValueError("a PROXY TLV that is cut off")
+        if len(found) == MOST_TLVS:
+            raise ValueError(f"a PROXY header with more than {MOST_TLVS} TLVs")
         found.append((block[at], block[begin:end]))
         if block[at] == CRC32C:
-            blank = block[:begin] + bytes(end - begin) + block[end:]
-            if crc32c(blank).to_bytes(4) != block[begin:end]:
-                raise ValueError("a PROXY header with a wrong checksum")
+            if summed is not None:
+                raise ValueError("a PROXY header with two checksums")
+            summed = begin, end
         at = end
+    if summed is not None:
+        _verify(block, *summed)
     return tuple(found)
+
+
+def _verify(block: bytes, begin: int, end: int) -> None:
+    """The checksum at ``begin`` is of the whole header, with zeros in its own place."""
+    blank = block[:begin] + bytes(end - begin) + block[end:]
+    if crc32c(blank).to_bytes(4) != block[begin:end]:
+        raise ValueError("a PROXY header with a wrong checksum")
 
 
 def crc32c(data: bytes) -> int:

@@ -34,7 +34,7 @@ class Networks:
 
     Args:
         networks: such as ``"10.0.0.0/8"``, ``"2001:db8::/32"``, ``"192.0.2.1"``; ``"unix"`` is every peer on a Unix
-            socket.
+            socket. IPv4 mapped into IPv6 is IPv4, here and in peers.
 
     Raises:
         ValueError: one is no network, or has bits set below its mask; or there is none.
@@ -69,9 +69,12 @@ class Networks:
 
 def _network(name: str) -> IPv4Network | IPv6Network:
     try:
-        return ip_network(name)
+        network = ip_network(name)
     except ValueError as exc:
         raise ValueError(f"{exc}; write 10.0.0.0/8, 2001:db8::/32, 192.0.2.1 or unix") from None
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96 and (mapped := network.network_address.ipv4_mapped):
+        return IPv4Network((mapped, network.prefixlen - 96))
+    return network
 
 
 class ProxyProtocol:

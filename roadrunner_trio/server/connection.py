@@ -14,7 +14,6 @@ What carries the octets is in :mod:`.carrier`, what they say in :mod:`.http1_exc
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from contextlib import suppress
@@ -26,6 +25,7 @@ from ..answering.admission import FULL, Gate
 from ..answering.context import ServerContext
 from ..answering.faults import essence, leaves, part_ways
 from ..errors import ProtocolError
+from ..journal import log
 from ..messages.request import Request
 from ..protocol.http1.engine import CLOSED, NEED_DATA, RequestHead, Signal
 from ..protocol.http1.scan import ScanEngine
@@ -40,8 +40,6 @@ from .http1_exchange import Http1Exchange
 from .presence import look_away, miss
 from .refusals import Answer, fail, judge_early, turn_away
 from .report import tell_aborted, tell_end, tell_rejected
-
-log = logging.getLogger("roadrunner_trio")
 
 NEWBORN: Final = 1.0
 """Seconds in which a connection that a drain finds silent may still send its first byte."""

@@ -6,7 +6,6 @@ costs its own slot for as long as that deadline allows, and nobody else anything
 
 from __future__ import annotations
 
-import logging
 import ssl
 from typing import Final
 
@@ -14,6 +13,7 @@ import trio
 
 from ..date import http_date
 from ..errors import ProtocolError
+from ..journal import log
 from ..protocol.http1 import encode
 from ..protocol.proxy_header import ProxyHeader, read_proxy_header
 from ..transport.phases import Phase
@@ -22,8 +22,6 @@ from ..transport.tls import TLSInfo, tls_info
 from ..transport.tls_stream import accept_tls
 from ..transport.wire import RECEIVE_SIZE, PeerGone
 from .carrier import Carrier
-
-log = logging.getLogger("roadrunner_trio")
 
 _ADVICE: Final = b"This port speaks TLS. Use https:// instead of http://.\n"
 _CLEAR: Final = (

@@ -12,7 +12,6 @@ cancelled, and could not answer 503 at the cap. Ready-made Trio listeners are se
 from __future__ import annotations
 
 import errno
-import logging
 import socket
 import time
 from collections.abc import Sequence
@@ -25,8 +24,10 @@ import trio
 
 from ..answering.context import Counters
 from ..answering.respond import Handler, Routed
+from ..journal import log
 from ..messages.exchange import App
 from ..protocol.http1.encode import error_response
+from ..telemetry.logs import Damper
 from ..telemetry.observe import ConnectionRejected, ListenerClosed, ListenerDraining, ListenerRetiring
 from ..transport import poller
 from ..transport.bind import Bindable, listed, open_listeners
@@ -40,11 +41,11 @@ from .eviction import Evictions
 from .listener_info import ConnectionInfo, Drained, ListenerInfo
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
 
-log = logging.getLogger("roadrunner_trio")
-
 ACCEPT_BATCH: Final = 64
 BACK_OFF: Final = 0.1
 """Seconds to wait when the process or the machine has no descriptors or buffers left."""
+SHORTAGE: Final = 60.0
+"""Seconds for which one line says that this is so."""
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 VANISHED: Final = frozenset(
     {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
@@ -99,6 +100,7 @@ class Listener:
     _rejected_now = 0
     _present = 0
     _retiring = False
+    _shortage: Damper | None = None
 
     def __init__(
         self,
@@ -260,7 +262,7 @@ class Listener:
         stuck = self._members()
         for conn in stuck:
             where = stack_of(conn.task) if conn.task else "it has no task yet"
-            log.error("the connection of %s is stuck, past the drain's deadline:\n%s", shown(conn.peer), where)
+            log.error("the connection of %s is stuck, past the drain's deadline, at %s", shown(conn.peer), where)
         cut = self._context.counters.cut
         return Drained(self._present - cut - len(stuck), cut, len(stuck))
 
@@ -324,7 +326,7 @@ class Listener:
             except OSError as exc:
                 if exc.errno in VANISHED:
                     continue
-                log.error("listener %r cannot accept: %s", self.name, exc)
+                self._cannot_accept(exc)
                 return False
             self._admit(accepted, tidy(address))
         return True
@@ -358,7 +360,7 @@ class Listener:
                 except OSError as exc:
                     if exc.errno not in EXHAUSTED:
                         raise
-                    log.error("listener %r cannot accept: %s", self.name, exc)
+                    self._cannot_accept(exc)
                     await trio.sleep(BACK_OFF)
                     continue
                 if self._full() and not self._make_room():
@@ -367,6 +369,15 @@ class Listener:
                 else:
                     self._spawn(wired(stream), peer_of(stream))
         await _close(listener)  # drained: whoever still comes is refused at the door
+
+    def _cannot_accept(self, why: OSError) -> None:
+        """Counts it; ten lines a second of it would fill the disk of a machine that is short of something already."""
+        self._context.counters.accepts_failed += 1
+        shortage = self._shortage = self._shortage or Damper(1, SHORTAGE)
+        if shortage.admits(trio.current_time()):
+            before = shortage.take()
+            again = f"; {before} more failures since this was last said" if before else ""
+            log.error("listener %r cannot accept: %s%s", self.name, why, again)
 
     # -- the cap ---------------------------------------------------------------------------------
 

@@ -47,6 +47,8 @@ class ListenerInfo:
         evicted: idle connections that made room for others.
         acknowledged: drains acknowledged by handlers.
         cut: connections that a drain's deadline ended.
+        accepts_failed: how often there was no connection to be had although one waited: the process or the machine had
+            no descriptors or buffers left. Tried again ten times a second, and logged once a minute.
     """
 
     active: int
@@ -67,6 +69,7 @@ class ListenerInfo:
     evicted: int
     acknowledged: int
     cut: int
+    accepts_failed: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,8 +15,9 @@ import trio
 from ..answering.callables import named
 from ..answering.faults import leaves
 from ..answering.respond import Handler
+from ..journal import log
 from ..messages.exchange import App
-from ..telemetry.logs import start_logging
+from ..telemetry.log_output import start_logging
 from ..transport.bind import Bindable
 from ..transport.drain import Drain
 from ..transport.streams import peer_of, shown, wired
@@ -36,8 +36,6 @@ from .listener_settings import (
     with_access_log,
 )
 from .shell import Banner, give_up, leave, report
-
-log = logging.getLogger("roadrunner_trio")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

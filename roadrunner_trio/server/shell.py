@@ -10,11 +10,10 @@ from typing import NoReturn
 
 import trio
 
+from ..journal import log
 from ..transport.streams import Address, shown
 from .listener import Listener
 from .listener_info import Drained
-
-log = logging.getLogger("roadrunner_trio")
 
 
 class Banner(trio.TaskStatus[tuple[Listener, ...]]):
@@ -60,5 +59,7 @@ def give_up(outcomes: Sequence[Drained]) -> None:
 
 def leave(_: tuple[Drained, ...] = ()) -> NoReturn:
     """Ends the process although something in it cannot be ended."""
-    logging.shutdown()
-    os._exit(1)
+    try:
+        logging.shutdown()  # handlers are anybody's, and what they raise is no reason to stay
+    finally:
+        os._exit(1)

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from string import Formatter
 from typing import Final, TypeAlias
 
+from ..printable import printable
 from ..transport.streams import shown
-from .log_lines import Value, json_text, logfmt_text, printable, timestamp
+from .log_lines import Value, json_text, logfmt_text, timestamp
 from .observe import RequestEnded
 
 Render: TypeAlias = Callable[[RequestEnded, int | None, str | None], str]
@@ -23,7 +24,7 @@ def text_line(event: RequestEnded, status: int | None, reason: str | None) -> st
     request = event.request
     major, minor = request.version
     return (
-        f'{printable(shown(request.peer))} "{request.method} {printable(event.target)} HTTP/{major}.{minor}"'
+        f'{shown(request.peer)} "{request.method} {printable(event.target)} HTTP/{major}.{minor}"'
         f" {status or '-'} {event.received} {event.sent} {event.duration * 1000:.1f}ms"
         f" {printable(request.request_id)}{_broken(event, reason)}"
     )
@@ -127,6 +128,8 @@ def _named(name: str, spec: str) -> Render:
     value = NAMES[name]
     if spec and name not in ("duration", "status", "received", "sent"):
         raise ValueError(f"{{{name}}} is text in an access log and takes no format, not {spec!r}")
+    if name == "peer":
+        return lambda event, status, reason: shown(event.peer)  # which is printable, and escaped once
     format(1.5 if name == "duration" else 1, spec)  # a bad one fails here, not at the first request
     return lambda event, status, reason: _shown(value(event, status, reason), spec)
 

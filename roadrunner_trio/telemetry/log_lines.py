@@ -1,7 +1,7 @@
 """One line of a log from names and values, in three notations; nothing a peer sent breaks a line or colours a terminal.
 
-*Text* escapes what is not printable as Python does (``\\x1b``), and ``"`` and ``\\``. *JSON* is one object on one line,
-in ASCII. *logfmt* is ``name=value`` with blanks between; a value of anything but plain visible ASCII is a JSON string.
+*Text* is what :mod:`roadrunner_trio.printable` leaves of it. *JSON* is one object on one line, in ASCII. *logfmt* is
+``name=value`` with blanks between; a value of anything but plain visible ASCII is a JSON string.
 """
 
 from __future__ import annotations
@@ -19,24 +19,8 @@ Value: TypeAlias = str | int | float | None
 _plain = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
 """Visible ASCII without quote, equals sign and backslash."""
 
-_second = -1
-_rendered = ""
-
-
-def printable(text: str) -> str:
-    """``text`` with everything escaped that is not printable, and the quotes and backslashes."""
-    if text.isprintable() and '"' not in text and "\\" not in text:
-        return text
-    return "".join(map(_escaped, text))
-
-
-def _escaped(char: str) -> str:
-    if char in '"\\':
-        return "\\" + char
-    if char.isprintable():
-        return char
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+_utc = _local = (-1, "")
+"""The last second, and how it is written: one value, for threads that log at once."""
 
 
 def json_text(text: str) -> str:
@@ -51,24 +35,29 @@ def logfmt_text(text: str) -> str:
 
 
 def json_line(pairs: Iterable[tuple[str, Value]]) -> str:
-    """An object; what is no finite number is null."""
+    """An object; what is no finite number is null, and what is no value of JSON is text."""
     return "{" + ",".join([f"{json_text(name)}:{_json_value(value)}" for name, value in pairs]) + "}"
 
 
-def _json_value(value: Value) -> str:
-    if isinstance(value, str):
-        return json_text(value)
-    if value is None or not math.isfinite(value):
+def _json_value(value: object) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
         return "null"
-    return repr(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return _number(value) or json_text(str(value))
+
+
+def _number(value: object) -> str:
+    """A number as both notations have it, whatever class of numbers it is of; nothing for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int.__repr__(value)
+    return float.__repr__(value) if isinstance(value, float) else ""
 
 
 def logfmt_line(pairs: Iterable[tuple[str, Value]]) -> str:
     """Pairs; those without a value are left out. Names are the program's own and taken as they are."""
-    return " ".join(
-        [f"{name}={logfmt_text(value if isinstance(value, str) else repr(value))}"
-         for name, value in pairs if value is not None]
-    )  # fmt: skip
+    told = [(name, value) for name, value in pairs if value is not None]
+    return " ".join([f"{name}={_number(value) or logfmt_text(str(value))}" for name, value in told])
 
 
 def timestamp(now: float) -> str:
@@ -77,12 +66,28 @@ def timestamp(now: float) -> str:
     Raises:
         ValueError, OverflowError: no calendar has that second.
     """
-    global _second, _rendered
+    global _utc
     second = math.floor(now)
-    if second != _second:
-        _rendered = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        _second = second
-    return f"{_rendered}.{int((now - second) * 1000):03d}Z"
+    known, text = _utc
+    if second != known:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        _utc = second, text
+    return f"{text}.{int((now - second) * 1000):03d}Z"
+
+
+def local_time(now: float) -> str:
+    """Seconds since the epoch as logs of text have it, by the machine's own time: ``2026-01-31 23:59:59,123``.
+
+    Raises:
+        ValueError, OverflowError: no calendar has that second.
+    """
+    global _local
+    second = math.floor(now)
+    known, text = _local
+    if second != known:
+        text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        _local = second, text
+    return f"{text},{int((now - second) * 1000):03d}"
 
 
 NOTATIONS: Final = {"json": json_line, "logfmt": logfmt_line}

@@ -1,8 +1,8 @@
-"""Logs: observers that write to standard :mod:`logging`, and a formatter for what others write.
+"""Logs: observers that write to standard :mod:`logging`.
 
 :class:`AccessLog` writes a line for every request, :class:`ErrorLog` what went wrong; every listener has an error log,
 its own unless it is given one. Both write to children of the logger ``roadrunner_trio``, so handlers, levels and
-filters are the operator's, as for any library.
+filters are the operator's, as for any library. A filter that raises costs a line, and not the log.
 
 The record of an access line is made from a template. Most of what ``logger.info(...)`` costs goes into finding out who
 called it, and into attributes that are the same every time.
@@ -13,18 +13,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import trio
 
 from .. import units
 from ..errors import HTTPError
+from ..journal import Journal
 from ..messages.request import Request
 from ..transport.streams import shown
 from ..units import Duration
 from .access_lines import FORMATS, Render, Template
-from .log_context import CONTEXT, context_of, current_request
-from .log_lines import NOTATIONS, Value, printable, timestamp
 from .observe import (
     ConnectionRejected,
     ListenerClosed,
@@ -74,6 +73,7 @@ class AccessLog(Observer):
             raise ValueError(f"an access log is text, json, logfmt or a template with {{names}}, not {format!r}")
         self._render: Render = FORMATS.get(format) or Template(format)
         self._records = Records(self.logger.name, level)
+        self._journal = Journal(self.logger)
 
     def __repr__(self) -> str:
         return f"AccessLog({self.format!r})"
@@ -104,10 +104,13 @@ class AccessLog(Observer):
         self._write(_unserved(event.request, "throttled", "handler"), event.status, event.reason)
 
     def _write(self, event: RequestEnded, status: int | None, reason: str | None) -> None:
-        if self.logger.isEnabledFor(self.level):
-            record = self._records.make(self._render(event, status, reason))
-            record.event, record.notation = event, self.format
-            self.logger.handle(record)
+        try:
+            if self.logger.isEnabledFor(self.level):
+                record = self._records.make(self._render(event, status, reason))
+                record.event, record.notation = event, self.format
+                self.logger.handle(record)
+        except BaseException as exc:
+            self._journal.lose(exc)
 
 
 def _unserved(request: Request, outcome: str, phase: Part) -> RequestEnded:
@@ -212,6 +215,7 @@ class ErrorLog(Observer):
             self._lines, self._seconds = units.count("lines", lines), units.seconds("seconds", seconds)
         except ValueError as exc:
             raise ValueError(f"an error log takes at least one line in a time above 0: {exc}") from None
+        self._journal = Journal(self.logger)
         self._dampers: dict[str, Damper] = {}
 
     def request_exception(self, event: RequestEnded) -> None:
@@ -219,22 +223,22 @@ class ErrorLog(Observer):
         if isinstance(event.error, HTTPError) and event.phase == "handler":
             return  # it could not be written; what stood in its way is another line, of the connection
         if event.outcome == "error":
-            self.logger.error("the handler of %r failed", event.request, exc_info=event.error)
+            self._journal.error("the handler of %r failed", event.request, exc_info=event.error)
 
     def request_rejected(self, event: RequestRejected) -> None:
         """A peer that broke the protocol or a limit."""
-        peer = printable(shown(event.peer))
+        peer = shown(event.peer)
         self._log("rejected requests", "refused a request of %s: %s (%d)", peer, event.reason, event.status)
 
     def request_aborted(self, event: RequestAborted) -> None:
         """A peer that took too long; one that leaves is nobody's concern."""
         if event.reason == "timeout":
-            peer = printable(shown(event.peer))
+            peer = shown(event.peer)
             self._log("timeouts", "a request of %s took too long to come (%s)", peer, event.phase)
 
     def request_throttled(self, event: RequestThrottled) -> None:
         """A request that was turned away."""
-        peer = printable(shown(event.peer))
+        peer = shown(event.peer)
         self._log("throttled requests", "throttled a request of %s: %s (%d)", peer, event.reason, event.status)
 
     def response_send_failed(self, event: ResponseSendFailed) -> None:
@@ -261,68 +265,14 @@ class ErrorLog(Observer):
             return
         if left_out := damper.take():
             message, args = message + "; %d %s before it were left out", (*args, left_out, kind)
-        self.logger.log(self.level, message, *args)
+        self._journal.log(self.level, message, *args)
 
     def _settle(self) -> None:
         for kind, damper in self._dampers.items():
             if left_out := damper.take():
-                self.logger.log(self.level, "%d %s were left out of the log", left_out, kind)
+                self._journal.log(self.level, "%d %s were left out of the log", left_out, kind)
 
 
 def with_error_log(observers: Sequence[Observer]) -> Sequence[Observer]:
     """``observers``, and an error log before them unless they have one: a failing handler must not go unnoticed."""
     return observers if any(isinstance(each, ErrorLog) for each in observers) else (ErrorLog(), *observers)
-
-
-# -- the rest of the log -------------------------------------------------------------------------
-
-
-class LogFormatter(logging.Formatter):
-    """Any record as one line of JSON or logfmt: time, level, logger, message, the request it is about, and a traceback.
-
-    Lines of an :class:`AccessLog` in the same notation pass as they are. The request is that of
-    :class:`~roadrunner_trio.LogContext`, if that has seen the record, else the current one.
-
-    Args:
-        notation: ``"json"`` or ``"logfmt"``.
-
-    Raises:
-        ValueError: another notation.
-    """
-
-    def __init__(self, notation: Literal["json", "logfmt"]) -> None:
-        super().__init__()
-        if notation not in NOTATIONS:
-            raise ValueError(f"log lines are json or logfmt, not {notation!r}")
-        self._notation = notation
-        self._line = NOTATIONS[notation]
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        if getattr(record, "notation", None) == self._notation:
-            return record.getMessage()
-        pairs: list[tuple[str, Value]] = [
-            ("time", timestamp(record.created)),
-            ("level", record.levelname.lower()),
-            ("logger", record.name),
-            ("message", record.getMessage()),
-        ]
-        request = current_request.get()
-        if request is not None or hasattr(record, CONTEXT[0]):
-            current = dict(zip(CONTEXT, context_of(request), strict=True)) if request else {}
-            pairs += [(name, getattr(record, name, current.get(name))) for name in CONTEXT]
-        if record.exc_info:
-            pairs.append(("exception", self.formatException(record.exc_info)))
-        if record.stack_info:
-            pairs.append(("stack", record.stack_info))
-        return self._line(pairs)
-
-
-def start_logging(format: Literal["text", "json", "logfmt"], level: str) -> None:
-    """Logs to standard error from now on, unless the application has set up logging of its own."""
-    output = logging.StreamHandler()
-    if format == "text":
-        output.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    else:
-        output.setFormatter(LogFormatter(format))
-    logging.basicConfig(handlers=[output], level=level)

@@ -18,17 +18,15 @@ by name, never by position. Durations are seconds, ``system_time`` is seconds si
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
+from ..journal import log
 from ..messages.request import Request
 from ..transport.streams import Address
 
 Outcome: TypeAlias = Literal["complete", "error", "gone", "rejected", "timeout", "cancelled"]
 Part: TypeAlias = Literal["head", "body", "handler", "response", "handoff"]
-
-log = logging.getLogger("roadrunner_trio")
 
 
 # -- connections ---------------------------------------------------------------------------------
@@ -425,7 +423,7 @@ class Observers:
                 listen(event)
             except KeyboardInterrupt:
                 raise
-            except BaseException:  # SystemExit too: it would take every connection with it
+            except BaseException:  # another task's cancellation too, or SystemExit: each would end every connection
                 self._switch_off(listen)
 
     def _switch_off(self, culprit: Callable[[Any], None]) -> None:

@@ -22,6 +22,8 @@ from typing import Final, Protocol
 
 import trio
 
+from ..journal import log
+
 LATE: Final = 0.1
 """Seconds after which a deadline that could not be kept is no longer a matter of a busy loop."""
 
@@ -35,7 +37,7 @@ class Timer(Protocol):
     """When the clock will look at this timer; the clock's own, ``math.inf`` at first."""
 
     def fire(self) -> None:
-        """Called once when the deadline has come. Must not block or raise."""
+        """Called once when the deadline has come. Must not block. What it raises is logged, and the clock goes on."""
         ...
 
 
@@ -94,7 +96,7 @@ class Clock:
                 timer.deadline = now + late
                 self._file(timer, excused=True)
             elif late >= 0:
-                timer.fire()
+                _fire(timer)
             elif timer.deadline != math.inf:
                 self._file(timer, excused=False)
 
@@ -110,3 +112,13 @@ class Clock:
             self._heap = list(awaited.values())
             heapify(self._heap)
             self._dead = 0
+
+
+def _fire(timer: Timer) -> None:
+    """This task is everybody's; whoever it calls is somebody's."""
+    try:
+        timer.fire()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        log.exception("the timer %s failed", type(timer).__name__)

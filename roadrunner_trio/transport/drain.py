@@ -11,12 +11,14 @@ from typing import Protocol
 
 import trio
 
+from ..journal import log
+
 
 class Member(Protocol):
     """Who is told."""
 
     def told(self) -> None:
-        """The drain has started. Synchronous; must not raise."""
+        """The drain has started. Synchronous. What it raises is logged, and the others are told all the same."""
         ...
 
 
@@ -75,4 +77,9 @@ class Drain:
         self.draining = True
         self.started.set()
         for member in (*self.members, *self.watchers):
-            member.told()
+            try:
+                member.told()
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
+                log.exception("the word of the drain failed with %s", type(member).__name__)

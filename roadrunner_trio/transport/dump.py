@@ -15,6 +15,8 @@ from typing import Final
 
 import trio
 
+from ..printable import visible
+
 MACHINERY: Final = frozenset(sys.stdlib_module_names) | {"trio", "outcome"}
 """Top-level packages whose frames do not tell a reader where a task waits."""
 
@@ -47,12 +49,15 @@ def stack_of(task: trio.lowlevel.Task) -> str:
 
 
 def _lines(top: trio.lowlevel.Task, notes: Mapping[trio.lowlevel.Task, str]) -> Iterator[str]:
-    """A loop and no recursion: a tree of nurseries may be deeper than Python's stack."""
+    """A loop and no recursion: a tree of nurseries may be deeper than Python's stack.
+
+    A line is one task's, whatever an application or a peer has put into its name.
+    """
     waiting = [(top, 1)]
     while waiting:
         task, depth = waiting.pop()
         note = notes.get(task)
-        yield "  " * depth + task.name + " @ " + _waits_at(task) + (f"  [{note}]" if note else "")
+        yield "  " * depth + visible(task.name + " @ " + _waits_at(task) + (f"  [{note}]" if note else ""))
         waiting += [(child, depth + 1) for child in reversed(_children(task))]
 
 
@@ -86,8 +91,7 @@ def _frames(task: trio.lowlevel.Task) -> Iterator[tuple[FrameType, int]]:
 
 
 def _is_machinery(frame: FrameType) -> bool:
-    module: str = frame.f_globals.get("__name__", "")
-    return module.partition(".")[0] in MACHINERY
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in MACHINERY
 
 
 def _place(frame: FrameType, line: int) -> str:

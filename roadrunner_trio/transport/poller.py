@@ -22,6 +22,8 @@ from typing import Any, Final, Protocol, cast
 
 import trio
 
+from ..journal import log
+
 AVAILABLE: Final = hasattr(select, "epoll")
 """Linux. Elsewhere sockets wait by Trio's own means."""
 
@@ -42,14 +44,14 @@ WOKEN: Final = cast(Any, _Woken())
 
 
 class Watched(Protocol):
-    """Who is told of the edges of a socket."""
+    """Who is told of the edges of a socket. What it raises is logged, the first time, and the poller goes on."""
 
     def edge(self, events: int) -> None:
-        """``events`` is a mask of ``select.EPOLL*``. Synchronous; must not raise."""
+        """``events`` is a mask of ``select.EPOLL*``. Synchronous."""
         ...
 
     def flush(self) -> None:
-        """The turn is over: writes what is held. Synchronous; must not raise."""
+        """The turn is over: writes what is held. Synchronous."""
         ...
 
 
@@ -61,6 +63,7 @@ class Poller:
         self._watched: dict[int, Watched] = {}
         self._holding: list[Watched] = []
         self._flusher: trio.lowlevel.Task | None = None  # while it waits
+        self._failed: dict[int, Watched] = {}
 
     def watch(self, sock: socket.socket, watched: Watched) -> None:
         """Registers a socket until :meth:`forget`; what has arrived already is reported as its first edge.
@@ -75,7 +78,8 @@ class Poller:
     def forget(self, sock: socket.socket) -> None:
         """Unregisters a socket. Call it before the socket is closed: its number may be used again at once."""
         fd = sock.fileno()
-        if self._watched.pop(fd, None) is not None:
+        if (watched := self._watched.pop(fd, None)) is not None:
+            self._failed.pop(id(watched), None)
             self._epoll.unregister(fd)
 
     def ask_for_room(self, sock: socket.socket) -> None:
@@ -102,7 +106,10 @@ class Poller:
                 await trio.lowlevel.wait_task_rescheduled(self._abort)
             holding, self._holding = self._holding, []
             for count, watched in enumerate(holding, 1):
-                watched.flush()
+                try:
+                    watched.flush()
+                except BaseException as exc:
+                    self._blame(watched, exc)
                 if count % SHARE == 0:
                     await trio.lowlevel.checkpoint()
 
@@ -116,7 +123,22 @@ class Poller:
             await trio.lowlevel.wait_readable(epoll.fileno())
             for fd, events in epoll.poll(0):
                 if (waiting := watched.get(fd)) is not None:
-                    waiting.edge(events)
+                    try:
+                        waiting.edge(events)
+                    except BaseException as exc:
+                        self._blame(waiting, exc)
+
+    def _blame(self, culprit: Watched, exc: BaseException) -> None:
+        """This task is everybody's; whoever it calls is somebody's, and may be called once an edge: it has one line.
+
+        Raises:
+            KeyboardInterrupt: that is the operator's.
+        """
+        if isinstance(exc, KeyboardInterrupt):
+            raise exc
+        if id(culprit) not in self._failed:
+            self._failed[id(culprit)] = culprit
+            log.error("%s failed at what its socket has to say", type(culprit).__name__, exc_info=exc)
 
     def close(self) -> None:
         """Closes the epoll, once every socket is forgotten."""

@@ -11,6 +11,8 @@ from typing import Any, Final, TypeAlias, cast
 
 import trio
 
+from ..addresses import unmapped
+from ..printable import printable
 from .wire import RECEIVE_SIZE, SocketWire
 
 GRACE: Final = 5.0
@@ -187,19 +189,23 @@ def address_of(sock: socket.socket | trio.socket.SocketType) -> Address:
 
 
 def tidy(name: tuple[Any, ...] | str | bytes) -> Address:
-    """A socket name in one form: IPv6 loses its flow and scope, an unnamed Unix peer is ``"unix"``."""
+    """A socket name in one form: IPv6 loses flow and scope, IPv4 in it is IPv4, an unnamed Unix peer is ``"unix"``."""
     if isinstance(name, tuple):
-        return str(name[0]), int(name[1])
+        return unmapped(str(name[0])), int(name[1])
     if isinstance(name, bytes):
         return name.decode("utf-8", "surrogateescape") or "unix"
     return name or "unix"
 
 
 def shown(address: Address) -> str:
-    """An address as people write it: ``192.0.2.1:80``, ``[2001:db8::1]:80``, a path; port 0 is one nobody knows."""
+    """An address as people write it: ``192.0.2.1:80``, ``[2001:db8::1]:80``, a path; port 0 is one nobody knows.
+
+    The path of a Unix socket is what its owner likes. It is shown :func:`~roadrunner_trio.printable.printable`, so this
+    can stand in a log, a terminal, or the name of a task.
+    """
     if isinstance(address, str):
-        return address
-    host, port = address
+        return printable(address)
+    host, port = printable(address[0]), address[1]
     if not port:
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

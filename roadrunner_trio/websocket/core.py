@@ -7,7 +7,6 @@ does not come to meet it, it has a second. Time is told by the listener's clock:
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Final, cast
 import trio
 from trio_websocket import CloseReason, ConnectionClosed
 
+from ..journal import log
 from ..protocol.ws import frames
 from ..protocol.ws.decoder import Caps, Decoder
 from ..protocol.ws.deflate import Compression
@@ -24,8 +24,6 @@ from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.poller import WOKEN
 from .link import Link
-
-log = logging.getLogger("roadrunner_trio")
 
 PATIENCE: Final = 1.0
 """Seconds in which the handler may still answer what came before the end."""

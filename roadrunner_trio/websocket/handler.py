@@ -6,7 +6,6 @@ rejects, and the connection goes on. So it can be routed, mounted and wrapped li
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from ..answering.faults import leaves, part_ways
 from ..answering.respond import respond
 from ..errors import HTTPError
 from ..fields import Field, FieldsLike, encoded, is_token
+from ..journal import log
 from ..messages.exchange import Exchange
 from ..messages.request import Request
 from ..messages.response import AnyResponse, Response, Upgrade
@@ -32,8 +32,6 @@ from ..units import Duration, Size, count, octets, seconds
 from .core import Settings
 from .link import Link
 from .session import WebSocket
-
-log = logging.getLogger("roadrunner_trio")
 
 DEFAULT_CAP: Final = 10 * 1024 * 1024
 

@@ -10,17 +10,15 @@ does not, until it does, or when a message is being written: then the writer sen
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from typing import Final, Protocol
 
 import trio
 
+from ..journal import log
 from ..transport.streams import linger
 from ..transport.tls_stream import close_notify, encrypted
 from ..transport.wire import RECEIVE_SIZE, PeerGone, SocketWire
-
-log = logging.getLogger("roadrunner_trio")
 
 WRITE_SIZE: Final = 65536
 """Octets that the write timeout is for."""

@@ -161,7 +161,8 @@ async def test_without_descriptors_it_backs_off_and_recovers(monkeypatch, caplog
     assert min(waits) > 0.05  # it does not spin while nothing can be had
     assert [record.getMessage() for record in caplog.records].count(
         f"listener 'main' cannot accept: [Errno {number}] accept failed"
-    ) == 2
+    ) == 1
+    assert listener.info().accepts_failed == 2
 
 
 async def test_connections_that_broke_in_the_queue_are_skipped(monkeypatch, caplog):
@@ -184,9 +185,27 @@ async def test_a_foreign_listener_without_descriptors_backs_off_too(caplog):
             return await super().accept()
 
     door = Exhausted()
-    async with serving(hello, bind=door):
+    async with serving(hello, bind=door) as listener:
         assert (await Client(door.connect()).get("/")).status == 200
-    assert len(caplog.records) == 2
+    assert len(caplog.records) == 1
+    assert listener.info().accepts_failed == 2
+
+
+async def test_case_20_a_shortage_that_lasts_is_a_line_a_minute_with_a_count(autojump_clock, caplog):
+    class Exhausted(MemoryListener):
+        async def accept(self):
+            await trio.lowlevel.checkpoint()
+            raise OSError(errno.EMFILE, "no more")
+
+    async with serving(hello, bind=Exhausted()) as listener:
+        await trio.sleep(150)
+        failed = listener.info().accepts_failed
+    first, *later = [record.getMessage() for record in caplog.records]
+    assert first == "listener 'main' cannot accept: [Errno 24] no more"
+    assert len(later) == 2
+    told = 1 + sum(int(line.partition("; ")[2].split()[0]) + 1 for line in later)
+    assert 1199 <= told <= 1203
+    assert 1499 <= failed <= 1501
 
 
 class Planless:

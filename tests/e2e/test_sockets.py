@@ -56,6 +56,27 @@ async def test_a_named_peer_on_a_unix_socket_is_one_of_the_network_unix(tmp_path
             assert (await Client(stream).get("/")).text == f'["{theirs}","http"]'
 
 
+async def test_case_27_a_peer_of_ipv4_on_a_socket_of_both_is_a_peer_of_ipv4() -> None:
+    """As systemd opens it for ``ListenStream=8000``."""
+    sock = socket.socket(socket.AF_INET6)
+    try:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", 0))
+    except OSError as exc:
+        pytest.skip(str(exc))
+    sock.listen()
+
+    async with serving(who, bind=sock, proxy_headers=rr.ProxyHeaders("::ffff:127.0.0.0/104")) as listener:
+        with await Peer.connect(listener.port) as peer:
+            port = peer.socket.getsockname()[1]
+            assert (await peer.get()).body.decode() == f'[["127.0.0.1",{port}],"http"]'
+            assert [each.peer for each in listener.connections()] == [("127.0.0.1", port)]
+            names = [each.task.name for each in listener.connections() if each.task]
+            assert names == [f"main: 127.0.0.1:{port}"]
+            told = await peer.get(fields="X-Forwarded-For: ::ffff:c000:207\r\n")
+            assert told.body == b'[["192.0.2.7",0],"http"]'
+
+
 async def test_a_drain_takes_the_path_away_and_serves_who_had_come(tmp_path: Path) -> None:
     path = tmp_path / "s"
     async with serving(who, bind=f"unix:{path}") as listener, unix(path) as client:

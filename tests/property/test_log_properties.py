@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import math
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
 from log_tools import a_request, an_end, read_logfmt
 
+from roadrunner_trio import LogFormatter
+from roadrunner_trio.printable import is_printable, printable, visible
 from roadrunner_trio.telemetry import log_lines
 from roadrunner_trio.telemetry.access_lines import FORMATS, NAMES, Template
+from roadrunner_trio.tracebacks import traceback_lines
 
 octets = st.binary()
 texts = st.text() | st.text(st.characters(exclude_categories=())) | octets.map(lambda raw: raw.decode("latin-1"))
@@ -22,9 +27,73 @@ pairs = st.lists(st.tuples(names, st.none() | texts | numbers), unique_by=lambda
 
 @given(texts)
 def test_what_is_printed_is_printable_and_can_be_read_again(text):
-    shown = log_lines.printable(text)
-    assert shown.isprintable()
+    shown = printable(text)
+    assert is_printable(shown)
     assert ast.literal_eval(f'"{shown}"') == text
+
+
+@given(texts)
+def test_what_is_visible_is_so_for_good_and_no_two_lines(text):
+    shown = visible(text)
+    assert is_printable(shown)
+    assert len(shown.splitlines()) <= 1
+    assert visible(shown) == shown
+
+
+def lines_of(exc):
+    """The lines of a traceback without the marks of groups before them."""
+    return [line.lstrip(" |+-") for line in traceback_lines(exc)]
+
+
+def nested(leaf):
+    return st.builds(ExceptionGroup, messages, st.lists(leaf, min_size=1, max_size=3))
+
+
+def linked(exc, cause, note):
+    """An exception that came from another, with a note."""
+    exc.__cause__ = cause
+    exc.add_note(note)
+    return exc
+
+
+FORGED = "2026-11-30 00:00:00,000 INFO"
+messages = st.text(st.sampled_from("a \n\r\x0b\x1b\x85\u2028\u202e"), max_size=5).map(
+    lambda text: f"{text}\n{FORGED}{text}"
+)
+singles = st.builds(ValueError, messages) | st.builds(SyntaxError, messages) | st.builds(KeyError, messages)
+errors = st.recursive(st.builds(linked, singles, st.none() | singles, messages), nested, max_leaves=6)
+
+
+@given(errors)
+def test_no_message_in_a_tree_of_exceptions_begins_a_line(error):
+    lines = traceback_lines(error)
+    assert all(map(is_printable, lines))
+    assert not any(line.startswith(FORGED) for line in lines_of(error))
+
+
+@given(
+    st.sampled_from(["text", "json", "logfmt"]),
+    texts,
+    errors | st.none(),
+    st.none() | texts,
+    st.none() | st.booleans() | texts,
+)
+def test_a_record_of_whatever_is_lines_in_its_notation(notation, message, error, stack, method):
+    record = logging.LogRecord(
+        "a", logging.INFO, "f.py", 1, "%s", (message,), (type(error), error, None) if error else None
+    )
+    record.stack_info = stack
+    vars(record).update({"request_id": "1", "method": method})
+    out = LogFormatter(notation).format(record)
+    lines = out.split("\n")
+    assert all(map(is_printable, lines))
+    assert notation == "text" or len(lines) == 1
+    if notation == "json":
+        assert json.loads(out)["message"] == message
+    elif notation == "logfmt":
+        assert read_logfmt(out)["message"] == message
+    else:
+        assert [line for line in lines if line.startswith(time.strftime("%Y-"))] == lines[:1]
 
 
 @given(pairs)

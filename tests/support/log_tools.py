@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from typing import Any
 
@@ -45,3 +46,14 @@ def an_end(request: Request | None = None, **about: Any) -> rr.RequestEnded:
         "status": 200, "kind": "buffered", "received": 3, "sent": 13, "duration": 0.00125, "outcome": "complete",
     }  # fmt: skip
     return rr.RequestEnded(request or a_request(), **(known | about))
+
+
+def written(event: Any, hook: str = "request_stop", format: str = "text") -> list[str]:
+    """What an access log of its own writes about one event."""
+    found: list[str] = []
+    logger = logging.Logger("a test", logging.DEBUG)
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    getattr(rr.AccessLog(format, logger=logger), hook)(event)
+    return found

@@ -320,4 +320,5 @@ def logs() -> None:
     ids = RequestIds(trust=["10.0.0.0/8"])
     Listener(reads, observers=[AccessLog("json"), ErrorLog(lines=5), Watcher()], request_ids=ids, log_context=True)
     assert_type(current_request.get(), Request | None)
-    LogFormatter("text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    LogFormatter("text")
+    LogFormatter("xml")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple, TypeAlias
 
+from ...addresses import unmapped
 from ...fields import TOKEN
 
 Node: TypeAlias = tuple[str, int] | str
@@ -93,7 +94,7 @@ def parse_node(text: str) -> Node:
     if parts is None:
         raise ValueError(f"no node identifier: {text!r}")
     six, four, port = parts.groups()
-    host = str(IPv4Address(four)) if six is None else str(IPv6Address(six))
+    host = str(IPv4Address(four)) if six is None else unmapped(str(IPv6Address(six)))
     number = int(port) if port and port[0] != "_" else 0
     if number > 65535:
         raise ValueError(f"no port: {port}")

@@ -7,7 +7,15 @@ import struct
 
 import pytest
 
-from roadrunner_trio.protocol.proxy_header import SIGNATURE, ProxyHeader, crc32c, read_proxy_header
+from roadrunner_trio.protocol import proxy_header
+from roadrunner_trio.protocol.proxy_header import (
+    LONGEST,
+    MOST_TLVS,
+    SIGNATURE,
+    ProxyHeader,
+    crc32c,
+    read_proxy_header,
+)
 
 V4 = (socket.inet_aton("192.0.2.7"), socket.inet_aton("198.51.100.1"))
 V6 = (socket.inet_pton(socket.AF_INET6, "2001:db8::7"), socket.inet_pton(socket.AF_INET6, "2001:db8::1"))
@@ -40,6 +48,7 @@ def read(data: bytes) -> ProxyHeader:
         (b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443", ("192.0.2.7", 4711), ("198.51.100.1", 443)),
         (b"PROXY TCP4 0.0.0.0 255.255.255.255 0 65535", ("0.0.0.0", 0), ("255.255.255.255", 65535)),
         (b"PROXY TCP6 2001:DB8::7 ::1 4711 443", ("2001:db8::7", 4711), ("::1", 443)),
+        (b"PROXY TCP6 ::FFFF:192.0.2.7 ::ffff:c633:6401 4711 443", ("192.0.2.7", 4711), ("198.51.100.1", 443)),
     ],
 )
 def test_a_line_names_both_ends(line: bytes, source: tuple[str, int], destination: tuple[str, int]) -> None:
@@ -117,6 +126,12 @@ def test_tcp_over_ipv6():
     assert header == ProxyHeader(2, ("2001:db8::7", 4711), ("2001:db8::1", 443))
 
 
+def test_case_27_tcp_over_ipv6_may_carry_ipv4():
+    mapped = b"".join(bytes(10) + b"\xff\xff" + four for four in V4)
+    header = read(v2(mapped + PORTS, family=0x21))
+    assert header == ProxyHeader(2, ("192.0.2.7", 4711), ("198.51.100.1", 443))
+
+
 def test_type_length_values_are_kept_in_order():
     extra = tlv(0x02, b"example.org") + tlv(0xEA, b"") + tlv(0x02, b"second")
     header = read(v2(b"".join(V4) + PORTS + extra))
@@ -191,9 +206,55 @@ def test_a_checksum_has_four_octets():
         read_proxy_header(v2(b"".join(V4) + PORTS + tlv(0x03, b"")))
 
 
-def test_the_longest_header_there_can_be():
-    header = read(v2(b"".join(V4) + PORTS + tlv(0x04, bytes(65535 - 12 - 3))))
-    assert len(header.tlvs[0][1]) == 65520
+def summed(begin: bytes, after: bytes = b"") -> bytes:
+    """A header with a right checksum."""
+    blank = v2(begin + tlv(0x03, bytes(4)) + after)
+    at = 16 + len(begin) + 3
+    return blank[:at] + crc32c(blank).to_bytes(4) + blank[at + 4 :]
+
+
+def test_case_49_a_second_checksum_is_refused_before_one_is_made(monkeypatch):
+    """Each would be one of the whole header: of 16 KiB full of them, half a minute."""
+    made = 0
+
+    def count(data: bytes) -> int:
+        nonlocal made
+        made += 1
+        return crc32c(data)
+
+    monkeypatch.setattr(proxy_header, "crc32c", count)
+    begin = b"".join(V4) + PORTS
+    with pytest.raises(ValueError, match="two checksums"):
+        read_proxy_header(summed(begin, tlv(0x03, bytes(4))))
+    with pytest.raises(ValueError, match="two checksums"):
+        read_proxy_header(v2(begin + tlv(0x03, b"") * 2))
+    assert made == 0
+    read(summed(begin))
+    assert made == 1
+
+
+def test_the_longest_header():
+    """A certificate in it, and a checksum of all of it."""
+    begin = b"".join(V4) + PORTS + tlv(0x20, bytes(LONGEST - 16 - 12 - 7 - 3))
+    assert len(summed(begin)) == LONGEST
+    assert len(read(summed(begin)).tlvs[0][1]) == LONGEST - 38
+
+
+@pytest.mark.parametrize("command", [0x20, 0x21])
+def test_case_49_a_longer_header_is_refused_by_its_sixteenth_octet(command: int) -> None:
+    header = v2(bytes(LONGEST - 16), command=command, family=0x00 if command == 0x20 else 0x11)
+    assert read_proxy_header(header[:16]) is None
+    longer = v2(bytes(LONGEST - 15), command=command, family=0x11)
+    assert read_proxy_header(longer[:15]) is None
+    with pytest.raises(ValueError, match="16385 octets"):
+        read_proxy_header(longer[:16])
+
+
+def test_values_have_a_number_too():
+    begin = b"".join(V4) + PORTS
+    assert len(read(v2(begin + tlv(0x04, b"") * MOST_TLVS)).tlvs) == MOST_TLVS
+    with pytest.raises(ValueError, match="more than 64 TLVs"):
+        read_proxy_header(v2(begin + tlv(0x04, b"") * (MOST_TLVS + 1)))
 
 
 # -- neither -------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import math
 import pytest
 import trio
 import trio.testing
+from failing_tools import NAMES, WRONG
 
 from roadrunner_trio.transport.clock import Clock
 
@@ -150,6 +151,39 @@ async def test_what_was_armed_before_the_clock_runs_is_not_lost(autojump_clock, 
     assert alarm.log == []
     await trio.sleep(2)
     assert len(alarm.log) == 1
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=NAMES)
+async def test_a_timer_that_raises_is_logged_and_costs_nobody_else_anything(autojump_clock, clock, wrong, caplog):
+    class Wrong(Alarm):
+        def fire(self):
+            super().fire()
+            raise wrong
+
+    log = []
+    first, second = Wrong("wrong", log), Alarm("second", log)
+    for alarm in (first, second, Alarm("third", log)):
+        alarm.set(clock, 5)
+    await trio.sleep(6)
+    assert [name for name, _ in log] == ["wrong", "second", "third"]
+    first.set(clock, 5)
+    second.set(clock, 6)
+    await trio.sleep(7)
+    assert log[3:] == [("wrong", 11), ("second", 12)]
+    assert len(clock) == 0
+    assert caplog.messages == ["the timer Wrong failed"] * 2
+    assert all(record.exc_info[1] is wrong for record in caplog.records)
+
+
+async def test_ctrl_c_in_a_timer_ends_the_clock(autojump_clock):
+    class Interrupted(Alarm):
+        def fire(self):
+            raise KeyboardInterrupt
+
+    clock = Clock()
+    Interrupted().set(clock, 5)
+    with pytest.raises(KeyboardInterrupt):
+        await clock.run()
 
 
 # Its size

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import trio
 import trio.testing
+from failing_tools import NAMES, WRONG
 
 from roadrunner_trio.transport.drain import Drain
 
@@ -98,3 +100,32 @@ async def test_a_notice_cuts_nobody_and_a_drain_after_it_does(autojump_clock):
     drain.start(20)
     assert (drain.deadline, drain.cut) == (8, 8)
     assert len(member.told_at) == 1
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=NAMES)
+async def test_a_member_that_raises_is_logged_and_the_others_are_told(autojump_clock, wrong, caplog):
+    class Wrong(Member):
+        def told(self):
+            super().told()
+            raise wrong
+
+    drain = Drain()
+    members = [Member(drain), Wrong(drain), Wrong(drain), Member(drain)]
+    watcher = Wrong(drain)
+    drain.leave(watcher)
+    drain.watch(watcher)
+    drain.start(10)
+    assert all(len(member.told_at) == 1 for member in (*members, watcher))
+    assert caplog.messages == ["the word of the drain failed with Wrong"] * 3
+    assert all(record.exc_info[1] is wrong for record in caplog.records)
+
+
+async def test_ctrl_c_in_a_member_passes(autojump_clock):
+    class Interrupted(Member):
+        def told(self):
+            raise KeyboardInterrupt
+
+    drain = Drain()
+    Interrupted(drain)
+    with pytest.raises(KeyboardInterrupt):
+        drain.start(10)

@@ -90,6 +90,18 @@ async def test_from_one_task_down() -> None:
     assert [line.split(" @ ")[0] for line in lines[1:]] == ["  a parent", "    a child"]
 
 
+async def test_a_task_has_one_line_whatever_its_name() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outer, name="main: /run/\n  forged @ nowhere\x1b[2J\u202e")
+        await trio.testing.wait_all_tasks_blocked()
+        notes = {task: "a note\r\n\x9b" for task in nursery.child_tasks}
+        text = render_tasks(notes)
+        nursery.cancel_scope.cancel()
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert "main: /run/\\x0a  forged @ nowhere\\x1b[2J\\u202e @" in line_of(text, "main:")
+    assert line_of(text, "main:").endswith("  [a note\\x0d\\x0a\\x9b]")
+
+
 async def test_siblings_come_by_name() -> None:
     async with trio.open_nursery() as nursery:
         for name in ("c", "a", "b"):

@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 import trio
 import trio.testing
+from failing_tools import NAMES, WRONG
 
 from roadrunner_trio.transport import poller as poller_module
 from roadrunner_trio.transport.poller import AVAILABLE, Poller
@@ -195,3 +196,71 @@ async def test_readers_beside_a_flood_make_progress(poller):
     assert served == 20
     for end in (wire, neighbour, flooder, asker):
         end.close()
+
+
+# Who raises
+
+
+class Wrong:
+    """Watched, and fails whenever it is called."""
+
+    def __init__(self, wrong):
+        self.wrong = wrong
+        self.calls = 0
+
+    def edge(self, events: int) -> None:
+        self.calls += 1
+        raise self.wrong
+
+    def flush(self) -> None:
+        self.calls += 1
+        raise self.wrong
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=NAMES)
+async def test_who_raises_at_an_edge_is_logged_once_and_the_others_are_served(poller, pair, wrong, caplog):
+    wire, peer = pair
+    culprit = Wrong(wrong)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        poller.watch(ours, culprit)
+        for said in (b"1", b"2", b"3"):
+            theirs.send(said)
+            peer.send(said)
+            assert await wire.receive_some() == said
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert culprit.calls >= 3
+        poller.forget(ours)
+        assert not poller._failed, "what is forgotten is not kept"
+    assert caplog.messages == ["Wrong failed at what its socket has to say"]
+    assert caplog.records[0].exc_info[1] is wrong
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=NAMES)
+async def test_who_raises_at_the_end_of_a_turn_is_logged_and_the_others_are_written(poller, pair, wrong, caplog):
+    wire, peer = pair
+    peer.setblocking(False)
+    for said in (b"1", b"2"):
+        poller.flush_soon(Wrong(wrong))
+        wire.hold(said)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert peer.recv(10) == said
+    assert {record.getMessage() for record in caplog.records} == {"Wrong failed at what its socket has to say"}
+
+
+@pytest.mark.parametrize("how", ["edge", "flush"])
+async def test_ctrl_c_ends_the_poller(how):
+    poller = Poller()
+    culprit = Wrong(KeyboardInterrupt())
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        poller.watch(ours, culprit)
+        if how == "edge":
+            theirs.send(b"x")
+        else:
+            poller.flush_soon(culprit)
+        with pytest.raises(BaseExceptionGroup) as raised, trio.fail_after(5):
+            await poller.run()
+        assert [type(exc) for exc in raised.value.exceptions] == [KeyboardInterrupt]
+    poller.close()
