@@ -29,6 +29,7 @@ from ..messages.response import (
 from ..settings import Limits, Timeouts
 from ..transport.files import OpenFile, open_file
 from ..transport.wire import PeerGone
+from .faults import ASTRAY, astray
 from .middleware import Middleware, checked, compose, early_of
 
 Handler: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
@@ -206,7 +207,12 @@ async def _serve_messages(exchange: Exchange, response: LoopResponse, send: Send
 
 async def _take_messages(mailbox: trio.MemoryReceiveChannel[Any], response: LoopResponse, send: Send) -> bool:
     while (message := await mailbox.receive()) is not STOP:
-        verdict = await response.on_message(message, send)
+        try:
+            verdict = await response.on_message(message, send)
+        except BaseException as exc:
+            if astray(exc):
+                raise RuntimeError(ASTRAY) from exc  # else the nursery would take it for its own cancellation
+            raise
         if isinstance(message, Disconnected):
             return False
         if verdict is STOP:

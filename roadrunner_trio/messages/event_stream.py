@@ -174,7 +174,7 @@ class _Session:
         self.sender = sender
         self.grace = grace
         self.scope = trio.CancelScope()
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
 
     async def run(self, source: Callable[[EventSender], Awaitable[object]]) -> None:
         """Runs the source to its end, and raises what it raised, or that the peer has gone."""
@@ -184,12 +184,17 @@ class _Session:
             try:
                 with self.scope:
                     await source(self.sender)
-            except Exception as exc:  # not in the nursery, where it would become a group
+            except BaseException as exc:  # not in the nursery, where it would become a group; or nothing, if it strayed
+                if trio.current_effective_deadline() == -math.inf:
+                    raise
                 self.failure = exc
             async with self.sender.lock:  # else a heartbeat that waits for the peer's window would be cut in two
                 nursery.cancel_scope.cancel(reason="the event stream is over")
-        if self.failure is not None:
-            raise self.failure
+        try:
+            if self.failure is not None:
+                raise self.failure
+        finally:
+            self.failure = None  # it holds this frame, which holds us
 
     async def _watch(self, watch: Callable[[], Awaitable[None]]) -> None:
         try:
