@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Final, cast
+from typing import cast
 
 import trio
 
@@ -18,7 +18,6 @@ from ..transport.wire import BodyTimeout, PeerGone
 PEERS = (ProtocolError, BodyTimeout, PeerGone)
 STRAYS = (trio.Cancelled, GeneratorExit)
 """Of all that is no error, what can stray from one task into another."""
-ASTRAY: Final = "the application raised a cancellation, or an end, that was meant for somebody else"
 
 
 def leaves(exc: BaseException) -> Iterator[BaseException]:
@@ -75,13 +74,8 @@ def essence(exc: BaseException, *, peer_gone: bool) -> tuple[BaseException | Non
         return found[0], None
     if len(found) == 1 and isinstance(found[0], HTTPError):
         return found[0], None
-    if astray(exc):
-        stray = RuntimeError(ASTRAY)
+    if any(isinstance(leaf, STRAYS) for leaf in found):
+        stray = RuntimeError("the application raised a cancellation, or an end, that was meant for somebody else")
         stray.__cause__ = exc
         return stray, None
     return exc, None
-
-
-def astray(exc: BaseException) -> bool:
-    """Whether ``exc`` is an error that a nursery would take for its own cancellation, or nobody for an error."""
-    return part_ways(exc)[1] is None and any(isinstance(leaf, STRAYS) for leaf in leaves(exc))

@@ -11,7 +11,7 @@ import inspect
 import math
 import random
 from collections.abc import AsyncIterable, Awaitable, Callable
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import trio
 
@@ -141,28 +141,42 @@ class EventStream(StreamResponse):
         drain_retry: float | None = 2.0,
         fields: FieldsLike = (),
     ) -> None:
-        given = encoded(fields)
-        names = {name for name, _ in given}
-        super().__init__(self._produce, fields=[*(field for field in HEAD if field[0] not in names), *given])
         if heartbeat is not None and not heartbeat > 0:
             raise ValueError(f"a heartbeat comes after more than 0 seconds, not {heartbeat!r}")
         if not drain_grace >= 0:
             raise ValueError(f"drain_grace is a time of at least 0 seconds, not {drain_grace!r}")
-        self._request = request
-        self._run = _runner(source)
+        given = encoded(fields)
+        names = {name for name, _ in given}
+        course = _Course(
+            request,
+            _runner(source),
+            math.inf if heartbeat is None else heartbeat,
+            None if retry is None else ServerSentEvent(retry=retry),
+            drain_grace,
+            None if drain_retry is None else ServerSentEvent(retry=drain_retry).retry,
+        )
+        super().__init__(course.produce, fields=[*(field for field in HEAD if field[0] not in names), *given])
         self.source = source
-        self._heartbeat = math.inf if heartbeat is None else heartbeat
-        self._first = None if retry is None else ServerSentEvent(retry=retry)
-        self._drain_grace = drain_grace
-        self._last = None if drain_retry is None else ServerSentEvent(retry=drain_retry).retry
 
-    async def _produce(self, send: Send) -> None:
-        sender = EventSender(self._request, send, self._heartbeat)
-        if self._first is not None:
-            await sender.send(self._first)
-        await _Session(sender, self._drain_grace).run(self._run)
-        if self._request.drain.draining and self._last is not None:
-            await sender.send(retry=self._last * random.uniform(0.5, 1.5))
+
+class _Course(NamedTuple):
+    """How a stream goes from its first octet to its last. Apart from the response, which holds what produces it."""
+
+    request: Request
+    run: Callable[[EventSender], Awaitable[object]]
+    heartbeat: float
+    first: ServerSentEvent | None
+    drain_grace: float
+    last: float | None
+
+    async def produce(self, send: Send) -> None:
+        """All of it."""
+        sender = EventSender(self.request, send, self.heartbeat)
+        if self.first is not None:
+            await sender.send(self.first)
+        await _Session(sender, self.drain_grace).run(self.run)
+        if self.request.drain.draining and self.last is not None:
+            await sender.send(retry=self.last * random.uniform(0.5, 1.5))
 
 
 class _Session:
