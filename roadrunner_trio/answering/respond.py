@@ -31,6 +31,7 @@ from ..settings import Limits, Timeouts
 from ..transport.files import OpenFile, open_file
 from ..transport.wire import PeerGone
 from .callables import HANDLER, check, guarded
+from .faults import cancelled
 from .middleware import Middleware, checked, compose, early_of
 
 Handler: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
@@ -207,13 +208,24 @@ async def _loop(exchange: Exchange, response: LoopResponse) -> None:
 async def _serve_messages(exchange: Exchange, response: LoopResponse, send: Send) -> bool:
     """Passes messages to the handler until it is done; False when the peer was gone first."""
     into, mailbox = trio.open_memory_channel[Any](0)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_forward, response.messages, into, name="loop response: messages")
-        nursery.start_soon(_announce_drain, exchange, into.clone(), name="loop response: drain")
-        nursery.start_soon(_announce_end, exchange, into.clone(), name="loop response: peer")
-        ended = await _take_messages(mailbox, response, send)
-        nursery.cancel_scope.cancel(reason="the loop response is over")
-    return ended
+    failure = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_forward, response.messages, into, name="loop response: messages")
+            nursery.start_soon(_announce_drain, exchange, into.clone(), name="loop response: drain")
+            nursery.start_soon(_announce_end, exchange, into.clone(), name="loop response: peer")
+            try:
+                ended = await _take_messages(mailbox, response, send)
+            except BaseException as exc:  # not in the nursery, where it would become a group; or nothing, if it strayed
+                if cancelled():
+                    raise
+                failure = exc
+            nursery.cancel_scope.cancel(reason="the loop response is over")
+        if failure is not None:
+            raise failure
+        return ended
+    finally:
+        del failure  # it holds this frame
 
 
 async def _take_messages(mailbox: trio.MemoryReceiveChannel[Any], response: LoopResponse, send: Send) -> bool:

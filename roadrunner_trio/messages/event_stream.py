@@ -11,7 +11,7 @@ import inspect
 import math
 import random
 from collections.abc import AsyncIterable, Awaitable, Callable
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import trio
 
@@ -144,22 +144,36 @@ class EventStream(StreamResponse):
     ) -> None:
         given = encoded(fields)
         names = {name for name, _ in given}
-        super().__init__(self._produce, fields=[*(field for field in HEAD if field[0] not in names), *given])
-        self._request = request
-        self._run = _runner(source)
+        course = _Course(
+            request,
+            _runner(source),
+            math.inf if heartbeat is None else seconds("heartbeat", heartbeat),
+            None if retry is None else ServerSentEvent(retry=retry),
+            seconds("drain_grace", drain_grace, zero=True),
+            None if drain_retry is None else ServerSentEvent(retry=drain_retry).retry,
+        )
+        super().__init__(course.produce, fields=[*(field for field in HEAD if field[0] not in names), *given])
         self.source = source
-        self._heartbeat = math.inf if heartbeat is None else seconds("heartbeat", heartbeat)
-        self._first = None if retry is None else ServerSentEvent(retry=retry)
-        self._drain_grace = seconds("drain_grace", drain_grace, zero=True)
-        self._last = None if drain_retry is None else ServerSentEvent(retry=drain_retry).retry
 
-    async def _produce(self, send: Send) -> None:
-        sender = EventSender(self._request, send, self._heartbeat)
-        if self._first is not None:
-            await sender.send(self._first)
-        await _Session(sender, self._drain_grace).run(self._run)
-        if self._request.drain.draining and self._last is not None:
-            await sender.send(retry=self._last * random.uniform(0.5, 1.5))
+
+class _Course(NamedTuple):
+    """How a stream goes from its first octet to its last. Apart from the response, which holds what produces it."""
+
+    request: Request
+    run: Callable[[EventSender], Awaitable[object]]
+    heartbeat: float
+    first: ServerSentEvent | None
+    drain_grace: float
+    last: float | None
+
+    async def produce(self, send: Send) -> None:
+        """All of it."""
+        sender = EventSender(self.request, send, self.heartbeat)
+        if self.first is not None:
+            await sender.send(self.first)
+        await _Session(sender, self.drain_grace).run(self.run)
+        if self.request.drain.draining and self.last is not None:
+            await sender.send(retry=self.last * random.uniform(0.5, 1.5))
 
 
 class _Session:
@@ -171,7 +185,7 @@ class _Session:
         self.sender = sender
         self.grace = grace
         self.scope = trio.CancelScope()
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
 
     async def run(self, source: Callable[[EventSender], Awaitable[object]]) -> None:
         """Runs the source to its end, and raises what it raised, or that the peer has gone."""
@@ -181,12 +195,17 @@ class _Session:
             try:
                 with self.scope:
                     await source(self.sender)
-            except Exception as exc:  # not in the nursery, where it would become a group
+            except BaseException as exc:  # not in the nursery, where it would become a group; or nothing, if it strayed
+                if trio.current_effective_deadline() == -math.inf:
+                    raise
                 self.failure = exc
             async with self.sender.lock:  # else a heartbeat that waits for the peer's window would be cut in two
                 nursery.cancel_scope.cancel(reason="the event stream is over")
-        if self.failure is not None:
-            raise self.failure
+        try:
+            if self.failure is not None:
+                raise self.failure
+        finally:
+            self.failure = None  # it holds this frame, which holds us
 
     async def _watch(self, watch: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -7,6 +7,7 @@ asks: whose they are is the protocol's affair.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,15 +16,18 @@ from typing import Final
 import trio
 
 from ..answering.context import ServerContext
+from ..answering.faults import part_ways
 from ..protocol.proxy_header import ProxyHeader
 from ..telemetry.observe import ConnectionAccepted, ConnectionClosed
 from ..transport.files import SLICE, OpenFile
 from ..transport.phases import Phase, PhaseScope
-from ..transport.streams import Address, SendMeter
+from ..transport.streams import Address, SendMeter, shown
 from ..transport.tls import TLSInfo
 from ..transport.tls_stream import RecordLayer, TLSStream, encrypted
 from ..transport.wire import PeerGone, PeerTooSlow, SocketWire
 from .presence import RESET
+
+log = logging.getLogger("roadrunner_trio")
 
 WRITE_SIZE: Final = 65536
 """Octets that the write timeout is for: a slow but honest peer may take long for all of a large response."""
@@ -266,6 +270,16 @@ class Carrier:
         if self.phase.phase is Phase.RESPOND:
             return trio.BusyResourceError("another task is sending this response")
         return PeerGone("an earlier write was not finished")
+
+    @contextmanager
+    def harmless(self, to: str) -> Generator[None]:
+        """Around what a stream may fail ``to`` do when all is over: that is logged, and is nobody else's affair."""
+        try:
+            yield
+        except BaseException as exc:
+            if part_ways(exc)[1] is not None:
+                raise
+            log.exception("the stream of %s failed to %s", shown(self.peer), to)
 
     def _lost(self, why: str) -> PeerGone:
         self.gone = self.broken = True

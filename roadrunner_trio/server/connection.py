@@ -134,7 +134,7 @@ class Connection(Carrier):
         due = self.drain.cut <= trio.current_time() and self.phase.phase in (Phase.READ_BODY, Phase.DISPATCH)
         try:
             if cut_short and due:
-                with trio.move_on_after(LAST_WORD, shield=True):
+                with self.harmless("take the last word"), trio.move_on_after(LAST_WORD, shield=True):
                     await exchange.say(503)
         finally:
             self.phase.close()
@@ -145,22 +145,13 @@ class Connection(Carrier):
             tell_aborted(exchange, "cancelled", exchange.status or None)
             exchange.request.detach()
             self.tell_close()
-            if self.wire is None:
-                await self._close_foreign()
-            elif exchange.truncated:
-                self.wire.reset()
-            else:
-                self.wire.close()  # without a wait, and without the cancelled one of aclose_forcefully
+            if self.wire is not None:  # without a wait, and without the cancelled one of aclose_forcefully
+                self.wire.reset() if exchange.truncated else self.wire.close()
             exchange.reset()
             del self.exchange  # each of the two holds the other
-
-    async def _close_foreign(self) -> None:
-        try:
-            await trio.aclose_forcefully(self.stream)
-        except BaseException as exc:
-            if part_ways(exc)[1] is not None:
-                raise
-            log.exception("the stream of %s failed to close", shown(self.peer))
+            if self.wire is None:
+                with self.harmless("close"):
+                    await trio.aclose_forcefully(self.stream)
 
     def wants_linger(self) -> bool:
         """Whether the peer may still be sending: not when it has finished, or asked for the close itself."""
@@ -179,10 +170,10 @@ async def serve_connection(conn: Connection) -> None:
     try:
         try:
             await live(conn)
+            conn.finished = True
         except BaseException as exc:
             if await is_onward(conn, exc):
                 raise
-        conn.finished = True
     finally:
         await conn.close()
 
@@ -373,10 +364,11 @@ async def is_onward(conn: Connection, exc: BaseException) -> bool:
     if onward is not None:
         return any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(onward))
     try:
-        await part(conn, 500)
+        await (expire(conn) if conn.phase.expired else part(conn, 500))  # what was told of it
     except BaseException as worse:
         if part_ways(worse)[1] is not None:
             raise
+    conn.finished = True
     return False
 
 

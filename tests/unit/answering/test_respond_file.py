@@ -293,5 +293,5 @@ async def test_a_peer_that_does_not_take_a_file_has_the_write_timeout(path, auto
             await wait_all_tasks_blocked()
             ended = await house.empty()
     assert ended - begun[-1] == 30
-    assert house.watch.only("exception").outcome == "gone"
+    assert house.watch.only("exception").outcome == "timeout"
     assert loud(caplog) == []

@@ -264,4 +264,4 @@ async def test_a_peer_that_does_not_take_a_heartbeat_in_time(autojump_clock: Moc
         await peer.say(GET)
         stream.room = 0
         assert await house.empty() - start == 15 + 7
-        assert house.watch.only("exception").outcome == "gone"
+        assert house.watch.only("exception").outcome == "timeout"

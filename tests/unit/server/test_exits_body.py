@@ -104,17 +104,32 @@ async def test_e10_in_streaming_mode_408_too_and_the_handler_is_told(autojump_cl
 
 
 @pytest.mark.parametrize("mode", ["buffered", "streaming"])
-async def test_e11_a_body_below_the_minimum_rate_is_cut_in_silence(mode, autojump_clock, caplog):
+async def test_e11_a_body_below_the_minimum_rate_gets_408(mode, autojump_clock, caplog):
     async with open_house(length, body=mode) as house:
         peer = house.peer()
         await peer.say(post(b"Content-Length: 1000"))
-        await trio.sleep(2)
-        await peer.say(b"x" * 199)
-        assert await peer.end() == b""
-        assert (peer.ended_at, house.active) == (2, 0)
+        await trio.sleep(6)
+        await peer.say(b"x" * 599)
+        assert await peer.end() == last_word(b"408 Request Timeout")
+        assert peer.ended_at == 6
+        assert await house.empty() == 8, "what it still sends must not destroy the answer"
     handler = ["start", "exception"] if mode == "streaming" else []
-    assert house.watch.names() == ["accept", *handler, "close"]
+    assert house.watch.names() == ["accept", *handler, "rejected", "close"]
+    event = house.watch.only("rejected")
+    assert (event.status, event.reason) == (408, "body_timeout" if handler else "body_too_slow")
+    assert [event.outcome for name, event in house.watch.events if name == "exception"] == ["timeout"] * bool(handler)
     assert loud(caplog) == []
+
+
+@pytest.mark.parametrize("mode", ["buffered", "streaming"])
+async def test_e11_case_15_a_small_body_that_comes_late_is_whole_and_so_not_slow(mode, autojump_clock):
+    async with open_house(length, body=mode) as house:
+        for seconds in (1.5, 5, 20):
+            peer = house.peer()
+            await peer.say(post(b"Content-Length: 20"))
+            await trio.sleep(seconds)
+            await peer.say(b"x" * 20)
+            assert peer.take() == answer(b"20"), seconds
 
 
 MALFORMED = [

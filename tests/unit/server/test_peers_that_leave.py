@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from story_tools import GET, answer, loud, open_house, post
+from story_tools import GET, answer, last_word, loud, open_house, post
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
@@ -184,9 +184,9 @@ async def test_and_a_slow_one_is(autojump_clock):
     async with open_house(Watcher(reads), body="streaming") as house:
         peer = house.peer()
         await peer.say(post(b"Content-Length: 1000"))
-        await trio.sleep(2)
-        await peer.say(b"x" * 199)
-        assert house.active == 0
+        await trio.sleep(6)
+        await peer.say(b"x" * 599)
+        assert await peer.end() == last_word(b"408 Request Timeout")
 
 
 async def test_a_peer_that_leaves_inside_the_body_is_gone_to_both(autojump_clock, caplog):

@@ -379,10 +379,10 @@ async def test_nothing_of_a_grace_outlives_its_connection(autojump_clock):
         await peer.say(GET)
         await peer.finish()
         [conn] = house.listener._members()
-        grace = conn.exchange.grace
+        exchange, grace = conn.exchange, conn.exchange.grace
         assert grace.armed == 1000
         await peer.end()
         await house.empty()
         assert grace.armed == math.inf
-        assert conn.exchange.grace is None
+        assert exchange.grace is None
         assert conn.wire.attendant is None

@@ -139,7 +139,8 @@ async def test_n31_a_peer_that_does_not_read_has_30_seconds(autojump_clock, capl
         assert await house.empty() == 30
         assert len(peer.heard) == 10_000
     event = house.watch.only("exception")
-    assert (event.outcome, event.duration) == ("gone", 30)
+    assert (event.outcome, event.duration) == ("timeout", 30), "it is there: it is we who leave"
+    assert isinstance(event.error, rr.PeerTooSlow)
     assert loud(caplog) == []
 
 

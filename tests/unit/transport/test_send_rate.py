@@ -34,7 +34,7 @@ async def test_small_pieces_taken_one_before_each_timeout_are_cut_all_the_same(a
             stream.grant(106)  # a chunk: 7 octets a second
             await wait_all_tasks_blocked()
             assert trio.current_time() < 200
-    assert house.watch.only("exception").outcome == "gone"
+    assert house.watch.only("exception").outcome == "timeout"
     assert loud(caplog) == []
 
 

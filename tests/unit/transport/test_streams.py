@@ -116,47 +116,54 @@ async def test_over_any_other_stream_it_is_not():
         await PrefixedStream(b"", Whole(ours)).send_eof()
 
 
-# The minimum rate: violated when more than a second has passed and less than R octets a second have come
+# The minimum rate: violated when more than five seconds have passed and less than R octets a second have come
+
+
+def metered(meter, octets, seconds):
+    """Whether the peer is too slow once it has sent this as well."""
+    meter.add(octets, seconds)
+    return meter.slow
 
 
 @pytest.mark.parametrize(
-    ("octets", "seconds", "fast_enough"),
+    ("octets", "seconds", "slow"),
     [
-        (0, 1.0, True),
-        (1, 1.0, True),
-        (100, 1.001, False),
-        (101, 1.001, True),
-        (199, 2.0, False),
-        (200, 2.0, True),
-        (2999, 30.0, False),
-        (3000, 30.0, True),
+        (0, 5.0, False),
+        (1, 5.0, False),
+        (500, 5.001, True),
+        (501, 5.001, False),
+        (599, 6.0, True),
+        (600, 6.0, False),
+        (2999, 30.0, True),
+        (3000, 30.0, False),
     ],
 )
-def test_the_bounds_are_exact(octets, seconds, fast_enough):
-    assert RateMeter(100).add(octets, seconds) is fast_enough
+def test_the_bounds_are_exact(octets, seconds, slow):
+    assert metered(RateMeter(100), octets, seconds) is slow
 
 
 def test_octets_and_seconds_add_up():
     meter = RateMeter(100)
-    assert meter.add(100, 0.5)
-    assert meter.add(1, 0.5)
-    assert meter.add(99, 1.0)
-    assert not meter.add(99, 1.0)
-    assert meter.add(1, 0.0)
+    assert not metered(meter, 500, 4.5)
+    assert not metered(meter, 1, 0.5)
+    assert not metered(meter, 99, 1.0)
+    assert metered(meter, 99, 1.0)
+    assert not metered(meter, 1, 0.0)
 
 
 def test_a_reset_begins_anew_with_what_is_there():
     meter = RateMeter(100)
-    meter.add(0, 5.0)
+    meter.add(0, 9.0)
+    assert meter.slow
     meter.reset()
-    assert meter.add(0, 1.0)
-    meter.reset(150)
-    assert meter.add(50, 2.0)
-    assert not meter.add(0, 0.1)
+    assert not metered(meter, 0, 5.0)
+    meter.reset(550)
+    assert not metered(meter, 50, 6.0)
+    assert metered(meter, 0, 0.1)
 
 
 def test_zero_turns_the_rule_off():
-    assert RateMeter(0).add(0, 1e9)
+    assert not metered(RateMeter(0), 0, 1e9)
 
 
 # A lingering close

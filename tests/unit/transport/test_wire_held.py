@@ -236,5 +236,5 @@ async def test_a_peer_that_does_not_read_meets_the_write_timeout(size, autojump_
         assert house.active == 1
         await trio.sleep(0.2)
         assert house.active == 0
-        assert house.watch.only("exception").outcome == "gone"
+        assert house.watch.only("exception").outcome == "timeout"
         peer.stream.close()
