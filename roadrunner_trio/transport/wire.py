@@ -17,10 +17,11 @@ from typing import Final, Protocol, cast
 
 import trio
 
-from .poller import ROOM, WOKEN, Poller
+from .poller import ROOM, URGENT, WOKEN, Poller
 
 EPOLLIN = getattr(select, "EPOLLIN", 1)
 
+TCP: Final = (socket.AF_INET, socket.AF_INET6)
 RECEIVE_SIZE: Final = 65536
 
 
@@ -44,7 +45,15 @@ class Reader(Protocol):
     """Who reads a wire without a task that waits for it."""
 
     def read_now(self) -> None:
-        """Something has arrived, the peer has gone, or the socket takes more again. Synchronous; must not raise."""
+        """Something has arrived, or the peer has gone. Synchronous; must not raise."""
+        ...
+
+
+class Writer(Protocol):
+    """Who writes to a wire without a task that waits for it."""
+
+    def write_now(self) -> None:
+        """The socket may take more again, or the peer has gone. Synchronous; must not raise."""
         ...
 
 
@@ -53,6 +62,9 @@ class SocketWire(trio.abc.HalfCloseableStream):
 
     Attributes:
         reader: told of what arrives while no task waits for it, where there is a poller.
+        writer: told that there is room again after :meth:`want_room`, where there is a poller.
+        readable: there may be something to read. While it is False an edge comes before there is.
+        wary: a short read need not have emptied the socket, see :meth:`_has_more`.
 
     Args:
         sock: the socket; it is made non-blocking and belongs to the wire from now on.
@@ -73,6 +85,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
         "reader",
         "sending",
         "socket",
+        "wary",
+        "writer",
     )
 
     def __init__(self, sock: socket.socket, poller: Poller | None = None) -> None:
@@ -84,6 +98,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self.held: bytearray | None = None
         self.attendant: Attendant | None = None
         self.reader: Reader | None = None
+        self.writer: Writer | None = None
+        self.wary = False
         self._receiving = False
         self._in_hand = False
         self._wants_room = False
@@ -92,6 +108,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._poller = poller
         self._waiter: trio.lowlevel.Task | None = None
         if poller is not None:
+            self.wary = sock.family not in TCP
             poller.watch(sock, self)
 
     @property
@@ -138,9 +155,18 @@ class SocketWire(trio.abc.HalfCloseableStream):
                 continue
             except OSError as exc:
                 raise self._translated(exc) from exc
-            if len(data) < size and not self.hung_up:
+            if len(data) < size and not (self.wary and self._has_more()):
                 self.readable = False  # a short read has emptied the buffer: what comes next is a new edge
             return data
+
+    def _has_more(self) -> bool:
+        """Whether there is more behind a short read, of which no edge will tell.
+
+        On TCP the kernel reads on until it has all or the buffer is empty, with two exceptions that edges announce: it
+        stops before urgent data, and an end is read by itself. On Unix sockets it stops behind a message that
+        brought descriptors, too, which nothing announces.
+        """
+        return self.hung_up or (self._poller is not None and self._poller.has_unread(self.socket))
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self._waiter = None
@@ -148,24 +174,33 @@ class SocketWire(trio.abc.HalfCloseableStream):
 
     def edge(self, events: int) -> None:
         """The poller's word: something has arrived, there is room again for what is held, or the peer has gone."""
-        if events & ROOM:
-            self.flush()
-            if events == ROOM:
-                if self.reader is not None:
-                    self.reader.read_now()
-                return
-            events -= ROOM
+        if events != EPOLLIN:
+            self._odd_edge(events)
+            return
         self.readable = True
         if self._waiter is not None:
             trio.lowlevel.reschedule(self._waiter, WOKEN)
             self._waiter = None
         elif self.reader is not None:
-            self.hung_up |= events != EPOLLIN  # what is read to its end, a short read does not empty
             self.reader.read_now()
-        if events != EPOLLIN:
-            self.hung_up = True
-            if self.attendant is not None:
-                self.attendant.hang_up(events)
+
+    def _odd_edge(self, events: int) -> None:
+        """All but plain data. What comes together is told in order: room, what can be read, that the peer left."""
+        if events & ROOM:
+            self.flush()
+            if self.writer is not None:
+                self.writer.write_now()
+            events -= ROOM
+        if events & URGENT:
+            self.wary = True
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, True)  # else its octet hides what is behind
+            events -= URGENT
+        if events | EPOLLIN != EPOLLIN:
+            self.wary = self.hung_up = True
+        if events:
+            self.edge(EPOLLIN)
+        if events | EPOLLIN != EPOLLIN and self.attendant is not None:
+            self.attendant.hang_up(events)
 
     async def _receive(self, size: int) -> bytes:
         waited = False
@@ -198,7 +233,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
             return None
         except OSError as exc:
             raise self._translated(exc) from exc
-        if len(data) < size and not self.hung_up:
+        if len(data) < size and not (self.wary and self._has_more()):
             self.readable = False
         return data
 
@@ -234,8 +269,11 @@ class SocketWire(trio.abc.HalfCloseableStream):
         Only where it is :attr:`polled`, and by one who calls :meth:`release` before whatever else is sent.
 
         Raises:
+            trio.BusyResourceError: another task is sending, and its octets must stay together.
             trio.BrokenResourceError, trio.ClosedResourceError: what was held before could not be written.
         """
+        if self.sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
         if self._failure is not None:
             raise self._translated(self._failure) from self._failure
         if not self.held:
@@ -270,7 +308,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
             self.want_room()
 
     def want_room(self) -> None:
-        """Has the reader told, from now on, also when the socket takes more again after it took no more."""
+        """Has the writer told, from now on, when the socket takes more again after it took no more."""
         if self._poller is not None and not self._wants_room:
             self._wants_room = True
             self._poller.ask_for_room(self.socket)
@@ -345,7 +383,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         if self.socket.fileno() != -1:
             if self.held:
                 self.flush()
-            self.attendant = self.reader = None
+            self.attendant = self.reader = self.writer = None
             self.readable = True  # nobody waits for what cannot come
             if self._poller is not None:
                 self._poller.forget(self.socket)
