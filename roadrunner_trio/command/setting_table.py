@@ -135,7 +135,8 @@ OPTIONS: Final = (
     Option(
         name="bind",
         kind=texts_as("ADDRESS"),
-        help="where to listen: 127.0.0.1:8000, [::1]:8000, :8000, unix:/run/app.sock?mode=660, fd://3; again for more",
+        help="where to listen: 127.0.0.1:8000, [::1]:8000, :8000, unix:/run/app.sock?mode=660, unix:@name, fd://3; "
+        "again for more",
         aliases=("-b",),
         group=SERVING,
     ),

@@ -78,7 +78,7 @@ class Listener:
     Args:
         handler: ``async def handler(request)``, or an :class:`~roadrunner_trio.App`.
         bind: ``"host:port"`` (``"[::1]:0"``, ``":8000"`` for all addresses), ``"unix:/run/app.sock?mode=660"``,
-            ``"fd://3"``, a bound socket, a ``trio.abc.Listener``, or a sequence of these.
+            ``"unix:@name"``, ``"fd://3"``, a bound socket, a ``trio.abc.Listener``, or a sequence of these.
         name: for logs, events and task names.
         timeouts: seconds allowed to each phase.
         limits: what peers may take.

@@ -20,6 +20,9 @@ SEND_GRACE: Final = 30.0
 
 Address: TypeAlias = tuple[str, int] | str
 """A peer: host and port, the path of a Unix socket, or a word such as ``"memory"``."""
+ABSTRACT: Final = "@"
+"""What the name of an abstract Unix socket is written with, in place of the NUL that it begins with for the kernel."""
+_MAPPED: Final = "::ffff:"
 
 
 class RateMeter:
@@ -183,12 +186,14 @@ def address_of(sock: socket.socket | trio.socket.SocketType) -> Address:
 
 
 def tidy(name: tuple[Any, ...] | str | bytes) -> Address:
-    """A socket name in one form: IPv6 loses its flow and scope, an unnamed Unix peer is ``"unix"``."""
+    """A socket name in one form: IPv6 loses its flow and scope, IPv4 that a socket of both maps into IPv6 is IPv4, an
+    unnamed Unix peer is ``"unix"``, an abstract one ``"@name"``."""
     if isinstance(name, tuple):
-        return str(name[0]), int(name[1])
+        host = str(name[0])
+        return host.removeprefix(_MAPPED) if "." in host else host, int(name[1])
     if isinstance(name, bytes):
-        return name.decode("utf-8", "surrogateescape") or "unix"
-    return name or "unix"
+        name = name.decode("utf-8", "surrogateescape")
+    return ABSTRACT + name[1:] if name.startswith("\0") else name or "unix"
 
 
 def shown(address: Address) -> str:

@@ -12,11 +12,13 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol, cast
 
 import trio
 
+from . import forks
 from .poller import ROOM, URGENT, WOKEN, Poller
 
 EPOLLIN = getattr(select, "EPOLLIN", 1)
@@ -380,6 +382,9 @@ class SocketWire(trio.abc.HalfCloseableStream):
 
     def close(self) -> None:
         """Closes the socket now; waiting tasks get ``ClosedResourceError``."""
+        self._close(forks.end)
+
+    def _close(self, end: Callable[[socket.socket], None]) -> None:
         if self.socket.fileno() != -1:
             if self.held:
                 self.flush()
@@ -389,6 +394,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
                 self._poller.forget(self.socket)
             if self._poller is None or self.sending:  # else nobody can be waiting there, and asking Trio takes 4 µs
                 trio.lowlevel.notify_closing(self.socket)
+            end(self.socket)
             self.socket.close()
             if self._waiter is not None:
                 trio.lowlevel.reschedule(self._waiter)
@@ -401,7 +407,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
             self.held = None
             with suppress(OSError):  # some systems refuse it once the peer has reset the connection itself
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
+        self._close(forks.abort)
 
     async def aclose(self) -> None:
         """Closes the socket; a checkpoint."""
