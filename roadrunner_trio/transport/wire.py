@@ -19,6 +19,7 @@ from typing import Final, Protocol, cast
 import trio
 
 from . import forks
+from .files import READ_SIZE, OpenFile
 from .poller import ROOM, URGENT, WOKEN, Poller
 
 EPOLLIN = getattr(select, "EPOLLIN", 1)
@@ -322,39 +323,67 @@ class SocketWire(trio.abc.HalfCloseableStream):
             trio.BusyResourceError, trio.BrokenResourceError, trio.ClosedResourceError: as for :meth:`send_now`.
         """
         async with self._sender():
-            with memoryview(data) as view:
-                sent = 0
-                while sent < len(view):
-                    try:
-                        sent += self.socket.send(view[sent:])
-                    except BlockingIOError:
-                        await trio.lowlevel.wait_writable(self.socket)
-                    except OSError as exc:
-                        raise self._translated(exc) from exc
+            await self._send(data)
+
+    async def _send(self, data: bytes | bytearray | memoryview) -> None:
+        with memoryview(data) as view:
+            sent = 0
+            while sent < len(view):
+                try:
+                    sent += self.socket.send(view[sent:])
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(self.socket)
+                except OSError as exc:
+                    raise self._translated(exc) from exc
 
     async def send_file(self, file: int, offset: int, count: int) -> int:
-        """Sends up to ``count`` octets of an open file from the kernel, waiting for the peer as needed.
+        """Sends up to ``count`` octets of an open file, if it can be from the kernel, waiting for the peer as needed.
+
+        A file system or a sandbox may refuse ``sendfile``, and its errors do not say whose they are. So whatever is
+        left after one is read in a thread, and sent: what is wrong with the file is told by the read.
 
         Args:
             file: descriptor of a regular file. Its octets should be in the page cache: a cold page blocks.
 
         Returns:
             How many were sent: fewer than ``count`` only when the file ends early.
+
+        Raises:
+            OSError: the file cannot be read. Not the peer's doing.
+            trio.BusyResourceError, trio.BrokenResourceError, trio.ClosedResourceError: as for :meth:`send_now`.
         """
         async with self._sender():
-            sent = 0
+            sent, there_is_room = 0, False
             while sent < count:
                 try:
                     step = os.sendfile(self.socket.fileno(), file, offset + sent, count - sent)
-                except BlockingIOError:
+                except BlockingIOError as exc:
+                    if there_is_room:  # so it is the file for which nobody wants to wait
+                        return sent + await self._send_read(file, offset + sent, count - sent, exc)
                     await trio.lowlevel.wait_writable(self.socket)
+                    there_is_room = True
                     continue
                 except OSError as exc:
-                    raise self._translated(exc) from exc
+                    return sent + await self._send_read(file, offset + sent, count - sent, exc)
                 if step == 0:
                     break
-                sent += step
+                sent, there_is_room = sent + step, False
             return sent
+
+    async def _send_read(self, file: int, offset: int, count: int, refusal: OSError) -> int:
+        """As :meth:`send_file`, with a read, after the kernel has refused, unless that was the peer's doing."""
+        try:
+            self.socket.send(b"")
+        except BlockingIOError:
+            pass
+        except OSError:
+            raise self._translated(refusal) from refusal
+        sent = 0
+        with OpenFile(os.dup(file), offset + count) as copy:  # a read that is abandoned must not find it closed
+            while sent < count and (data := await copy.read(offset + sent, min(READ_SIZE, count - sent))):
+                await self._send(data)
+                sent += len(data)
+        return sent
 
     async def wait_send_all_might_not_block(self) -> None:
         """Returns when the socket would take something."""
