@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, cast
 
 import trio
 
-from .wire import RECEIVE_SIZE, SocketWire
+from .wire import RECEIVE_SIZE, TCP, SocketWire
 
 GRACE: Final = 1.0
 """Seconds before a peer's rate is judged (behaviour 2.2)."""
@@ -138,16 +138,22 @@ class PrefixedStream(trio.abc.HalfCloseableStream):
         await self.stream.aclose()
 
 
-async def linger(stream: trio.abc.Stream, seconds: float, most: int) -> None:
+async def linger(stream: trio.abc.Stream, seconds: float, most: int, *, idle: bool = False) -> None:
     """Half-closes, then reads and forgets until the peer closes too, for at most ``seconds`` and ``most`` octets.
 
     Closing a socket with unread input makes the kernel send a reset, and a reset can destroy an answer the peer has
     not read yet (N72; RFC 9112 section 9.6). Never raises for a broken stream.
+
+    Args:
+        idle: the peer has had its answers for some time, and has said nothing since. Then it is enough that its system
+            has acknowledged the end, and nothing came before that: whoever does not close now may never do so.
     """
     with trio.move_on_after(seconds):
         try:
             if isinstance(stream, trio.abc.HalfCloseableStream):
                 await stream.send_eof()
+            if idle and isinstance(stream, SocketWire) and stream.polled and await _Acknowledgement(stream).has_come():
+                return
             while most > 0:
                 data = await stream.receive_some(RECEIVE_SIZE)
                 if not data:
@@ -155,6 +161,36 @@ async def linger(stream: trio.abc.Stream, seconds: float, most: int) -> None:
                 most -= len(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
+
+
+class _Acknowledgement:
+    """That the peer's system knows of the end. TCP tells of it by an edge, to a writer that wants room."""
+
+    UNDER_WAY: Final = frozenset({4, 9, 11})
+    """States of TCP until then, by Linux's numbers: FIN-WAIT-1, LAST-ACK, CLOSING (RFC 9293 section 3.3.2)."""
+
+    def __init__(self, wire: SocketWire) -> None:
+        self.wire = wire
+        self.edge = trio.Event()
+
+    def write_now(self) -> None:
+        """As :class:`.wire.Writer` is told."""
+        self.edge.set()
+
+    async def has_come(self) -> bool:
+        """Waits for it; False when the peer has said something meanwhile."""
+        self.wire.writer = self
+        self.wire.want_room()
+        while self._is_due():
+            self.edge = trio.Event()
+            await self.edge.wait()
+        return not self.wire.pending()
+
+    def _is_due(self) -> bool:
+        sock = self.wire.socket
+        if sock.fileno() == -1 or sock.family not in TCP:
+            return False  # an end on a Unix socket is there at once
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in self.UNDER_WAY
 
 
 def wired(stream: trio.abc.Stream) -> trio.abc.Stream:
