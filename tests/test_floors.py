@@ -29,6 +29,7 @@ ROOMS = {
         "forks",
         "wire",
         "streams",
+        "tls_files",
         "tls",
         "tls_stream",
         "unix",
