@@ -71,6 +71,7 @@ ROOMS = {
         "door",
         "connection",
         "eviction",
+        "places",
         "listener_info",
         "listener",
         "serve",

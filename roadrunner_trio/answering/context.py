@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from ..messages.exchange import App, Exchange
 from ..protocol.http1.scan import Seen
@@ -16,6 +16,7 @@ from ..telemetry.observe import Observers
 from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.poller import Poller
+from ..transport.streams import Address
 from .admission import Gate
 from .relayed import believe
 
@@ -29,6 +30,14 @@ def steps(
     """What a listener's options make of every head, in order: an id is taken from the proxy, not from its peer."""
     relayed = None if proxy_headers is None else believe(proxy_headers)
     return tuple(step for step in (request_ids, relayed, enter if log_context else None) if step is not None)
+
+
+class Places(Protocol):
+    """Who has how many connections."""
+
+    def move(self, member: object, peer: Address) -> bool:
+        """A connection turns out to be another peer's; False when that has as many as it may have."""
+        ...
 
 
 @dataclass(slots=True)
@@ -64,6 +73,7 @@ class ServerContext:
         proxy_protocol: whose connections begin with a PROXY header.
         seen: what the engines of its connections share.
         gate: what keeps requests out of the application, if anything does.
+        places: counts connections by their peers; None where nobody does.
     """
 
     app: App
@@ -78,6 +88,7 @@ class ServerContext:
     gate: Gate | None = None
     clock: Clock = field(default_factory=Clock)
     poller: Poller | None = None
+    places: Places | None = None
     counters: Counters = field(default_factory=Counters)
     seen: Seen = field(init=False)
 

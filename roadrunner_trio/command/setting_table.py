@@ -288,7 +288,7 @@ OPTIONS: Final = (
     Option(
         name="evict-idle",
         kind=SWITCH,
-        help="at --max-connections, close the connection that has been idle for longest, not the newcomer",
+        help="at --max-connections, close the one that has kept the server waiting for longest, not the newcomer",
         default=False,
         group=LIMITS,
     ),

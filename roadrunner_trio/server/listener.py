@@ -50,8 +50,8 @@ from ..transport.dump import stack_of
 from ..transport.streams import Address, linger, peer_of, shown, tidy, wired
 from ..transport.wire import RECEIVE_SIZE, SocketWire
 from .connection import Connection, serve_connection
-from .eviction import Evictions
 from .listener_info import ConnectionInfo, Drained, ListenerInfo
+from .places import Roll, share_out
 
 log = logging.getLogger("roadrunner_trio")
 
@@ -94,8 +94,10 @@ class Listener:
         middlewares: around the handler, or all that a router answers, the first outermost.
         health_path: a path, such as ``"/healthz"``, on which the server itself tells balancers 200, and 503 once its
             end is near; whatever limits there are on requests.
-        evict_idle: when there are as many connections as may be, the one that has been idle for longest (and for a
-            second at least) makes room, instead of the newcomer being turned away.
+        evict_idle: when there are as many connections as may be, the one that has kept the server waiting for longest
+            (and for a second at least) makes room, instead of the newcomer being turned away: an idle one, or one that
+            says nothing, or whose handshake, head or body comes too slowly. Without it only those of an address
+            that has its ``Limits.max_connections_per_peer`` do, and no idle ones.
 
     Raises:
         ValueError: a malformed address or path, or no body limit with buffered bodies.
@@ -138,12 +140,12 @@ class Listener:
         self.bind = listed(bind)
         self.tls = tls
         self._reuse_port = reuse_port
-        told = Observers(with_error_log(observers))
-        app = self._health or app
+        told, app = Observers(with_error_log(observers)), self._health or app
         self._context = ServerContext(app, name, timeouts, limits, told, tls=tls, proxy_protocol=proxy_protocol)
         self._context.on_head = steps(request_ids, log_context=log_context, proxy_headers=proxy_headers)
         self._context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
-        self._evictions = Evictions(self._members) if evict_idle else None
+        proxies = (proxy_protocol, proxy_headers)
+        self._places = share_out(self._context, proxies, self._members, evict_idle=evict_idle)
         self._told: list[Drain] = []
         self._listeners: list[socket.socket | trio.abc.Listener[trio.abc.Stream]] = []
         self._accept_scopes: list[trio.CancelScope] = []
@@ -321,7 +323,7 @@ class Listener:
             return
         told = self._context.drain
         self._told = [drain for drain in self._told if drain.members] + [told]
-        self._context.drain = Drain()
+        self._context.drain = Roll(self._places)
         told.start(trio.current_time() + grace, notice=True)
 
     # -- accepting -------------------------------------------------------------------------------
@@ -349,8 +351,8 @@ class Listener:
         return True
 
     def _admit(self, sock: socket.socket, peer: Address) -> None:
-        if self._full() and not self._make_room():
-            self._turn_away(sock)
+        if (reason := self._places.refusal(peer, self._active)) is not None:
+            self._turn_away(sock, reason)
             return
         try:
             wire = SocketWire(sock, self._context.poller)
@@ -367,6 +369,7 @@ class Listener:
         if self.status == "draining":
             self._present += 1  # accepted in the very tick the drain began
         conn = Connection(stream, self._context, peer)
+        self._places.enter(conn, peer)
         self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(peer)}")
 
     async def _accept_foreign(self, listener: trio.abc.Listener[trio.abc.Stream], scope: trio.CancelScope) -> None:
@@ -380,34 +383,26 @@ class Listener:
                     log.error("listener %r cannot accept: %s", self.name, exc)
                     await trio.sleep(BACK_OFF)
                     continue
-                if self._full() and not self._make_room():
-                    self._count_rejected()
+                peer = peer_of(stream)
+                if (reason := self._places.refusal(peer, self._active)) is not None:
+                    self._count_rejected(reason)
                     await trio.aclose_forcefully(stream)
                 else:
-                    self._spawn(wired(stream), peer_of(stream))
+                    self._spawn(wired(stream), peer)
         await _close(listener)  # drained: whoever still comes is refused at the door
 
     # -- the cap ---------------------------------------------------------------------------------
 
-    def _full(self) -> bool:
-        return self._active >= self._context.limits.max_connections
-
-    def _make_room(self) -> bool:
-        if self._evictions is None or not self._evictions.make_room():
-            return False
-        self._context.counters.evicted += 1
-        return True
-
-    def _count_rejected(self) -> None:
+    def _count_rejected(self, reason: str) -> None:
         self._context.counters.rejected += 1
         observers = self._context.observers
         if observers.listener_conn_rejected:
-            event = ConnectionRejected(self.name, "max_connections", time.time())
+            event = ConnectionRejected(self.name, reason, time.time())
             observers.tell(observers.listener_conn_rejected, event)
 
-    def _turn_away(self, sock: socket.socket) -> None:
+    def _turn_away(self, sock: socket.socket, reason: str) -> None:
         """503 by one send after one read, neither waiting; a few are read from a little longer (N70)."""
-        self._count_rejected()
+        self._count_rejected(reason)
         wire = SocketWire(sock)
         if self._context.tls is not None:  # an answer in clear would be noise, and a handshake more work, not less
             wire.close()
