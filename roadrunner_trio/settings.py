@@ -38,7 +38,7 @@ def _count(default: int | None, help: str, *, least: int = 1) -> Any:
     return field(default=default, metadata={"unit": "", "help": help, "least": least})
 
 
-OPTIONAL: Final = frozenset({"disconnect_grace", "max_body", "max_concurrent_requests"})
+OPTIONAL: Final = frozenset({"disconnect_grace", "max_body", "max_concurrent_requests", "max_connections_per_peer"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,13 @@ class Limits:
     """
 
     max_connections: int = _count(1000, "connections at once; one more is answered 503 and closed")
+    max_connections_per_peer: int | None = _count(
+        0,
+        "connections of one address at once, or of one /64 of IPv6; one more takes the place of another that keeps the "
+        "server waiting, or is answered 503 and closed; 0 is a quarter of all, at least 8, and spares the loopback; "
+        "none lifts it",
+        least=0,
+    )
     max_concurrent_requests: int | None = _count(
         None, "requests in the application at once; one more is answered 503, and its connection goes on"
     )

@@ -188,6 +188,25 @@ NUMBER = (
         ("tests/e2e/test_cap.py::test_a_crowd_at_the_cap_is_answered_and_few_of_it_linger",),
     ),
     Threat(
+        "Takes every place for itself",
+        ("Limits.max_connections_per_peer",),
+        "503 with `Retry-After`, close; over TLS a close",
+        (
+            "tests/unit/server/test_places.py::test_one_more_is_answered_503_and_the_others_notice_nothing",
+            "tests/unit/server/test_places.py::test_a_network_of_ipv6_is_one_peer_and_ipv4_is_one_however_it_comes",
+            "tests/unit/server/test_places.py::test_the_accept_loop_turns_away_and_makes_room",
+        ),
+    ),
+    Threat(
+        "Fills places with connections that say nothing, or send half a head, or a body by the drop",
+        ("Limits.max_connections_per_peer", "server.eviction:LEAST", "server.eviction:SLOW"),
+        "a close, or 408, when others of its address come; with `evict_idle`, when any others do",
+        (
+            "tests/unit/server/test_places.py::test_case_48_who_sits_there_makes_room_for_its_own_address",
+            "tests/unit/server/test_eviction.py::test_who_is_stuck_in_a_head_or_a_body_makes_room_too",
+        ),
+    ),
+    Threat(
         "Fills all places with connections that do nothing",
         ("Timeouts.keep_alive", "server.eviction:LEAST"),
         "with `evict_idle`, a close, in silence, when others come",
@@ -274,10 +293,21 @@ NUMBER = (
         ),
     ),
     Threat(
-        "Vanishes without a word: a cable, a black hole",
-        ("Timeouts.keep_alive", "Timeouts.request", "Timeouts.write"),
-        "nothing: it falls to the deadline of its phase",
+        "Sends urgent data, or descriptors on a Unix socket, where reading stops short",
+        (),
+        "its answer: what is behind is read, and urgent octets stay where they were sent",
         (
+            "tests/property/test_wire_model.py::test_case_42_nothing_lies_unread_or_unsent_with_no_edge_to_come",
+            "tests/e2e/test_sockets.py::test_case_42_an_urgent_octet_stops_nothing",
+        ),
+    ),
+    Threat(
+        "Vanishes without a word: a cable, a black hole",
+        ("Timeouts.keep_alive", "Timeouts.request", "Timeouts.write", "transport.bind:QUIET"),
+        "nothing: it falls to the deadline of its phase, or two minutes later counts as reset",
+        (
+            "tests/unit/transport/test_bind.py::"
+            "test_case_19_the_kernel_asks_peers_that_say_nothing_whether_they_are_there",
             "tests/e2e/test_faulty_networks.py::test_peers_behind_a_black_hole_fall_to_their_deadlines",
             "tests/e2e/test_faulty_networks.py::test_a_response_into_a_black_hole_is_given_up",
         ),

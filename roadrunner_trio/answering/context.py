@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from ..messages.exchange import App, Exchange
 from ..protocol.http1.scan import Seen
@@ -17,6 +17,7 @@ from ..telemetry.observe import Observers
 from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.poller import Poller
+from ..transport.streams import Address
 from .admission import Gate
 from .relayed import believe
 
@@ -30,6 +31,14 @@ def steps(
     """What a listener's options make of every head, in order: an id is taken from the proxy, not from its peer."""
     relayed = None if proxy_headers is None else believe(proxy_headers)
     return tuple(step for step in (request_ids, relayed, enter if log_context else None) if step is not None)
+
+
+class Places(Protocol):
+    """Who has how many connections."""
+
+    def move(self, member: object, peer: Address) -> bool:
+        """A connection turns out to be another peer's; False when that has as many as it may have."""
+        ...
 
 
 @dataclass(slots=True)
@@ -67,6 +76,7 @@ class ServerContext:
         seen: what the engines of its connections share.
         gate: what keeps requests out of the application, if anything does.
         variables: the context variables of whoever serves; each request begins with a copy of them.
+        places: counts connections by their peers; None where nobody does.
     """
 
     app: App
@@ -81,6 +91,7 @@ class ServerContext:
     gate: Gate | None = None
     clock: Clock = field(default_factory=Clock)
     poller: Poller | None = None
+    places: Places | None = None
     counters: Counters = field(default_factory=Counters)
     variables: Context = field(default_factory=copy_context)
     seen: Seen = field(init=False)

@@ -89,7 +89,7 @@ def _tls(values: Values) -> ssl.SSLContext | None:
     cert, key, authority = (values[name] for name in ("tls-cert", "tls-key", "tls-client-ca"))
     try:
         return server_context(cert, key, client_ca=authority, client_cert=values["tls-client-cert"])
-    except (OSError, ValueError) as exc:  # OpenSSL does not say which of the files it is
+    except (OSError, ValueError) as exc:
         raise ValueError(f"no TLS with {', '.join(file for file in (cert, key, authority) if file)}: {exc}") from None
 
 

@@ -139,7 +139,8 @@ OPTIONS: Final = (
     Option(
         name="bind",
         kind=texts_as("ADDRESS"),
-        help="where to listen: 127.0.0.1:8000, [::1]:8000, :8000, unix:/run/app.sock?mode=660, fd://3; again for more",
+        help="where to listen: 127.0.0.1:8000, [::1]:8000, :8000, unix:/run/app.sock?mode=660, unix:@name, fd://3; "
+        "again for more",
         aliases=("-b",),
         group=SERVING,
     ),
@@ -292,7 +293,7 @@ OPTIONS: Final = (
     Option(
         name="evict-idle",
         kind=SWITCH,
-        help="at --max-connections, close the connection that has been idle for longest, not the newcomer",
+        help="at --max-connections, close the one that has kept the server waiting for longest, not the newcomer",
         default=False,
         group=LIMITS,
     ),

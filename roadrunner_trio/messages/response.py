@@ -252,10 +252,11 @@ class LoopResponse(ResponseHead):
 
 
 class FileResponse(ResponseHead):
-    """A file, or a part of one, sent from the kernel where the stream allows it.
+    """A file, or a part of one, sent from the kernel where the stream and the file system allow it.
 
     The file is opened before the head goes out: a file that is not there is a 404, one that may not be read a 500. A
-    file that shrinks while it is sent truncates the response visibly.
+    file that shrinks, or cannot be read, while it is sent truncates the response visibly. One that the kernel makes up
+    (``/proc``, ``/sys``) is sent as it is when it is opened, up to 1 MiB; a larger one is a 500.
 
     Args:
         path: the file. Never build it from a request unchecked.

@@ -22,7 +22,7 @@ Peer: TypeAlias = tuple[str, int] | str
 
 WORDS: Final = frozenset({"unix", "memory"})
 """What a list of networks may hold beside networks: peers on Unix sockets, peers in memory (in tests)."""
-_PATHS: Final = ("/", "\0")
+_PATHS: Final = ("/", "@")
 
 FORWARDED: Final = "forwarded"
 X_FORWARDED: Final = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")

@@ -17,7 +17,7 @@ from ..journal import log
 from ..protocol.http1 import encode
 from ..protocol.proxy_header import ProxyHeader, read_proxy_header
 from ..transport.phases import Phase
-from ..transport.streams import shown
+from ..transport.streams import Address, shown
 from ..transport.tls import TLSInfo, tls_info
 from ..transport.tls_stream import accept_tls
 from ..transport.wire import RECEIVE_SIZE, PeerGone
@@ -40,6 +40,7 @@ async def enter(conn: Carrier) -> bytes:
 
     Raises:
         Answered: the peer speaks HTTP where TLS is due.
+        ProtocolError: the PROXY header names one that has as many connections as it may have.
         trio.BrokenResourceError: the PROXY header is missing or bad, TLS came to nothing, the peer has gone. There is
             nothing to be said to it (E2).
     """
@@ -67,11 +68,22 @@ async def _read_header(conn: Carrier) -> tuple[ProxyHeader | None, bytes]:
         raise PeerGone("a PROXY header was due") from exc
     header, length = found
     if header.source is not None:
+        _take_place(conn, header.source)
         conn.peer = header.source
         trio.lowlevel.current_task().name = f"{conn.context.name}: {shown(conn.peer)}"
     if header.tls:
         conn.scheme = "https"
     return header, bytes(received[length:])
+
+
+def _take_place(conn: Carrier, source: Address) -> None:
+    """From now on the connection is one of its source's, not of the proxy's."""
+    places = conn.context.places
+    if places is None or places.move(conn, source):
+        return
+    if conn.context.tls is not None:  # an answer in clear would be noise
+        raise PeerGone("its address has as many connections as it may have")
+    raise ProtocolError(503, "max_connections_per_peer")
 
 
 async def _receive(stream: trio.abc.Stream) -> bytes:

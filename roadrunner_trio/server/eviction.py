@@ -1,9 +1,12 @@
-"""Who makes room when a listener is full: the connection that has been idle for longest.
+"""Who makes room when there is none: of those that keep the server waiting, the one that has done so for longest.
 
-Only one that waits for a request can be asked to, and only when it has waited for a while: a peer that has just
-connected, or just been answered, may have its next request on the way. Nothing is counted or sorted before the
-listener is full. Then the idle ones are sorted once and used up one newcomer after another; and when nobody can make
-room, nobody is looked at again before somebody could.
+Some wait for nothing: an *idle* connection has had its answers and may ask again. Others owe something. They have said
+nothing since they came, or are in the middle of a handshake, a head or a body that comes more slowly than any honest
+peer's. Whoever has a request in its handler, or is being answered, is left alone, and so is everybody for a second: a
+peer that has just connected, or just been answered, may have its next request on the way.
+
+Nothing is counted or sorted before there is no room. Then those that wait are sorted once and used up one newcomer
+after another; and when nobody can make room, nobody is looked at again before somebody could.
 """
 
 from __future__ import annotations
@@ -18,15 +21,49 @@ from ..transport.phases import Phase
 from .connection import Connection
 
 LEAST: Final = 1.0
-"""Seconds that a connection has been idle at least, before it has to make room."""
+"""Seconds for which a connection has kept the server waiting at least, before it has to make room."""
+SLOW: Final = 1024
+"""Octets a second: a head, or a body, that comes faster is left alone."""
 
 
-def idle_since(conn: Connection) -> float:
-    """Trio's time at which a connection began to wait for a request; ``math.inf`` when it does not."""
-    if conn.phase.phase is not Phase.IDLE or conn.gone or conn.drain.draining:
+def waits_since(conn: Connection, *, idle: bool) -> float:
+    """Trio's time since which the server waits for the peer of a connection; ``math.inf`` when it does not.
+
+    Args:
+        idle: also for a next request, after others.
+    """
+    timeouts = conn.context.timeouts
+    match conn.phase.phase:
+        case Phase.IDLE if idle or not conn.served:
+            patience = timeouts.keep_alive if conn.served else timeouts.request
+        case Phase.HANDSHAKE:
+            patience = timeouts.handshake
+        case Phase.READ_REQUEST:
+            patience = timeouts.request
+        case Phase.READ_BODY:
+            patience = timeouts.body
+        case _:
+            return math.inf
+    if conn.gone or conn.phase.over or conn.drain.draining:
         return math.inf
-    patience = conn.context.timeouts.keep_alive if conn.served else conn.context.timeouts.request
     return conn.born if patience == math.inf else conn.phase.deadline - patience
+
+
+def end(conn: Connection, seconds: float) -> bool:
+    """Ends a connection for which the server has waited ``seconds``; False if that would hit the wrong one.
+
+    An idle one is closed in silence. A head or a body that is due is answered as if its time had run out, with 408.
+    """
+    if conn.phase.phase is Phase.IDLE:
+        return conn.make_room()
+    octets = 0 if conn.phase.phase is Phase.HANDSHAKE else conn.exchange.engine.buffered
+    if conn.phase.phase is Phase.READ_BODY:
+        octets += conn.exchange.received
+    if octets >= SLOW * seconds or (conn.wire is not None and conn.wire.pending()):
+        return False
+    conn.gone = True  # its place is wanted now: nothing is lingered for
+    conn.phase.fire()
+    return True
 
 
 class Evictions:
@@ -34,31 +71,38 @@ class Evictions:
 
     Args:
         members: gives the connections that there are.
+        idle: whether idle ones may have to go, or only those that owe something.
     """
 
-    def __init__(self, members: Callable[[], Iterable[Connection]]) -> None:
+    __slots__ = ("_idle", "_members", "_not_before", "_waiting")
+
+    def __init__(self, members: Callable[[], Iterable[Connection]], *, idle: bool) -> None:
         self._members = members
-        self._waiting: list[tuple[float, Connection]] = []
+        self._idle = idle
+        self._waiting: dict[Connection, float] = {}  # in the order in which they began to wait
         self._not_before = -math.inf
 
     def make_room(self) -> bool:
-        """Ends the connection that has been idle for longest; False when none has been for long enough."""
-        for _ in range(2):
-            while self._waiting:
-                since, conn = self._waiting.pop()
-                if idle_since(conn) == since and conn.make_room():
-                    return True
-            if not self._look():
-                return False
+        """Ends the connection that has kept the server waiting for longest; False when none has for long enough."""
+        now = trio.current_time()
+        while self._waiting or self._look(now):
+            conn, since = next(iter(self._waiting.items()))
+            if since > now - LEAST:
+                return False  # who is not in here began to wait later still
+            del self._waiting[conn]
+            if waits_since(conn, idle=self._idle) == since and end(conn, now - since):
+                return True
         return False
 
-    def _look(self) -> bool:
-        now = trio.current_time()
+    def forget(self, conn: Connection) -> None:
+        """A connection has closed."""
+        self._waiting.pop(conn, None)
+
+    def _look(self, now: float) -> bool:
         if now < self._not_before:
             return False
-        idle = [(since, conn) for conn in self._members() if (since := idle_since(conn)) != math.inf]
-        self._waiting = [each for each in idle if each[0] <= now - LEAST]
-        self._waiting.sort(key=lambda each: -each[0])
-        if not self._waiting:
-            self._not_before = LEAST + min((since for since, _ in idle), default=now)
-        return bool(self._waiting)
+        self._not_before = now + LEAST
+        found = [(since, conn) for conn in self._members() if (since := waits_since(conn, idle=self._idle)) != math.inf]
+        found.sort(key=lambda each: each[0])
+        self._waiting = {conn: since for since, conn in found}
+        return bool(found)

@@ -37,9 +37,9 @@ from ..transport.streams import Address, linger, peer_of, shown, tidy, wired
 from ..transport.wire import RECEIVE_SIZE, SocketWire
 from ..units import Duration, seconds
 from .connection import Connection, serve_connection
-from .eviction import Evictions
 from .listener_info import ConnectionInfo, Drained, ListenerInfo
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
+from .places import Roll, share_out
 
 ACCEPT_BATCH: Final = 64
 BACK_OFF: Final = 0.1
@@ -66,7 +66,7 @@ class Listener:
     Args:
         handler: ``async def handler(request)``, or an :class:`~roadrunner_trio.App`.
         bind: ``"host:port"`` (``"[::1]:0"``, ``":8000"`` for all addresses), ``"unix:/run/app.sock?mode=660"``,
-            ``"fd://3"``, a bound socket, a ``trio.abc.Listener``, or a sequence of these.
+            ``"unix:@name"``, ``"fd://3"``, a bound socket, a ``trio.abc.Listener``, or a sequence of these.
         name: for logs, events and task names; ``"main"`` if it is left out.
         timeouts: seconds allowed to each phase.
         limits: what peers may take.
@@ -83,8 +83,10 @@ class Listener:
         middlewares: around the handler, or all that a router answers, the first outermost.
         health_path: a path, such as ``"/healthz"``, on which the server itself tells balancers 200, and 503 once its
             end is near; whatever limits there are on requests.
-        evict_idle: when there are as many connections as may be, the one that has been idle for longest (and for a
-            second at least) makes room, instead of the newcomer being turned away.
+        evict_idle: when there are as many connections as may be, the one that has kept the server waiting for longest
+            (and for a second at least) makes room, instead of the newcomer being turned away: an idle one, or one that
+            says nothing, or whose handshake, head or body comes too slowly. Without it only those of an address
+            that has its ``Limits.max_connections_per_peer`` do, and no idle ones.
 
     What is left out is off, or has the defaults of its class. :func:`run` and :func:`serve_connection` take the same.
 
@@ -117,7 +119,8 @@ class Listener:
         self.tls = self._context.tls
         self._reuse_port = flag("reuse_port", settings.get("reuse_port", False))
         evict_idle = flag("evict_idle", settings.get("evict_idle", False))
-        self._evictions = Evictions(self._members) if evict_idle else None
+        proxies = (settings.get("proxy_protocol"), settings.get("proxy_headers"))
+        self._places = share_out(self._context, proxies, self._members, evict_idle=evict_idle)
         self._told: list[Drain] = []
         self._listeners: list[socket.socket | trio.abc.Listener[trio.abc.Stream]] = []
         self._accept_scopes: list[trio.CancelScope] = []
@@ -304,7 +307,7 @@ class Listener:
             return
         told = self._context.drain
         self._told = [drain for drain in self._told if drain.members] + [told]
-        self._context.drain = Drain()
+        self._context.drain = Roll(self._places)
         told.start(trio.current_time() + grace, notice=True)
 
     # -- accepting -------------------------------------------------------------------------------
@@ -332,8 +335,8 @@ class Listener:
         return True
 
     def _admit(self, sock: socket.socket, peer: Address) -> None:
-        if self._full() and not self._make_room():
-            self._turn_away(sock)
+        if (reason := self._places.refusal(peer, self._active)) is not None:
+            self._turn_away(sock, reason)
             return
         try:
             wire = SocketWire(sock, self._context.poller)
@@ -350,6 +353,7 @@ class Listener:
         if self.status == "draining":
             self._present += 1  # accepted in the very tick the drain began
         conn = Connection(stream, self._context, peer)
+        self._places.enter(conn, peer)
         self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(peer)}")
 
     async def _accept_foreign(self, listener: trio.abc.Listener[trio.abc.Stream], scope: trio.CancelScope) -> None:
@@ -363,11 +367,12 @@ class Listener:
                     self._cannot_accept(exc)
                     await trio.sleep(BACK_OFF)
                     continue
-                if self._full() and not self._make_room():
-                    self._count_rejected()
+                peer = peer_of(stream)
+                if (reason := self._places.refusal(peer, self._active)) is not None:
+                    self._count_rejected(reason)
                     await trio.aclose_forcefully(stream)
                 else:
-                    self._spawn(wired(stream), peer_of(stream))
+                    self._spawn(wired(stream), peer)
         await _close(listener)  # drained: whoever still comes is refused at the door
 
     def _cannot_accept(self, why: OSError) -> None:
@@ -381,25 +386,16 @@ class Listener:
 
     # -- the cap ---------------------------------------------------------------------------------
 
-    def _full(self) -> bool:
-        return self._active >= self._context.limits.max_connections
-
-    def _make_room(self) -> bool:
-        if self._evictions is None or not self._evictions.make_room():
-            return False
-        self._context.counters.evicted += 1
-        return True
-
-    def _count_rejected(self) -> None:
+    def _count_rejected(self, reason: str) -> None:
         self._context.counters.rejected += 1
         observers = self._context.observers
         if observers.listener_conn_rejected:
-            event = ConnectionRejected(self.name, "max_connections", time.time())
+            event = ConnectionRejected(self.name, reason, time.time())
             observers.tell(observers.listener_conn_rejected, event)
 
-    def _turn_away(self, sock: socket.socket) -> None:
+    def _turn_away(self, sock: socket.socket, reason: str) -> None:
         """503 by one send after one read, neither waiting; a few are read from a little longer (N70)."""
-        self._count_rejected()
+        self._count_rejected(reason)
         wire = SocketWire(sock)
         if self._context.tls is not None:  # an answer in clear would be noise, and a handshake more work, not less
             wire.close()

@@ -44,7 +44,7 @@ class ListenerInfo:
         timed_out: requests whose time ran out in the application.
         cancelled: requests that the end of the server cut off in the application.
         send_failed: responses whose first write failed.
-        evicted: idle connections that made room for others.
+        evicted: connections that made room for others: idle ones, and ones that kept the server waiting.
         acknowledged: drains acknowledged by handlers.
         cut: connections that a drain's deadline ended.
         accepts_failed: how often there was no connection to be had although one waited: the process or the machine had

@@ -68,7 +68,7 @@ class ConnectionRejected(NamedTuple):
 
     Attributes:
         listener: the name of the listener.
-        reason: ``"max_connections"``.
+        reason: ``"max_connections"``, or ``"max_connections_per_peer"``.
         system_time: when.
     """
 

@@ -11,10 +11,10 @@ from typing import Any, Final, TypeAlias, cast
 
 import trio
 
-from .unix import open_unix, parse_unix
+from .unix import OwnSocket, open_unix, parse_unix
 
 Bindable: TypeAlias = str | socket.socket | trio.abc.Listener[trio.abc.Stream]
-"""``"host:port"``, ``"unix:/path"``, ``"fd://3"``, a bound or listening socket, or a Trio listener."""
+"""``"host:port"``, ``"unix:/path"``, ``"unix:@name"``, ``"fd://3"``, a bound or listening socket, a Trio listener."""
 
 UNIX = "unix:"
 FD = "fd://"
@@ -23,6 +23,22 @@ NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 UNSENT: Final = 262144
 """Octets that the kernel holds of a response beyond what is under way to the peer, where it can be told so: left to
 itself it takes megabytes for every peer that does not read, and the write timeout does not see them."""
+
+QUIET: Final = 60
+"""Seconds without an octet, from or to a peer, after which its kernel is asked whether it is still there."""
+ASKED_EVERY: Final = 15
+ASKED: Final = 4
+"""Questions without an answer after which the connection counts as reset: two minutes in all. The system's own
+settings would take two hours and eleven minutes (tcp(7))."""
+_KEEP_ALIVE: Final = {
+    "TCP_KEEPIDLE": QUIET,
+    "TCP_KEEPALIVE": QUIET,  # the name that macOS has for it
+    "TCP_KEEPINTVL": ASKED_EVERY,
+    "TCP_KEEPCNT": ASKED,
+}
+
+ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""What is said of an address that this machine does not have, or of a family that it does not have."""
 
 _descriptor = re.compile(r"fd://([0-9]{1,9})", re.ASCII).fullmatch
 
@@ -147,13 +163,28 @@ def _detached(listener: trio.SocketListener) -> socket.socket:
 
 
 def _listening(sock: socket.socket, backlog: int) -> socket.socket:
-    if sock.family in (socket.AF_INET, socket.AF_INET6):  # accepted sockets inherit both
+    """All that is set here, accepted sockets inherit."""
+    # Octets stay where they were sent: a reader that leaves out the urgent ones sees another message than its
+    # neighbours do (RFC 6093 section 6).
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, True)
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # small responses are not held back
         if NOTSENT_LOWAT is not None:
             sock.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, UNSENT)
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):  # else whoever opened it has chosen
+            _keep_alive(sock)
     sock.setblocking(False)
     sock.listen(backlog)
     return sock
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """A peer that vanished without a word is found out while its handler waits and nothing is sent (RFC 9293 section
+    3.8.4)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
+    for name, value in _KEEP_ALIVE.items():
+        if (option := getattr(socket, name, None)) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 async def _open(address: str, backlog: int, reuse_port: bool) -> list[socket.socket]:
@@ -187,28 +218,35 @@ async def _open_tcp(address: str, backlog: int, reuse_port: bool) -> list[socket
     except OSError as exc:
         raise OSError(exc.errno, exc.strerror or str(exc), address) from exc
     sockets: list[socket.socket] = []
+    absent: OSError | None = None
     try:
         for family, kind, proto, _, where in dict.fromkeys(found):
+            at = port or (sockets[0].getsockname()[1] if sockets else 0)
             try:
-                sock = socket.socket(family, kind, proto)
-            except OSError:
-                continue  # a family the machine does not have, such as IPv6 in some containers
-            sockets.append(sock)
-            _bind(sock, where, port or (sockets[0].getsockname()[1] if len(sockets) > 1 else 0), reuse_port)
-            _listening(sock, backlog)
+                sockets.append(_bound(family, kind, proto, (where[0], at, *where[2:]), reuse_port))
+            except OSError as exc:
+                if exc.errno not in ABSENT:
+                    raise
+                absent = exc  # of a name that has several addresses, one may do: containers without IPv6 know ::1
+        if absent is not None and not sockets:
+            raise absent
+        return [_listening(sock, backlog) for sock in sockets]
     except OSError as exc:
         for sock in sockets:
             sock.close()
         raise OSError(exc.errno, os.strerror(exc.errno or 0), address) from exc
-    if not sockets:
-        raise OSError(0, "no address family for it on this machine", address)
-    return sockets
 
 
-def _bind(sock: socket.socket, where: tuple[object, ...], port: int, reuse_port: bool) -> None:
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
-    if reuse_port:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
-    sock.bind((where[0], port, *where[2:]))
+def _bound(family: int, kind: int, proto: int, where: tuple[object, ...], reuse_port: bool) -> socket.socket:
+    sock = OwnSocket(family, kind, proto)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
+        sock.bind(where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

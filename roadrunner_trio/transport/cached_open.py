@@ -40,6 +40,7 @@ def _syscall() -> Any:
 
 
 _call: Any = _syscall()
+_works = False
 
 
 def open_cached(path: str, flags: int) -> int | None:
@@ -52,18 +53,19 @@ def open_cached(path: str, flags: int) -> int | None:
     Raises:
         OSError: as ``os.open``.
     """
-    global _call
+    global _call, _works
     if _call is None:
         return None
     how = _How(flags, 0, _RESOLVE_CACHED)
     call = (ctypes.c_long(_OPENAT2), ctypes.c_long(_AT_FDCWD), ctypes.c_char_p(os.fsencode(path)))
     fd: int = _call(*call, ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how)))
     if fd >= 0:
+        _works = True
         return fd
     number = ctypes.get_errno()
     if number == errno.EAGAIN:
         return None
-    if number in _NOT_HERE:
+    if number in _NOT_HERE and not (_works and number == errno.EINVAL):  # that is a name which is none, then
         _call = None
         return None
     raise OSError(number, os.strerror(number), path)

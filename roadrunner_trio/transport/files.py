@@ -2,6 +2,10 @@
 
 A thread cannot be cancelled, so a read that a deadline abandons goes on in its thread; the descriptor is closed by
 whoever is last, the reader or the owner, and is never reused under a running read.
+
+Some files are made up by the kernel while they are read, in ``/proc``, ``/sys`` and the like: they say that they have
+no octets, or a page, and have others. What such a file holds is read when it is opened, into a file in memory that
+takes its place, so that whoever sends it knows how much there is.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -22,7 +27,22 @@ READ_SIZE: Final = 65536
 SLICE: Final = 262144
 """Octets given to the kernel at once: small enough that one slow peer, or one cold page, holds nobody up."""
 
-FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_BINARY", 0)
+MOST_MADE_UP: Final = 1024 * 1024
+"""Octets of a made-up file that are kept; one with more is refused."""
+
+FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | getattr(os, "O_BINARY", 0)
+NO_FILE: Final = frozenset(
+    {
+        errno.ENXIO,  # a socket, a terminal that is nobody's
+        errno.EOPNOTSUPP,  # a socket, on some systems
+        errno.ENODEV,  # a device that nothing drives
+        errno.ELOOP,  # symbolic links in a circle
+        errno.ENAMETOOLONG,
+        errno.EINVAL,  # a name that the file system does not take for one
+        errno.EILSEQ,
+    }
+)
+"""What is said of a path that leads to no file. That one may not read a file (EACCES) is another matter."""
 
 Descriptor = TypeVar("Descriptor", int, int | None)
 
@@ -35,13 +55,15 @@ class OpenFile:
     Attributes:
         fd: the descriptor.
         size: octets when it was opened.
+        in_doubt: the size may not be what it holds.
     """
 
-    __slots__ = ("_closing", "_lock", "_readers", "fd", "size")
+    __slots__ = ("_closing", "_lock", "_readers", "fd", "in_doubt", "size")
 
-    def __init__(self, fd: int, size: int) -> None:
+    def __init__(self, fd: int, size: int, *, in_doubt: bool = False) -> None:
         self.fd = fd
         self.size = size
+        self.in_doubt = in_doubt
         self._lock = threading.Lock()
         self._readers = 0
         self._closing = False
@@ -85,6 +107,10 @@ class OpenFile:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the descriptor, once nobody reads; to be called once."""
         with self._lock:
             self._closing = True
             idle = not self._readers
@@ -98,27 +124,39 @@ async def open_file(path: str | os.PathLike[str]) -> OpenFile:
     Raises:
         FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, OSError: as ``open``; a device, a
             FIFO or a socket counts as not found, for reading one could block for ever, and so does what no file can
-            be called.
+            be called, and a circle of symbolic links. EFBIG: the kernel makes it up, and more than
+            :data:`MOST_MADE_UP` of it.
     """
     name = os.fspath(path)
     if "\0" in name:
         raise FileNotFoundError(f"{name!r} holds NUL, as no file's name does")
     await trio.lowlevel.checkpoint_if_cancelled()
     fd = _opened(name, open_cached)
-    return await trio.to_thread.run_sync(_open, name) if fd is None else _regular(name, fd)
+    if fd is not None:
+        file = _regular(name, fd)
+        if _says_true(file, at_once=True):
+            return file
+        file.close()
+    return await trio.to_thread.run_sync(_open, name)
 
 
 def _open(path: str) -> OpenFile:
-    return _regular(path, _opened(path, os.open))
+    file = _regular(path, _opened(path, os.open))
+    if _says_true(file, at_once=False):
+        return file
+    with file:
+        return _copied(path, file.fd)
 
 
 def _opened(path: str, how: Callable[[str, int], Descriptor]) -> Descriptor:
     try:
         return how(path, FLAGS)
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise FileNotFoundError("a name that is longer than any file's") from error
+        if error.errno in NO_FILE:
+            raise FileNotFoundError(f"{path!r} is no file: {error.strerror}") from error
         raise
+    except UnicodeEncodeError as error:
+        raise FileNotFoundError(f"{path!r} cannot be written in the file system's encoding") from error
 
 
 def _regular(path: str, fd: int) -> OpenFile:
@@ -131,4 +169,47 @@ def _regular(path: str, fd: int) -> OpenFile:
     except BaseException:
         os.close(fd)
         raise
-    return OpenFile(fd, status.st_size)
+    return OpenFile(fd, status.st_size, in_doubt=not (status.st_size and getattr(status, "st_blocks", 1)))
+
+
+def _says_true(file: OpenFile, *, at_once: bool) -> bool:
+    """Whether a file holds as much as it says; for one whose size is in doubt its last octet is looked for.
+
+    A size is in doubt that takes no room on a disk. Most such files are empty, all hole, or not on the disk yet.
+
+    Args:
+        at_once: with False for an answer where one would have to wait for it; made-up files always want that.
+    """
+    if not file.in_doubt:
+        return True
+    if at_once and not _RWF_NOWAIT:
+        return False
+    last, octet = max(0, file.size - 1), bytearray(1)
+    try:
+        there = os.preadv(file.fd, [octet], last, _RWF_NOWAIT) if at_once else len(os.pread(file.fd, 1, last))
+    except OSError:
+        return False
+    return there == min(1, file.size)
+
+
+def _copied(path: str, fd: int) -> OpenFile:
+    """What the kernel makes up, in memory.
+
+    Raises:
+        OSError: it cannot be read, or there is too much of it, or no memory to be had as a file.
+    """
+    content = b""
+    while piece := os.pread(fd, READ_SIZE, len(content)):
+        content += piece
+        if len(content) > MOST_MADE_UP:
+            raise OSError(errno.EFBIG, f"made up by the kernel, and more than {MOST_MADE_UP} octets", path)
+    if sys.platform != "linux":
+        raise OSError(errno.EOPNOTSUPP, "its size is not what it holds", path)
+    copy = OpenFile(os.memfd_create("made up"), len(content))
+    try:
+        with open(copy.fd, "wb", closefd=False) as memory:
+            memory.write(content)
+    except BaseException:
+        copy.close()
+        raise
+    return copy

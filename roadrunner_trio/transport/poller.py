@@ -18,16 +18,23 @@ from __future__ import annotations
 
 import select
 import socket
+import sys
+from array import array
 from typing import Any, Final, Protocol, cast
 
 import trio
 
 from ..journal import log
 
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
 AVAILABLE: Final = hasattr(select, "epoll")
 """Linux. Elsewhere sockets wait by Trio's own means."""
 
-EDGES: Final = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0)
+URGENT: Final = getattr(select, "EPOLLPRI", 0)
+EDGES: Final = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0) | URGENT
 ROOM: Final = getattr(select, "EPOLLOUT", 0)
 SHARE: Final = 64
 """Sockets that are written to before everybody else has a turn: at 5 µs each, a third of a millisecond."""
@@ -64,6 +71,7 @@ class Poller:
         self._holding: list[Watched] = []
         self._flusher: trio.lowlevel.Task | None = None  # while it waits
         self._failed: dict[int, Watched] = {}
+        self._unread = array("i", [0])
 
     def watch(self, sock: socket.socket, watched: Watched) -> None:
         """Registers a socket until :meth:`forget`; what has arrived already is reported as its first edge.
@@ -85,6 +93,14 @@ class Poller:
     def ask_for_room(self, sock: socket.socket) -> None:
         """Has an edge reported, from now on, also when the socket takes more again after it took no more."""
         self._epoll.modify(sock.fileno(), EDGES | ROOM)
+
+    def has_unread(self, sock: socket.socket) -> bool:
+        """Whether octets lie in the buffer of ``sock`` (FIONREAD), for a third of what a vain read costs.
+
+        Urgent ones count where they are read in line (SO_OOBINLINE), an end does not.
+        """
+        fcntl.ioctl(sock.fileno(), termios.FIONREAD, self._unread)
+        return self._unread[0] > 0
 
     def flush_soon(self, watched: Watched) -> None:
         """Has ``watched`` flushed once whoever runs now has ended its step."""

@@ -13,7 +13,7 @@ import trio
 
 from ..addresses import unmapped
 from ..printable import printable
-from .wire import RECEIVE_SIZE, SocketWire
+from .wire import RECEIVE_SIZE, TCP, SocketWire
 
 GRACE: Final = 5.0
 """Seconds before a peer's rate is judged (behaviour 2.2). What is small takes as long as its sender needs to begin."""
@@ -22,6 +22,8 @@ SEND_GRACE: Final = 30.0
 
 Address: TypeAlias = tuple[str, int] | str
 """A peer: host and port, the path of a Unix socket, or a word such as ``"memory"``."""
+ABSTRACT: Final = "@"
+"""What the name of an abstract Unix socket is written with, in place of the NUL that it begins with for the kernel."""
 
 
 class RateMeter:
@@ -141,16 +143,22 @@ class PrefixedStream(trio.abc.HalfCloseableStream):
         await self.stream.aclose()
 
 
-async def linger(stream: trio.abc.Stream, seconds: float, most: int) -> None:
+async def linger(stream: trio.abc.Stream, seconds: float, most: int, *, idle: bool = False) -> None:
     """Half-closes, then reads and forgets until the peer closes too, for at most ``seconds`` and ``most`` octets.
 
     Closing a socket with unread input makes the kernel send a reset, and a reset can destroy an answer the peer has
     not read yet (N72; RFC 9112 section 9.6). Never raises for a broken stream.
+
+    Args:
+        idle: the peer has had its answers for some time, and has said nothing since. Then it is enough that its system
+            has acknowledged the end, and nothing came before that: whoever does not close now may never do so.
     """
     with trio.move_on_after(seconds):
         try:
             if isinstance(stream, trio.abc.HalfCloseableStream):
                 await stream.send_eof()
+            if idle and isinstance(stream, SocketWire) and stream.polled and await _Acknowledgement(stream).has_come():
+                return
             while most > 0:
                 data = await stream.receive_some(RECEIVE_SIZE)
                 if not data:
@@ -158,6 +166,36 @@ async def linger(stream: trio.abc.Stream, seconds: float, most: int) -> None:
                 most -= len(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
+
+
+class _Acknowledgement:
+    """That the peer's system knows of the end. TCP tells of it by an edge, to a writer that wants room."""
+
+    UNDER_WAY: Final = frozenset({4, 9, 11})
+    """States of TCP until then, by Linux's numbers: FIN-WAIT-1, LAST-ACK, CLOSING (RFC 9293 section 3.3.2)."""
+
+    def __init__(self, wire: SocketWire) -> None:
+        self.wire = wire
+        self.edge = trio.Event()
+
+    def write_now(self) -> None:
+        """As :class:`.wire.Writer` is told."""
+        self.edge.set()
+
+    async def has_come(self) -> bool:
+        """Waits for it; False when the peer has said something meanwhile."""
+        self.wire.writer = self
+        self.wire.want_room()
+        while self._is_due():
+            self.edge = trio.Event()
+            await self.edge.wait()
+        return not self.wire.pending()
+
+    def _is_due(self) -> bool:
+        sock = self.wire.socket
+        if sock.fileno() == -1 or sock.family not in TCP:
+            return False  # an end on a Unix socket is there at once
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in self.UNDER_WAY
 
 
 def wired(stream: trio.abc.Stream) -> trio.abc.Stream:
@@ -189,12 +227,13 @@ def address_of(sock: socket.socket | trio.socket.SocketType) -> Address:
 
 
 def tidy(name: tuple[Any, ...] | str | bytes) -> Address:
-    """A socket name in one form: IPv6 loses flow and scope, IPv4 in it is IPv4, an unnamed Unix peer is ``"unix"``."""
+    """A socket name in one form: IPv6 loses its flow and scope, IPv4 that a socket of both maps into IPv6 is IPv4, an
+    unnamed Unix peer is ``"unix"``, an abstract one ``"@name"``."""
     if isinstance(name, tuple):
         return unmapped(str(name[0])), int(name[1])
     if isinstance(name, bytes):
-        return name.decode("utf-8", "surrogateescape") or "unix"
-    return name or "unix"
+        name = name.decode("utf-8", "surrogateescape")
+    return ABSTRACT + name[1:] if name.startswith("\0") else name or "unix"
 
 
 def shown(address: Address) -> str:

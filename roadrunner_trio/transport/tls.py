@@ -8,8 +8,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, Final, Literal, TypeAlias
+
+from . import tls_files
+from .tls_files import Path
 
 ClientCertificate: TypeAlias = Literal["none", "optional", "required"]
 
@@ -23,8 +25,6 @@ _VERIFY: Final[Mapping[str, ssl.VerifyMode]] = {
     "optional": ssl.CERT_OPTIONAL,
     "required": ssl.CERT_REQUIRED,
 }
-
-Path: TypeAlias = str | PathLike[str]
 
 
 def server_context(
@@ -49,7 +49,8 @@ def server_context(
 
     Raises:
         ValueError: ``client_cert`` and ``client_ca`` do not go together; an encrypted key without a password.
-        OSError: a file cannot be read, or (``ssl.SSLError``) is not what it should be; a wrong password.
+        OSError: a file cannot be read, or (``ssl.SSLError``) is not what it should be; a wrong password. It says which
+            file, and what is wrong with it.
     """
     verify = _verify_mode(client_cert, client_ca)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # create_default_context would obey SSLKEYLOGFILE
@@ -57,11 +58,27 @@ def server_context(
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.set_alpn_protocols(ALPN)
-    context.load_cert_chain(certfile, keyfile, _no_password if password is None else password)
+    tls_files.check_readable(certfile, keyfile, client_ca)
+    _load_pair(context, certfile, keyfile, password)
     context.verify_mode = verify
     if client_ca is not None:
-        context.load_verify_locations(client_ca)
+        try:
+            context.load_verify_locations(client_ca)
+        except OSError as refusal:
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, tls_files.wrong_authority(client_ca, refusal)) from refusal
     return context
+
+
+def _load_pair(
+    context: ssl.SSLContext, certfile: Path, keyfile: Path | None, password: str | Callable[[], str] | None
+) -> None:
+    def nobody_to_ask() -> str:  # without a function OpenSSL asks on the terminal, where nobody may be
+        raise ValueError(tls_files.no_password(certfile, keyfile))
+
+    try:
+        context.load_cert_chain(certfile, keyfile, nobody_to_ask if password is None else password)
+    except OSError as refusal:
+        raise ssl.SSLError(ssl.SSL_ERROR_SSL, tls_files.wrong_pair(certfile, keyfile, refusal)) from refusal
 
 
 def _verify_mode(client_cert: str | None, client_ca: Path | None) -> ssl.VerifyMode:
@@ -71,11 +88,6 @@ def _verify_mode(client_cert: str | None, client_ca: Path | None) -> ssl.VerifyM
     if (wanted == "none") != (client_ca is None):
         raise ValueError("client certificates need client_ca to judge them by, and client_ca needs them wanted")
     return _VERIFY[wanted]
-
-
-def _no_password() -> str:
-    # Without a function OpenSSL asks on the terminal, where nobody may be.
-    raise ValueError("the private key is encrypted and no password was given")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,19 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol, cast
 
 import trio
 
-from .poller import ROOM, WOKEN, Poller
+from . import forks
+from .files import READ_SIZE, OpenFile
+from .poller import ROOM, URGENT, WOKEN, Poller
 
 EPOLLIN = getattr(select, "EPOLLIN", 1)
 
+TCP: Final = (socket.AF_INET, socket.AF_INET6)
 RECEIVE_SIZE: Final = 65536
 
 
@@ -48,7 +52,15 @@ class Reader(Protocol):
     """Who reads a wire without a task that waits for it."""
 
     def read_now(self) -> None:
-        """Something has arrived, the peer has gone, or the socket takes more again. Synchronous; must not raise."""
+        """Something has arrived, or the peer has gone. Synchronous; must not raise."""
+        ...
+
+
+class Writer(Protocol):
+    """Who writes to a wire without a task that waits for it."""
+
+    def write_now(self) -> None:
+        """The socket may take more again, or the peer has gone. Synchronous; must not raise."""
         ...
 
 
@@ -58,6 +70,9 @@ class SocketWire(trio.abc.HalfCloseableStream):
     Attributes:
         reader: told of what arrives while no task waits for it, where there is a poller.
         taken: octets that the kernel has taken of what :meth:`send_all` or :meth:`send_file` was last given.
+        writer: told that there is room again after :meth:`want_room`, where there is a poller.
+        readable: there may be something to read. While it is False an edge comes before there is.
+        wary: a short read need not have emptied the socket, see :meth:`_has_more`.
 
     Args:
         sock: the socket; it is made non-blocking and belongs to the wire from now on.
@@ -79,6 +94,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
         "sending",
         "socket",
         "taken",
+        "wary",
+        "writer",
     )
 
     def __init__(self, sock: socket.socket, poller: Poller | None = None) -> None:
@@ -91,6 +108,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self.taken = 0
         self.attendant: Attendant | None = None
         self.reader: Reader | None = None
+        self.writer: Writer | None = None
+        self.wary = False
         self._receiving = False
         self._in_hand = False
         self._wants_room = False
@@ -99,6 +118,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._poller = poller
         self._waiter: trio.lowlevel.Task | None = None
         if poller is not None:
+            self.wary = sock.family not in TCP
             poller.watch(sock, self)
 
     @property
@@ -145,9 +165,18 @@ class SocketWire(trio.abc.HalfCloseableStream):
                 continue
             except OSError as exc:
                 raise self._translated(exc) from exc
-            if len(data) < size and not self.hung_up:
+            if len(data) < size and not (self.wary and self._has_more()):
                 self.readable = False  # a short read has emptied the buffer: what comes next is a new edge
             return data
+
+    def _has_more(self) -> bool:
+        """Whether there is more behind a short read, of which no edge will tell.
+
+        On TCP the kernel reads on until it has all or the buffer is empty, with two exceptions that edges announce: it
+        stops before urgent data, and an end is read by itself. On Unix sockets it stops behind a message that
+        brought descriptors, too, which nothing announces.
+        """
+        return self.hung_up or (self._poller is not None and self._poller.has_unread(self.socket))
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self._waiter = None
@@ -155,24 +184,33 @@ class SocketWire(trio.abc.HalfCloseableStream):
 
     def edge(self, events: int) -> None:
         """The poller's word: something has arrived, there is room again for what is held, or the peer has gone."""
-        if events & ROOM:
-            self.flush()
-            if events == ROOM:
-                if self.reader is not None:
-                    self.reader.read_now()
-                return
-            events -= ROOM
+        if events != EPOLLIN:
+            self._odd_edge(events)
+            return
         self.readable = True
         if self._waiter is not None:
             trio.lowlevel.reschedule(self._waiter, WOKEN)
             self._waiter = None
         elif self.reader is not None:
-            self.hung_up |= events != EPOLLIN  # what is read to its end, a short read does not empty
             self.reader.read_now()
-        if events != EPOLLIN:
-            self.hung_up = True
-            if self.attendant is not None:
-                self.attendant.hang_up(events)
+
+    def _odd_edge(self, events: int) -> None:
+        """All but plain data. What comes together is told in order: room, what can be read, that the peer left."""
+        if events & ROOM:
+            self.flush()
+            if self.writer is not None:
+                self.writer.write_now()
+            events -= ROOM
+        if events & URGENT:
+            self.wary = True
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, True)  # else its octet hides what is behind
+            events -= URGENT
+        if events | EPOLLIN != EPOLLIN:
+            self.wary = self.hung_up = True
+        if events:
+            self.edge(EPOLLIN)
+        if events | EPOLLIN != EPOLLIN and self.attendant is not None:
+            self.attendant.hang_up(events)
 
     async def _receive(self, size: int) -> bytes:
         waited = False
@@ -205,7 +243,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
             return None
         except OSError as exc:
             raise self._translated(exc) from exc
-        if len(data) < size and not self.hung_up:
+        if len(data) < size and not (self.wary and self._has_more()):
             self.readable = False
         return data
 
@@ -249,8 +287,11 @@ class SocketWire(trio.abc.HalfCloseableStream):
         Only where it is :attr:`polled`, and by one who calls :meth:`release` before whatever else is sent.
 
         Raises:
+            trio.BusyResourceError: another task is sending, and its octets must stay together.
             trio.BrokenResourceError, trio.ClosedResourceError: what was held before could not be written.
         """
+        if self.sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
         if self._failure is not None:
             raise self._translated(self._failure) from self._failure
         if not self.held:
@@ -285,7 +326,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
             self.want_room()
 
     def want_room(self) -> None:
-        """Has the reader told, from now on, also when the socket takes more again after it took no more."""
+        """Has the writer told, from now on, when the socket takes more again after it took no more."""
         if self._poller is not None and not self._wants_room:
             self._wants_room = True
             self._poller.ask_for_room(self.socket)
@@ -299,39 +340,73 @@ class SocketWire(trio.abc.HalfCloseableStream):
         sender = self._sender()
         self.taken = 0
         async with sender:
-            with memoryview(data) as view:
-                while self.taken < len(view):
-                    try:
-                        self.taken += self.socket.send(view[self.taken :])
-                    except BlockingIOError:
-                        await trio.lowlevel.wait_writable(self.socket)
-                    except OSError as exc:
-                        raise self._translated(exc) from exc
+            await self._send(data)
+
+    async def _send(self, data: bytes | bytearray | memoryview) -> None:
+        with memoryview(data) as view:
+            sent = 0
+            while sent < len(view):
+                try:
+                    step = self.socket.send(view[sent:])
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(self.socket)
+                    continue
+                except OSError as exc:
+                    raise self._translated(exc) from exc
+                sent += step
+                self.taken += step
 
     async def send_file(self, file: int, offset: int, count: int) -> int:
-        """Sends up to ``count`` octets of an open file from the kernel, waiting for the peer as needed.
+        """Sends up to ``count`` octets of an open file, if it can be from the kernel, waiting for the peer as needed.
+
+        A file system or a sandbox may refuse ``sendfile``, and its errors do not say whose they are. So whatever is
+        left after one is read in a thread, and sent: what is wrong with the file is told by the read.
 
         Args:
             file: descriptor of a regular file. Its octets should be in the page cache: a cold page blocks.
 
         Returns:
             How many were sent: fewer than ``count`` only when the file ends early.
+
+        Raises:
+            OSError: the file cannot be read. Not the peer's doing.
+            trio.BusyResourceError, trio.BrokenResourceError, trio.ClosedResourceError: as for :meth:`send_now`.
         """
-        sender = self._sender()
+        sender, there_is_room = self._sender(), False
         self.taken = 0
         async with sender:
             while self.taken < count:
                 try:
                     step = os.sendfile(self.socket.fileno(), file, offset + self.taken, count - self.taken)
-                except BlockingIOError:
+                except BlockingIOError as exc:
+                    if there_is_room:  # so it is the file for which nobody wants to wait
+                        await self._send_read(file, offset, count, exc)
+                        break
                     await trio.lowlevel.wait_writable(self.socket)
+                    there_is_room = True
                     continue
                 except OSError as exc:
-                    raise self._translated(exc) from exc
+                    await self._send_read(file, offset, count, exc)
+                    break
                 if step == 0:
                     break
-                self.taken += step
+                self.taken, there_is_room = self.taken + step, False
             return self.taken
+
+    async def _send_read(self, file: int, offset: int, count: int, refusal: OSError) -> None:
+        """The rest of :meth:`send_file`, with a read, when the kernel has refused, unless that is the peer's doing."""
+        try:
+            self.socket.send(b"")
+        except BlockingIOError:
+            pass
+        except OSError:
+            raise self._translated(refusal) from refusal
+        with OpenFile(os.dup(file), offset + count) as copy:  # a read that is abandoned must not find it closed
+            while self.taken < count:
+                data = await copy.read(offset + self.taken, min(READ_SIZE, count - self.taken))
+                if not data:
+                    return
+                await self._send(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         """Returns when the socket would take something."""
@@ -359,15 +434,19 @@ class SocketWire(trio.abc.HalfCloseableStream):
 
     def close(self) -> None:
         """Closes the socket now; waiting tasks get ``ClosedResourceError``."""
+        self._close(forks.end)
+
+    def _close(self, end: Callable[[socket.socket], None]) -> None:
         if self.socket.fileno() != -1:
             if self.held:
                 self.flush()
-            self.attendant = self.reader = None
+            self.attendant = self.reader = self.writer = None
             self.readable = True  # nobody waits for what cannot come
             if self._poller is not None:
                 self._poller.forget(self.socket)
             if self._poller is None or self.sending:  # else nobody can be waiting there, and asking Trio takes 4 µs
                 trio.lowlevel.notify_closing(self.socket)
+            end(self.socket)
             self.socket.close()
             if self._waiter is not None:
                 trio.lowlevel.reschedule(self._waiter)
@@ -380,7 +459,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
             self.held = None
             with suppress(OSError):  # some systems refuse it once the peer has reset the connection itself
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
+        self._close(forks.abort)
 
     async def aclose(self) -> None:
         """Closes the socket; a checkpoint."""

@@ -99,7 +99,7 @@ class Link:
             nursery.start_soon(self._read, self._reading, name="websocket: reader")
             nursery.start_soon(self._flush, self._flushing, name="websocket: control frames")
         elif self.wire is not None:
-            self.wire.reader = self
+            self.wire.reader = self.wire.writer = self
             if self.wire.readable:
                 self.read_now()
 
@@ -109,8 +109,6 @@ class Link:
         if wire is None or wire.reader is not self:
             return None
         try:
-            if self.owed:
-                self._push_owed()
             turns = READS
             while sink.wants() and (data := wire.receive_now()) is not None:
                 sink.take(data)
@@ -121,6 +119,14 @@ class Link:
                     return trio.lowlevel.current_trio_token().run_sync_soon(self.read_now)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._break("the connection was reset")
+        except Exception:
+            log.exception("a WebSocket session failed")
+            self._break("an internal error")
+
+    def write_now(self) -> None:
+        """The wire's word, as above: there is room for what is owed."""
+        try:
+            self._push_owed()
         except Exception:
             log.exception("a WebSocket session failed")
             self._break("an internal error")
@@ -285,7 +291,7 @@ class Link:
     def leave(self) -> None:
         """Reads no more."""
         if self.wire is not None:
-            self.wire.reader = None
+            self.wire.reader = self.wire.writer = None
 
     async def settle(self, seconds: float) -> None:
         """Sends what is owed, if that can be done in time."""

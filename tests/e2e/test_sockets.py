@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -157,6 +158,34 @@ async def test_a_port_is_shared_when_all_say_so() -> None:
             assert min(one.info().requests, other.info().requests) > 0
         with pytest.raises(OSError, match="in use"):
             await rr.Listener(who, bind=address).serve()
+
+
+async def test_case_42_an_urgent_octet_stops_nothing() -> None:
+    """A read stops short at it, and what is behind it is read all the same. It stays where it was sent."""
+    async with serving(who) as listener:
+        for _ in range(5):
+            with await Peer.connect(listener.port) as peer:
+                await peer.send(b"GET / HTTP/1.1\r\nX-Y: ")
+                await peer.socket.send(b"z", socket.MSG_OOB)
+                await peer.send(b"\r\nHost: a\r\n\r\n")
+                assert (await peer.answer()).status == 200
+                await peer.socket.send(b"G", socket.MSG_OOB)
+                await peer.send(b"ET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert (await peer.answer()).status == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has them")
+async def test_case_26_an_abstract_unix_socket() -> None:
+    name = f"@roadrunner-{os.getpid()}"
+    async with serving(who, bind=f"unix:{name}", proxy_headers=rr.ProxyHeaders("unix")) as listener:
+        assert listener.addresses == [name]
+        sock = trio.socket.socket(socket.AF_UNIX)
+        await sock.bind(f"\0{name[1:]}-peer")
+        await sock.connect("\0" + name[1:])
+        async with trio.SocketStream(sock) as stream:
+            assert (await Client(stream).get("/")).text == f'["{name}-peer","http"]'
+            told = await Client(stream).get("/", fields={"X-Forwarded-For": "192.0.2.7"})
+            assert told.text == '[["192.0.2.7",0],"http"]'
 
 
 async def test_several_kinds_in_one_serve(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ request that two readers understand differently is what smuggling is made of.
 
 from __future__ import annotations
 
+from typing import Final
+
 import h11
 
 from ...errors import ProtocolError
@@ -16,6 +18,9 @@ from ...settings import Limits
 from .body import NO_BODY, BodyReader, body_reader
 from .engine import CLOSED, NEED_DATA, RequestHead, Signal
 from .head import FieldSection, LineReader, RequestLine, judge, request_line
+
+TLS: Final = b"\x16"
+"""What every TLS connection begins with: a record of the handshake (RFC 8446 section 5.1). No line of HTTP has it."""
 
 
 class H11Engine:
@@ -119,7 +124,8 @@ class H11Engine:
             self._lines = LineReader(self._buffer)
             self._section = FieldSection(self._limits)
         if self._line is None:
-            line = self._lines.next(self._limits.max_request_line, 414, "request_line_too_long", "bad_request_line")
+            malformed = "tls_on_a_plain_port" if self._buffer.startswith(TLS) else "bad_request_line"
+            line = self._lines.next(self._limits.max_request_line, 414, "request_line_too_long", malformed)
             if line is None:
                 return None
             self._line = request_line(line)

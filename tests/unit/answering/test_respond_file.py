@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import sys
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
@@ -123,9 +125,12 @@ async def test_to_http_10_too(path, carrier):
 
 @both
 async def test_what_is_not_there_is_404(path, tmp_path, carrier, caplog):
-    fifo = tmp_path / "fifo"
+    fifo, bound, circle = tmp_path / "fifo", tmp_path / "s", tmp_path / "circle"
     os.mkfifo(fifo)
-    for wrong in (tmp_path / "nothing", tmp_path, path / "below", fifo, os.devnull):
+    circle.symlink_to(circle)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(bound))
+    for wrong in (tmp_path / "nothing", tmp_path, path / "below", fifo, os.devnull, bound, circle, "x" * 300):
         async with client_of(sending(wrong), carrier) as client:
             response = await client.get("/")
             assert (response.status, response.text) == (404, "Not Found")
@@ -209,7 +214,53 @@ async def test_elsewhere_it_is_read_in_threads_in_pieces(path, monkeypatch):
     assert all(later[2] - earlier[2] == earlier[1] == files.READ_SIZE for earlier, later in pairwise(read))
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM])
+async def test_case_04_where_the_kernel_refuses_it_is_read(path, number, monkeypatch):
+    def refuse(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "sendfile", refuse)
+    async with client_of(sending(path), "tcp") as client:
+        assert (await client.get("/")).body == BIG
+        assert (await client.get("/next")).text == "next"
+
+
+@both
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has such files")
+async def test_case_14_a_file_that_the_kernel_makes_up(carrier):
+    for made_up in ("/proc/version", "/sys/kernel/mm/transparent_hugepage/enabled"):
+        async with client_of(sending(made_up), carrier) as client:
+            response = await client.get("/")
+            assert response.body == (await trio.Path(made_up).read_bytes()) != b""
+            assert (await client.get("/next")).text == "next"
+
+
 # What goes wrong on the way
+
+
+@pytest.mark.parametrize("cached", [True, False])
+async def test_a_disk_that_fails_is_not_the_peers_doing(path, cached, caplog, monkeypatch):
+    """It is the server's error, logged as one; the peer sees that what it has is not the whole."""
+
+    def fail(*args):
+        raise OSError(errno.EIO, "the disk is broken")
+
+    sendfile = os.sendfile
+    monkeypatch.setattr(OpenFile, "is_cached", lambda file, at, count: cached or not at)
+    monkeypatch.setattr(os, "pread", fail)
+    monkeypatch.setattr(os, "sendfile", lambda out, *args: sendfile(out, *args) if args[1] < SLICE else fail())
+    watch = Watch()
+    async with serving(sending(path), observers=[watch], timeouts=rr.Timeouts(linger=0.1)) as listener:
+        with await Peer.connect(listener.port) as peer:
+            with pytest.raises((Cut, ConnectionResetError)):
+                await peer.get()
+            assert peer.received.endswith(BIG[:SLICE])
+        await no_connections(listener)
+        assert listener.info().failed == 1
+    event = watch.only("exception")
+    assert (event.outcome, event.phase, event.sent) == ("error", "response", SLICE)
+    assert "the disk is broken" in caplog.text
+    assert len(loud(caplog)) == 1
 
 
 async def test_a_file_that_shrinks_in_the_kernels_hands_is_truncated_visibly(path, caplog):

@@ -147,7 +147,8 @@ def test_an_empty_line_behind_a_head_belongs_to_what_follows():
     ("data", "status", "reason"),
     [
         (b"SSH-2.0-x\r\n", 400, "bad_request_line"),
-        (b"\x16", 400, "bad_request_line"),
+        (b"\x16", 400, "tls_on_a_plain_port"),
+        (b"G\x16", 400, "bad_request_line"),
         (b"GET / HTTP/1.1\n", 400, "bad_request_line"),
         (b"GET / HTTP/1.1\rH", 400, "bad_request_line"),
         (b"GET / HTTP/1\r\n", 400, "bad_version"),

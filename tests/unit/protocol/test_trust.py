@@ -33,7 +33,7 @@ EVERY = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")
         ("10.0.0.0/8", "10.0.0.1", False),
         ("unix", "unix", True),
         ("unix", "/run/peer.sock", True),
-        ("unix", "\0abstract", True),
+        ("unix", "@abstract", True),
         ("unix", "unknown", False),
         ("unix", "memory", False),
         ("unix", ("127.0.0.1", 1), False),

@@ -1,4 +1,4 @@
-"""At the cap the connection that has been idle for longest makes room, if that is wished."""
+"""At the cap the connection that has kept the server waiting for longest makes room, if that is wished."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trio
-from story_tools import GET, answer, open_house
+from story_tools import GET, answer, last_word, open_house
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
@@ -19,6 +19,7 @@ async def handler(request: rr.Request) -> rr.Response:
     return rr.Response("hi")
 
 
+POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10000\r\n\r\n"
 STAY = b"GET /stay HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
@@ -48,14 +49,13 @@ async def test_the_one_that_has_been_idle_for_longest_makes_room(kind, autojump_
 
 
 async def test_who_is_busy_or_young_does_not(autojump_clock):
-    async with house_of(4) as house:
-        in_handler, in_head, young = house.peer(), house.peer(), house.peer()
+    async with house_of(3) as house:
+        in_handler, young = house.peer(), house.peer()
         await in_handler.say(STAY)
-        await in_head.say(GET[:9])
         await trio.sleep(5)
         slow, _ = house.slow_peer(0)
         await slow.say(GET)
-        assert house.active == 4
+        assert house.active == 3
         await young.say(GET)
         young.take()
         await trio.sleep(0.9)
@@ -68,7 +68,46 @@ async def test_who_is_busy_or_young_does_not(autojump_clock):
         await newcomer.say(GET)
         assert newcomer.take() == answer(b"hi")
         assert young.ended_at == trio.current_time()
-        assert in_handler.ended_at is in_head.ended_at is slow.ended_at is None
+        assert in_handler.ended_at is slow.ended_at is None
+
+
+@pytest.mark.parametrize("kind", ["memory", "wire"])
+@pytest.mark.parametrize("data", [GET[:1], POST, POST + b"x" * 1500])
+async def test_who_is_stuck_in_a_head_or_a_body_makes_room_too(kind, data, autojump_clock):
+    """And is told, as if the time for it had run out."""
+    async with house_of(2) as house:
+        stuck, idle = house.meet(kind), house.meet(kind)
+        await stuck.say(data)
+        await trio.sleep(1)
+        await idle.say(GET)
+        await trio.sleep(0.5)
+        for oldest in (stuck, idle):
+            await trio.sleep(1)
+            newcomer = house.meet(kind)
+            await newcomer.say(STAY)
+            assert newcomer.ended_at is None
+            assert oldest.ended_at == trio.current_time()
+        assert stuck.take() == last_word(b"408 Request Timeout")
+        info = house.listener.info()
+        assert (info.evicted, info.rejected, info.aborted) == (2, 0, 1)
+
+
+async def test_a_body_that_an_honest_peer_may_send_goes_on(autojump_clock):
+    async with house_of(1) as house:
+        peer = house.peer()
+        await peer.say(POST)
+        for _ in range(3):
+            await peer.say(b"x" * 1024)
+            await trio.sleep(1)
+        house.peer()
+        await wait_all_tasks_blocked()
+        assert house.listener.info().rejected == 1
+        await trio.sleep(0.1)
+        await house.peer().say(STAY)
+        assert peer.ended_at is None, "nobody is looked at again before a second is over"
+        await trio.sleep(0.9)
+        await house.peer().say(STAY)
+        assert peer.ended_at == trio.current_time()
 
 
 async def test_who_has_a_request_in_the_socket_does_not(autojump_clock):
@@ -87,7 +126,7 @@ async def test_who_has_a_request_in_the_socket_does_not(autojump_clock):
 async def test_when_nobody_can_newcomers_are_turned_away_and_nobody_is_looked_at_in_vain(autojump_clock, monkeypatch):
     async with house_of(2) as house:
         looks = []
-        evictions = house.listener._evictions
+        evictions = house.listener._places._all
         members = evictions._members
         monkeypatch.setattr(evictions, "_members", lambda: looks.append(trio.current_time()) or members())
         for _ in range(2):
@@ -120,7 +159,7 @@ async def test_a_drain_finds_nobody_to_evict(autojump_clock):
         peer = house.peer()
         await trio.sleep(2)
         house.listener.notify()
-        assert not house.listener._evictions.make_room()
+        assert not house.listener._places._all.make_room()
         await wait_all_tasks_blocked()
         assert peer.ended_at == 2
 

@@ -174,6 +174,7 @@ async def test_e07_case_15_a_head_that_was_typed_and_is_whole_is_not_slow(autoju
 
 REFUSED = [
     (b"NONSENSE\r\n", b"400 Bad Request", "bad_request_line"),
+    (b"\x16\x03\x01\x02\x00\x01\x00", b"400 Bad Request", "tls_on_a_plain_port"),
     (b"GET / HTTP/1.1\r\n\r\n", b"400 Bad Request", "missing_host"),
     (b"GET / HTTP/1.1\r\nHost : h\r\n", b"400 Bad Request", "bad_header"),
     (b"GET /" + b"a" * 9000, b"414 URI Too Long", "request_line_too_long"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -11,7 +13,9 @@ import trio
 from stream_tools import descriptors, has_ipv6
 
 from roadrunner_trio.testing import MemoryListener
-from roadrunner_trio.transport.bind import NOTSENT_LOWAT, UNSENT, listed, open_listeners, parse_address
+from roadrunner_trio.transport import bind as bind_module
+from roadrunner_trio.transport.bind import NOTSENT_LOWAT, QUIET, UNSENT, listed, open_listeners, parse_address
+from roadrunner_trio.transport.unix import OwnSocket
 
 IPV6 = has_ipv6()
 needs_ipv6 = pytest.mark.skipif(not IPV6, reason="this machine has no IPv6")
@@ -231,7 +235,7 @@ async def test_when_one_family_cannot_be_had_the_other_is_closed():
 
 
 async def test_a_family_that_the_machine_lacks_is_left_out(monkeypatch):
-    class WithoutIPv6(socket.socket):
+    class WithoutIPv6(OwnSocket):
         def __init__(self, family=-1, *args, **kwargs):
             if family == socket.AF_INET6:
                 raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
@@ -239,22 +243,110 @@ async def test_a_family_that_the_machine_lacks_is_left_out(monkeypatch):
 
     ipv6, ipv4 = (socket.AF_INET6, ("::1", 0, 0, 0)), (socket.AF_INET, ("127.0.0.1", 0))
     trio.socket.set_custom_hostname_resolver(Names({b"both": [ipv6, ipv4], b"one": [ipv6]}))
-    monkeypatch.setattr(socket, "socket", WithoutIPv6)
+    monkeypatch.setattr(bind_module, "OwnSocket", WithoutIPv6)
     with closing(await open_listeners(["both:0"], 5)) as (sock,):
         assert sock.family == socket.AF_INET
-    with pytest.raises(OSError, match="no address family") as caught:
+    with pytest.raises(OSError, match="not supported") as caught:
         await open_listeners(["one:0"], 5)
-    assert caught.value.filename == "one:0"
+    assert (caught.value.errno, caught.value.filename) == (errno.EAFNOSUPPORT, "one:0")
+
+
+ELSEWHERE = (socket.AF_INET, ("192.0.2.1", 0))  # for documentation: no machine has it (RFC 5737)
+LOOPBACK = (socket.AF_INET, ("127.0.0.1", 0))
+
+
+async def test_case_08_of_a_name_with_several_addresses_those_that_exist_do():
+    """As ``localhost`` in a container whose loopback has no IPv6, although its hosts file has."""
+    before = descriptors()
+    for known in ([ELSEWHERE, LOOPBACK], [LOOPBACK, ELSEWHERE]):
+        trio.socket.set_custom_hostname_resolver(Names({b"both": known}))
+        with closing(await open_listeners(["both:0"], 5)) as (sock,):
+            assert sock.getsockname()[0] == "127.0.0.1"
+            assert connects(sock.getsockname())
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1:0", "name:0"])
+async def test_when_none_exists_that_is_an_error(address):
+    trio.socket.set_custom_hostname_resolver(Names({b"name": [ELSEWHERE, ELSEWHERE], b"192.0.2.1": [ELSEWHERE]}))
+    with pytest.raises(OSError) as caught:
+        await open_listeners([address], 5)
+    assert (caught.value.errno, caught.value.filename) == (errno.EADDRNOTAVAIL, address)
+
+
+@pytest.mark.parametrize("number", [errno.EADDRINUSE, errno.EACCES, errno.EMFILE])
+async def test_an_address_that_exists_and_cannot_be_had_is_not_left_out(number, monkeypatch):
+    """Somebody else would be served there."""
+
+    class Refused(OwnSocket):
+        def bind(self, where):
+            if where[0] == "127.0.0.2":
+                raise OSError(number, os.strerror(number))
+            super().bind(where)
+
+    monkeypatch.setattr(bind_module, "OwnSocket", Refused)
+    trio.socket.set_custom_hostname_resolver(Names({b"both": [LOOPBACK, (socket.AF_INET, ("127.0.0.2", 0))]}))
+    before = descriptors()
+    with pytest.raises(OSError) as caught:
+        await open_listeners(["both:0"], 5)
+    assert (caught.value.errno, caught.value.filename) == (number, "both:0")
+    assert descriptors() == before
+
+
+@contextmanager
+def accepted_from(listening):
+    """What a listening socket accepts."""
+    listening.setblocking(True)
+    with socket.create_connection(listening.getsockname()):
+        accepted = listening.accept()[0]
+        with accepted:
+            yield accepted
 
 
 @pytest.mark.parametrize("ready", [False, True])
 async def test_accepted_sockets_are_told_by_their_listener(ready):
     item = socket.create_server(("127.0.0.1", 0)) if ready else "127.0.0.1:0"
-    with closing(await open_listeners([item], 10)) as [listening]:
+    with closing(await open_listeners([item], 10)) as [listening], accepted_from(listening) as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # small responses go out at once
+        if NOTSENT_LOWAT is not None:  # and the kernel holds little for a peer that does not read
+            assert accepted.getsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT) == UNSENT
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
+
+
+LINUX = sys.platform == "linux"
+
+
+@pytest.mark.parametrize("ready", [False, True])
+async def test_case_19_the_kernel_asks_peers_that_say_nothing_whether_they_are_there(ready):
+    item = socket.create_server(("127.0.0.1", 0)) if ready else "127.0.0.1:0"
+    with closing(await open_listeners([item], 10)) as [listening], accepted_from(listening) as accepted:
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if LINUX:
+            for option, seconds in ((socket.TCP_KEEPIDLE, QUIET), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4)):
+                assert accepted.getsockopt(socket.IPPROTO_TCP, option) == seconds
+
+
+@pytest.mark.skipif(not LINUX, reason="named otherwise elsewhere")
+async def test_whoever_opened_a_socket_may_have_chosen_how_often():
+    with bound() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 600)
+        with closing(await open_listeners([sock], 10)) as [listening]:
+            assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 600
+
+
+async def test_urgent_octets_stay_where_they_were_sent():
+    """Else whoever looks at the connection from outside reads another message than we do."""
+    with closing(await open_listeners(["127.0.0.1:0"], 10)) as [listening]:
         listening.setblocking(True)
-        peer = socket.create_connection(listening.getsockname())
-        accepted = listening.accept()[0]
-        with peer, accepted:
-            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # small responses go out at once
-            if NOTSENT_LOWAT is not None:  # and the kernel holds little for a peer that does not read
-                assert accepted.getsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT) == UNSENT
+        with socket.create_connection(listening.getsockname()) as peer:
+            accepted = listening.accept()[0]
+            with accepted:
+                peer.sendall(b"a")
+                peer.send(b"b", socket.MSG_OOB)
+                peer.sendall(b"c")
+                peer.shutdown(socket.SHUT_WR)
+                seen = b""
+                while data := accepted.recv(100):
+                    seen += data
+                assert seen == b"abc"

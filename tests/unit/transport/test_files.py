@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import trio
@@ -116,8 +119,50 @@ async def test_a_device_is_refused():
 async def test_a_socket_is_refused(tmp_path):
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(tmp_path / "socket"))
-        with pytest.raises(OSError):
+        with pytest.raises(FileNotFoundError, match="is no file"):
             await open_file(tmp_path / "socket")
+
+
+async def test_a_circle_of_links_is_no_file(tmp_path):
+    (tmp_path / "one").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(tmp_path / "one")
+    with pytest.raises(FileNotFoundError, match="is no file"):
+        await open_file(tmp_path / "one")
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("number", sorted(files.NO_FILE), ids=errno.errorcode.get)
+async def test_what_leads_to_no_file_is_not_found(number, cached, monkeypatch):
+    """A terminal without an owner, a device without a driver, a name that a file system cannot have."""
+
+    def refuse(*args):
+        if not cached and opener is None:
+            return
+        raise OSError(number, os.strerror(number))
+
+    opener = refuse if cached else None
+    monkeypatch.setattr(files, "open_cached", refuse)
+    if not cached:
+        monkeypatch.setattr(os, "open", lambda *args: (_ for _ in ()).throw(OSError(number, os.strerror(number))))
+    with pytest.raises(FileNotFoundError, match="is no file"):
+        await open_file("/dev/tty")
+
+
+async def test_who_may_not_read_a_file_is_told_so(monkeypatch):
+    """The application wants to send what its user may not read: a fault of the installation, and not of the peer."""
+
+    def refuse(*args):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(files, "open_cached", refuse)
+    with pytest.raises(PermissionError):
+        await open_file("secret")
+
+
+@pytest.mark.parametrize("name", ["a\ud800b", "a\0b"])
+async def test_what_cannot_be_written_is_no_name(name):
+    with pytest.raises(FileNotFoundError):
+        await open_file(name)
 
 
 async def test_a_cancelled_open_leaves_nothing_open(path):
@@ -127,6 +172,128 @@ async def test_a_cancelled_open_leaves_nothing_open(path):
         with await open_file(path):
             pass
     assert descriptors() == before
+
+
+# What the kernel makes up
+
+MADE_UP = [
+    pytest.param(path, id=path, marks=pytest.mark.skipif(not Path(path).exists(), reason="it is not here"))
+    for path in (
+        "/proc/self/status",  # says that it is empty
+        "/proc/version",
+        "/proc/sys/kernel/ostype",
+        "/sys/kernel/mm/transparent_hugepage/enabled",  # says that it is a page
+        "/sys/class/net/lo/mtu",
+    )
+]
+linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux has such files")
+
+
+@pytest.mark.parametrize("path", MADE_UP)
+async def test_case_14_a_file_that_the_kernel_makes_up_says_what_it_holds(path):
+    before = descriptors()
+    content = Path(path).read_bytes()  # noqa: ASYNC240 - no disk is asked
+    with await open_file(path) as file:
+        assert file.size == len(await file.read(0, 100_000)) > 0
+        if path != "/proc/self/status":  # every look at it makes it another
+            assert await file.read(0, 100_000) == content
+            assert await file.read(2, 3) == content[2:5]
+        assert os.pread(file.fd, 5, 0) == content[:5], "the kernel can send it"
+    assert descriptors() == before
+
+
+def lying(monkeypatch, size=0):
+    """Files whose status says ``size`` octets without room on the disk."""
+    real = os.fstat
+
+    def fstat(fd):
+        fields = list(real(fd))
+        fields[6] = size
+        return os.stat_result(fields, {"st_blocks": 0})
+
+    monkeypatch.setattr(os, "fstat", fstat)
+
+
+@linux
+@pytest.mark.parametrize("size", [0, 3, 4096])
+async def test_whatever_it_says_that_it_holds(path, size, monkeypatch):
+    lying(monkeypatch, size)
+    with await open_file(path) as file:
+        if size == 3:
+            assert file.size == 3, "a size with an octet at its end is taken for one"
+        else:
+            assert (file.size, await file.read(0, 100)) == (10, b"0123456789")
+
+
+@linux
+async def test_more_than_can_be_kept_of_it_is_refused(path, monkeypatch):
+    monkeypatch.setattr(files, "MOST_MADE_UP", 9)
+    lying(monkeypatch)
+    before = descriptors()
+    with pytest.raises(OSError, match="more than 9 octets") as caught:
+        await open_file(path)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
+    assert descriptors() == before
+
+
+@linux
+@pytest.mark.parametrize("fails", ["pread", "memfd_create", "preadv"])
+async def test_an_error_on_the_way_is_told_and_leaves_nothing_open(path, fails, monkeypatch):
+    def fail(*args):
+        raise OSError(errno.EIO, "broken")
+
+    lying(monkeypatch)
+    monkeypatch.setattr(os, fails, fail)
+    before = descriptors()
+    if fails == "preadv":  # it only asks whether that can be known at once
+        with await open_file(path) as file:
+            assert file.size == 10
+    else:
+        with pytest.raises(OSError, match="broken"):
+            await open_file(path)
+    assert descriptors() == before
+
+
+async def test_where_no_file_can_be_had_in_memory_it_is_refused(path, monkeypatch):
+    """Never an empty answer that looks like success."""
+    lying(monkeypatch)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(OSError, match="not what it holds"):
+        await open_file(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"x"])
+async def test_a_file_that_is_empty_or_on_no_disk_yet_is_itself(content, tmp_path, monkeypatch):
+    path = tmp_path / "small"
+    path.write_bytes(content)
+    lying(monkeypatch, len(content))
+    monkeypatch.setattr(files, "_copied", None)
+    with await open_file(path) as file:
+        assert file.size == len(content)
+
+
+async def test_where_nobody_can_say_at_once_a_thread_looks(path, monkeypatch):
+    lying(monkeypatch, 10)
+    monkeypatch.setattr(files, "_RWF_NOWAIT", 0)
+    threads = []
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda *args: threads.append(threading.current_thread()) or real(*args))
+    monkeypatch.setattr(os, "preadv", lambda *args: threads.append(threading.current_thread()) or 1)
+    with await open_file(path) as file:
+        assert file.size == 10
+    assert threads != []
+    assert threading.current_thread() not in threads
+
+
+@linux
+async def test_a_hole_is_not_read(tmp_path):
+    path = tmp_path / "hole"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    with trio.fail_after(10):
+        file = await open_file(path)
+    with file:
+        assert file.size == 1 << 40
 
 
 # Reading

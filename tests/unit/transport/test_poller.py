@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 from failing_tools import NAMES, WRONG
+from stream_tools import tcp_pair, wire_and_peer
 
 from roadrunner_trio.transport import poller as poller_module
 from roadrunner_trio.transport.poller import AVAILABLE, Poller
@@ -23,6 +24,14 @@ def clog(sock: socket.socket) -> None:
     with suppress(BlockingIOError):
         while True:
             sock.send(b"x" * 65536)
+
+
+def drink(sock: socket.socket) -> None:
+    """Takes all that has come."""
+    sock.setblocking(False)
+    with suppress(BlockingIOError):
+        while sock.recv(65536):
+            pass
 
 
 @pytest.fixture
@@ -122,6 +131,90 @@ async def test_octets_and_an_end_in_one_edge_are_both_read(pair):
     assert await wire.receive_some() == b""
     assert await wire.receive_some() == b""
     assert wire.hung_up
+
+
+@pytest.mark.parametrize("pair_of", [tcp_pair, socket.socketpair], ids=["tcp", "unix"])
+@pytest.mark.parametrize("where", [b"", b"ab"])
+async def test_urgent_data_hides_nothing_behind_it(poller, pair_of, where):
+    """A read stops short at the mark, whatever lies behind it."""
+    with wire_and_peer(pair_of, poller) as (wire, peer):
+        for _ in range(3):
+            if where:
+                peer.send(where)
+            peer.send(b"!", socket.MSG_OOB)
+            peer.send(b"cd")
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            seen = b""
+            with trio.fail_after(10):
+                while not seen.endswith(b"d"):
+                    seen += await wire.receive_some()
+            assert seen.replace(b"!", b"") == where + b"cd"
+        assert not wire.hung_up
+        peer.send(b"e")
+        assert await wire.receive_some() == b"e"
+
+
+async def test_descriptors_hide_nothing_behind_them(pair):
+    """On a Unix socket no read goes on behind a message that brings some, and no edge tells of it."""
+    wire, peer = pair
+    socket.send_fds(peer, [b"first "], [peer.fileno()])
+    socket.send_fds(peer, [b"second "], [peer.fileno()])
+    peer.send(b"third")
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    with trio.fail_after(10):
+        assert b"".join([await wire.receive_some() for _ in range(3)]) == b"first second third"
+
+
+async def test_without_a_task_the_same_is_seen(pair):
+    wire, peer = pair
+    socket.send_fds(peer, [b"first "], [peer.fileno()])
+    peer.send(b"second")
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert wire.receive_now() == b"first "
+    assert wire.readable
+    assert wire.receive_now() == b"second"
+    assert not wire.readable
+
+
+class Noting:
+    """A reader and a writer of nothing, that count when they are told."""
+
+    def __init__(self) -> None:
+        self.reads = self.writes = 0
+
+    def read_now(self) -> None:
+        self.reads += 1
+
+    def write_now(self) -> None:
+        self.writes += 1
+
+
+async def test_room_is_told_to_the_writer_whoever_reads(pair, nursery):
+    wire, peer = pair
+    wire.writer = noting = Noting()
+    nursery.start_soon(wire.receive_some)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    clog(wire.socket)
+    wire.want_room()
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert noting.writes == 0
+    peer.send(b"x")
+    drink(peer)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert noting.writes == 1
+    assert noting.reads == 0
+
+
+async def test_room_is_no_news_for_the_reader(pair):
+    wire, peer = pair
+    wire.reader = noting = Noting()
+    wire.want_room()
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert noting.reads == 0
+    peer.send(b"x")
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert noting.reads == 1
+    assert not wire.hung_up
 
 
 async def test_a_vanished_peer_is_known_without_a_reader(pair):

@@ -8,8 +8,10 @@ import ssl
 import pytest
 import trio
 import trio.testing
-from stream_tools import clogged_wires, tcp_pair, wire_and_peer, wires
+from stream_tools import clogged_wires, read_exactly, tcp_pair, wire_and_peer, wires
 
+from roadrunner_trio.transport import streams
+from roadrunner_trio.transport.poller import AVAILABLE, Poller
 from roadrunner_trio.transport.streams import (
     PrefixedStream,
     RateMeter,
@@ -231,6 +233,96 @@ async def test_lingering_on_a_stream_that_is_broken_or_closed_ends_quietly(autoj
     assert trio.current_time() == 0
 
 
+@pytest.fixture
+async def poller(nursery):
+    if not AVAILABLE:
+        pytest.skip("this system has no epoll")
+    poller = Poller()
+    nursery.start_soon(poller.run)
+    return poller
+
+
+LONG = 60.0
+both = pytest.mark.parametrize("pair", [tcp_pair, socket.socketpair], ids=["tcp", "unix"])
+
+
+@both
+async def test_on_an_idle_peer_it_lasts_until_its_system_knows_of_the_end(pair, poller):
+    with wire_and_peer(pair, poller) as (wire, peer):
+        await wire.send_all(b"an answer")
+        assert await read_exactly(peer, 9) == b"an answer"
+        with trio.fail_after(LONG / 2):
+            await linger(wire, LONG, 1000, idle=True)
+        wire.close()
+        assert peer.recv(1) == b"", "an end, and no reset"
+
+
+async def test_the_end_may_be_acknowledged_late(poller, monkeypatch):
+    """As from a peer far away: an edge tells of it."""
+    waits = []
+    wait = streams.trio.Event.wait
+    monkeypatch.setattr(streams.trio.Event, "wait", lambda event: waits.append(event) or wait(event))
+    with wire_and_peer(tcp_pair, poller) as (wire, peer):
+        for _ in range(20):  # so that the kernel believes in a conversation, and delays what it acknowledges
+            await wire.send_all(b"x")
+            await read_exactly(peer, 1)
+        with trio.fail_after(LONG / 2):
+            await linger(wire, LONG, 1000, idle=True)
+        assert wire.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 5, "FIN-WAIT-2"
+    if not waits:
+        pytest.skip("this kernel acknowledges at once")
+
+
+@both
+async def test_what_crossed_the_end_is_read_to_the_peers_end(pair, poller, nursery):
+    """Closed upon it, the kernel would send a reset."""
+    with wire_and_peer(pair, poller) as (wire, peer):
+        ended = trio.Event()
+
+        async def lingering():
+            await linger(wire, LONG, 1000, idle=True)
+            ended.set()
+
+        peer.send(b"GET / HTTP/1.1")
+        nursery.start_soon(lingering)
+        with trio.move_on_after(0.2):
+            await ended.wait()
+        assert not ended.is_set()
+        assert not wire.pending()
+        peer.shutdown(socket.SHUT_WR)
+        with trio.fail_after(LONG / 2):
+            await ended.wait()
+
+
+async def test_a_peer_that_acknowledges_nothing_has_its_seconds(poller, monkeypatch):
+    monkeypatch.setattr(streams._Acknowledgement, "_is_due", lambda self: True)
+    with wire_and_peer(tcp_pair, poller) as (wire, _):
+        began = trio.current_time()
+        await linger(wire, 0.2, 1000, idle=True)
+        assert trio.current_time() - began >= 0.2
+
+
+async def test_without_a_poller_nobody_tells_and_it_lasts_as_long_as_ever():
+    with wire_and_peer() as (wire, _):
+        began = trio.current_time()
+        await linger(wire, 0.2, 1000, idle=True)
+        assert trio.current_time() - began >= 0.2
+
+
+async def test_closed_meanwhile_it_waits_for_nothing(poller, nursery):
+    with wire_and_peer(tcp_pair, poller) as (wire, _):
+        acknowledgement = streams._Acknowledgement(wire)
+        wire.close()
+        assert not acknowledgement._is_due()
+
+
+async def test_an_idle_peer_that_has_reset_is_no_error(poller):
+    with wire_and_peer(tcp_pair, poller) as (wire, peer):
+        SocketWire(peer).reset()
+        with trio.fail_after(LONG / 2):
+            await linger(wire, LONG, 1000, idle=True)
+
+
 async def test_a_cancellation_is_not_swallowed(autojump_clock):
     ours, _ = trio.testing.memory_stream_pair()
     with trio.move_on_after(1) as scope:
@@ -303,7 +395,9 @@ def test_the_peer_of_a_unix_socket(tmp_path):
         ("/run/server", "/run/server", "/run/server"),
         (("::ffff:192.0.2.1", 80, 0, 0), ("192.0.2.1", 80), "192.0.2.1:80"),
         (("::ffff:192.0.2.1", 0), ("192.0.2.1", 0), "192.0.2.1"),
-        (b"\0abstract", "\0abstract", "\\x00abstract"),
+        (("fe80::1%eth0.7", 80, 0, 3), ("fe80::1%eth0.7", 80), "[fe80::1%eth0.7]:80"),
+        (b"\0abstract", "@abstract", "@abstract"),
+        ("\0abstract", "@abstract", "@abstract"),
         (b"/run/\xff", "/run/\udcff", "/run/\\udcff"),
         ("/run/\n2026 \x1b[2J\u202e", "/run/\n2026 \x1b[2J\u202e", "/run/\\x0a2026 \\x1b[2J\\u202e"),
         ("", "unix", "unix"),

@@ -6,11 +6,13 @@ import errno
 import os
 import socket
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
 from roadrunner_trio.transport.bind import check_address
+from roadrunner_trio.transport.streams import tidy
 from roadrunner_trio.transport.unix import UnixAddress, open_unix, parse_unix
 
 
@@ -47,6 +49,51 @@ def test_what_is_written(text: str, address: UnixAddress) -> None:
 def test_what_is_not(text: str) -> None:
     with pytest.raises(ValueError, match=r"write unix:/run/app\.sock"):
         check_address(f"unix:{text}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has abstract sockets")
+class TestAbstract:
+    def test_case_26_a_name_and_no_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        name = f"@roadrunner-test-{os.getpid()}"
+        assert parse_unix(name) == UnixAddress(name, None)
+        with open_unix(name) as sock, socket.socket(socket.AF_UNIX) as peer:
+            sock.listen()
+            assert peer.connect_ex("\0" + name[1:]) == 0
+            assert tidy(sock.getsockname()) == name
+            assert not os.listdir(tmp_path)
+            with pytest.raises(OSError) as caught:
+                open_unix(name)
+            assert caught.value.errno == errno.EADDRINUSE
+        with open_unix(name):  # closed, it is free
+            pass
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("@", r"write unix:/run/app\.sock"),
+            ("@name?mode=660", "has no file and so no mode"),
+            ("@a\0b", r"write unix:/run/app\.sock"),
+            ("@" + "x" * 108, "at most 107 octets, not 108"),
+        ],
+    )
+    def test_what_is_none(self, text: str, told: str) -> None:
+        with pytest.raises(ValueError, match=told):
+            check_address(f"unix:{text}")
+
+    def test_the_longest(self) -> None:
+        open_unix("@" + "x" * 107).close()
+
+    def test_a_file_of_that_name_is_a_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with open_unix("./@name"):
+            assert os.listdir(tmp_path) == ["@name"]
+
+
+def test_other_systems_have_no_abstract_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(ValueError, match=r"only Linux.*unix:\./@name"):
+        check_address("unix:@name")
 
 
 def test_a_path_that_is_too_long_is_known_before_it_is_bound():

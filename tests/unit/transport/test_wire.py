@@ -243,53 +243,6 @@ async def test_a_cancelled_send_leaves_the_wire_to_the_next_sender(pair):
     assert await read_exactly(peer, 5) == b"hello"
 
 
-# Files
-
-
-async def test_a_range_of_a_file_is_sent(pair, file):
-    wire, peer = pair
-    assert await wire.send_file(file, 250, 10) == 10
-    assert await read_exactly(peer, 10) == BIG[250:260]
-    assert await wire.send_file(file, 0, 0) == 0
-
-
-async def test_a_file_that_ends_early_is_told_by_the_count(pair, file):
-    wire, peer = pair
-    assert await wire.send_file(file, len(BIG) - 3, 10) == 3
-    assert await read_exactly(peer, 3) == BIG[-3:]
-    assert await wire.send_file(file, len(BIG) + 1, 10) == 0
-
-
-async def test_a_file_waits_for_a_peer_that_takes_its_time(pair, file, nursery):
-    wire, peer = pair
-    sent = []
-
-    async def send():
-        sent.append(await wire.send_file(file, 0, len(BIG)))
-
-    nursery.start_soon(send)
-    await trio.testing.wait_all_tasks_blocked()
-    assert not sent
-    assert await read_exactly(peer, len(BIG)) == BIG
-    await trio.testing.wait_all_tasks_blocked()
-    assert sent == [len(BIG)]
-
-
-async def test_a_file_can_be_cancelled_in_the_middle(pair, file):
-    wire, peer = pair
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(wire.send_file, file, 0, len(BIG))
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel(reason="in the middle")
-    assert not wire.sending
-    await wire.send_eof()
-    seen = bytearray()
-    while data := peer.recv(65536):
-        seen += data
-    assert 0 < len(seen) < len(BIG)
-    assert BIG.startswith(seen)
-
-
 # The end
 
 

@@ -142,6 +142,17 @@ async def test_who_holds_next_learns_that_the_peer_has_gone(pair):
         wire.hold(b"more")
 
 
+async def test_nothing_is_held_while_another_task_sends(pair, nursery):
+    """It would go out in the middle of what that one sends."""
+    wire, _ = pair
+    clog(wire.socket)
+    nursery.start_soon(wire.send_all, b"whole")
+    await trio.testing.wait_all_tasks_blocked()
+    with pytest.raises(trio.BusyResourceError, match="sending"):
+        wire.hold(b"x")
+    assert not wire.held
+
+
 async def test_whatever_ends_a_wire_writes_it_before(poller):
     for how in (SocketWire.close, SocketWire.reset, SocketWire.send_eof_now):
         ours, theirs = socket.socketpair()

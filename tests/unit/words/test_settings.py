@@ -26,6 +26,7 @@ def test_the_defaults_are_the_documented_ones():
     }
     assert dataclasses.asdict(Limits()) == {
         "max_connections": 1000,
+        "max_connections_per_peer": 0,
         "max_concurrent_requests": None,
         "max_requests": 1000,
         "max_body": 10 * 1024 * 1024,
