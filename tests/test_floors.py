@@ -35,6 +35,7 @@ ROOMS = {
         "dump",
     ],
     "protocol": [
+        "heads",
         "http1",
         "http1.engine",
         "http1.head",

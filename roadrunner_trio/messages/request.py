@@ -12,7 +12,7 @@ import trio
 from ..fields import Fields, lookup
 from ..protocol.codec.cookies import parse_cookies
 from ..protocol.codec.uri import parse_query
-from ..protocol.http1.engine import RequestHead
+from ..protocol.heads import RequestHead
 from ..protocol.proxy_header import ProxyHeader
 from ..transport.drain import Drain
 from ..transport.streams import Address

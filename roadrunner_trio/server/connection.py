@@ -27,8 +27,9 @@ from ..answering.faults import essence
 from ..errors import HTTPError, ProtocolError
 from ..messages.request import Request
 from ..messages.response import Response
+from ..protocol.heads import Framing, RequestHead
 from ..protocol.http1.encode import BodyFraming, error_response
-from ..protocol.http1.engine import CLOSED, NEED_DATA, Framing, RequestHead, Signal
+from ..protocol.http1.engine import CLOSED, NEED_DATA, Signal
 from ..protocol.http1.scan import ScanEngine
 from ..telemetry.observe import RequestStarted
 from ..transport.phases import Phase

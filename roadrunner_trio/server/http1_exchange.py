@@ -17,8 +17,9 @@ from ..answering.context import ServerContext
 from ..errors import HTTPError, ProtocolError
 from ..fields import Field
 from ..messages.exchange import Plan
+from ..protocol.heads import Framing
 from ..protocol.http1 import encode
-from ..protocol.http1.engine import CLOSED, END, Framing, Http1Engine
+from ..protocol.http1.engine import CLOSED, END, Http1Engine
 from ..protocol.proxy_header import ProxyHeader
 from ..settings import Timeouts
 from ..telemetry.observe import DrainAcknowledged

@@ -17,9 +17,9 @@ from ..answering.context import ServerContext
 from ..errors import HTTPError
 from ..fields import Field
 from ..messages.request import Request
+from ..protocol.heads import RequestHead
 from ..protocol.http1 import encode
 from ..protocol.http1.encode import BodyFraming
-from ..protocol.http1.engine import RequestHead
 from ..telemetry.observe import ResponseSendFailed
 from ..transport.drain import Drain
 from ..transport.files import READ_SIZE, SLICE, OpenFile

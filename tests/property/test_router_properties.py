@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import roadrunner_trio as rr
 from roadrunner_trio.apps.router import Group, Route, Router
-from roadrunner_trio.protocol.http1.engine import Framing, RequestHead
+from roadrunner_trio.protocol.heads import Framing, RequestHead
 
 METHODS = ["GET", "HEAD", "POST", "OPTIONS", "CONNECT", "BREW"]
 COMMON = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}

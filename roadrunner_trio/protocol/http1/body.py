@@ -14,7 +14,8 @@ from typing import Final, Protocol, TypeAlias
 from ...errors import ProtocolError
 from ...fields import FORBIDDEN_TRAILERS, TOKEN, Fields
 from ...settings import Limits
-from .engine import END, NEED_DATA, Framing, RequestHead, Signal
+from ..heads import Framing, RequestHead
+from .engine import END, NEED_DATA, Signal
 from .head import FieldSection, LineReader
 
 MAX_CHUNK_LINE: Final = 4096

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from ...errors import ProtocolError
 from ...fields import TOKEN, Field, Fields, tokens
 from ...settings import Limits
-from .engine import Framing, RequestHead
+from ..heads import Framing, RequestHead
 
 _CR: Final = 0x0D
 

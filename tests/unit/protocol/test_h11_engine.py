@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from roadrunner_trio.errors import ProtocolError
-from roadrunner_trio.protocol.http1.engine import CLOSED, END, NEED_DATA, Framing, Http1Engine, RequestHead
+from roadrunner_trio.protocol.heads import Framing, RequestHead
+from roadrunner_trio.protocol.http1.engine import CLOSED, END, NEED_DATA, Http1Engine
 from roadrunner_trio.protocol.http1.h11_engine import H11Engine, confirm
 from roadrunner_trio.settings import Limits
 

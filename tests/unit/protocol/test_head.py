@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from roadrunner_trio.errors import ProtocolError
+from roadrunner_trio.protocol.heads import Framing
 from roadrunner_trio.protocol.http1 import head as head_module
-from roadrunner_trio.protocol.http1.engine import Framing
 from roadrunner_trio.protocol.http1.head import (
     FieldSection,
     LineReader,
