@@ -36,6 +36,7 @@ ROOMS = {
     ],
     "protocol": [
         "heads",
+        "wishes",
         "http1",
         "http1.engine",
         "http1.head",
@@ -57,7 +58,7 @@ ROOMS = {
         "proxy_header",
         "trust",
     ],
-    "messages": ["ids", "request", "exchange", "response", "event_stream", "broadcast"],
+    "messages": ["ids", "request", "exchange", "functions", "response", "event_stream", "broadcast"],
     "telemetry": ["observe", "request_ids", "log_context", "log_lines", "access_lines", "logs"],
     "answering": ["rate_limit", "admission", "relayed", "faults", "middleware", "respond", "health", "context"],
     "websocket": ["link", "core", "session", "handler"],

@@ -25,6 +25,7 @@ from ..messages.response import (
     StreamResponse,
     Upgrade,
 )
+from ..protocol.wishes import content
 from ..settings import Limits, Timeouts
 from ..transport.files import OpenFile, open_file
 from ..transport.wire import PeerGone
@@ -60,7 +61,10 @@ class native:
         """
         response = await self.handler(exchange.request)
         if type(response) is Response:
-            await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
+            body = response.body
+            if type(body) is not bytes:
+                body = content(body)
+            await exchange.respond(response.status, response.fields, body, reason=response.reason)
         else:
             await respond(exchange, response, self.author(exchange.request))
 
@@ -126,7 +130,8 @@ async def respond(exchange: Exchange, response: object, handler: object) -> None
     """
     match response:
         case Response():
-            await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
+            body = content(response.body)
+            await exchange.respond(response.status, response.fields, body, reason=response.reason)
         case StreamResponse():
             await _stream(exchange, response)
         case LoopResponse():
@@ -149,7 +154,7 @@ def _sender(exchange: Exchange) -> tuple[Send, Callable[[], None]]:
     async def send(data: bytes) -> None:
         if not open_:
             raise RuntimeError("this response is over")
-        await exchange.send_body(bytes(data))
+        await exchange.send_body(content(data))
 
     def revoke() -> None:
         nonlocal open_
@@ -256,6 +261,7 @@ def _length(file: OpenFile, response: FileResponse) -> int:
 
 async def _hand_off(exchange: Exchange, handoff: Handoff) -> None:
     exchange.kind = "handoff"
+    handoff.check()
     stream = await exchange.take_over(handoff.status, handoff.fields, replay_head=handoff.replay_head)
     async with stream:
         await handoff.run(exchange.request, stream)
