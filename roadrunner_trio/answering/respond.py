@@ -24,6 +24,7 @@ from ..messages.response import (
     Send,
     StreamResponse,
     Upgrade,
+    check_handoff,
 )
 from ..protocol.wishes import content
 from ..settings import Limits, Timeouts
@@ -261,7 +262,7 @@ def _length(file: OpenFile, response: FileResponse) -> int:
 
 async def _hand_off(exchange: Exchange, handoff: Handoff) -> None:
     exchange.kind = "handoff"
-    handoff.check()
+    check_handoff(handoff)
     stream = await exchange.take_over(handoff.status, handoff.fields, replay_head=handoff.replay_head)
     async with stream:
         await handoff.run(exchange.request, stream)

@@ -16,6 +16,7 @@ import trio
 
 from ..errors import phrase
 from ..fields import Field, FieldsLike, Own, encoded
+from ..protocol.codec.uri import to_uri
 from ..protocol.http1.encode import status_line
 from ..protocol.wishes import content, undelimited
 from .exchange import Exchange
@@ -142,10 +143,21 @@ class Response(ResponseHead):
 
     @classmethod
     def redirect(cls, location: str, *, status: int = 303, fields: FieldsLike = ()) -> Self:
-        """Sends the peer to ``location`` (RFC 9110 section 15.4): 303 makes it GET, 307 and 308 keep the method."""
+        """Sends the peer to ``location`` (RFC 9110 section 15.4): 303 makes it GET, 307 and 308 keep the method.
+
+        What no URI may hold is percent-encoded (``"/café"``); what is encoded already, and what separates the parts of
+        a URI, stays as it is: encode a value that goes into a path or a query yourself. Never take all of it from a
+        request: ``//other.example`` is another host.
+
+        Raises:
+            ValueError: the status is no redirect, or the location has a control character.
+            TypeError: the location is no text.
+        """
         if status not in (301, 302, 303, 307, 308):
             raise ValueError(f"a redirect is 301, 302, 303, 307 or 308, not {status}")
-        return cls(status=status, fields=[(b"location", location.encode("ascii")), *encoded(fields)])
+        if not isinstance(location, str):
+            raise TypeError(f"a location is text, not {location!r}")
+        return cls(status=status, fields=[(b"location", to_uri(location).encode("ascii")), *encoded(fields)])
 
     @classmethod
     def no_content(cls, *, fields: FieldsLike = ()) -> Self:
@@ -343,20 +355,21 @@ class Handoff:
         self.status = status
         self.fields = encoded(fields)
         self.replay_head = replay_head
-        self.check()
-
-    def check(self) -> None:
-        """Whether it can be said as it is now, a middleware having seen it.
-
-        Raises:
-            ValueError, TypeError: as when it was made.
-        """
-        if self.status is not None and _number(self.status) != 101 and not 200 <= self.status <= 299:
-            raise ValueError(f"a hand-off is answered with 101, 2xx or nothing, not {self.status}")
-        undelimited(self.fields)
+        check_handoff(self)
 
     def __repr__(self) -> str:
         return f"<Handoff {self.status}>"
+
+
+def check_handoff(handoff: Handoff) -> None:
+    """Whether it can be said as it is now, perhaps after a middleware.
+
+    Raises:
+        ValueError, TypeError: as when it was made.
+    """
+    if handoff.status is not None and _number(handoff.status) != 101 and not 200 <= handoff.status <= 299:
+        raise ValueError(f"a hand-off is answered with 101, 2xx or nothing, not {handoff.status}")
+    undelimited(handoff.fields)
 
 
 class Upgrade:

@@ -183,10 +183,19 @@ def test_nothing_else_is_a_redirect(status):
         Response.redirect("/", status=status)
 
 
-@pytest.mark.parametrize("location", ["/a\r\nset-cookie: b", "/a\n", "/é", "/\0"])
-def test_a_location_is_a_uri(location):
+@pytest.mark.parametrize("location", ["/a\r\nset-cookie: b", "/a\n", "/\0", "/\x7f", "/\x85", "/\ud800"])
+def test_a_location_without_sense_is_refused(location):
     with pytest.raises(ValueError):
         Response.redirect(location)
+
+
+def test_a_location_is_text():
+    with pytest.raises(TypeError, match="a location is text, not b'/'"):
+        Response.redirect(b"/")
+
+
+def test_a_location_becomes_a_uri():
+    assert Response.redirect("/café?q=ü b#x").fields == [(b"location", b"/caf%C3%A9?q=%C3%BC%20b#x")]
 
 
 def test_no_content():
