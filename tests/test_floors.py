@@ -55,6 +55,7 @@ ROOMS = {
         "codec.cookies",
         "codec.forwarded",
         "codec.sse",
+        "codec.disposition",
         "proxy_header",
         "trust",
     ],

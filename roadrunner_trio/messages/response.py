@@ -15,7 +15,8 @@ from typing import Any, Final, Protocol, Self, TypeAlias
 import trio
 
 from ..errors import phrase
-from ..fields import Field, FieldsLike, Own, encoded
+from ..fields import Field, FieldsLike, Own, encoded, lookup
+from ..protocol.codec.disposition import attachment
 from ..protocol.codec.uri import to_uri
 from ..protocol.http1.encode import status_line
 from ..protocol.wishes import content, undelimited
@@ -160,6 +161,15 @@ class Response(ResponseHead):
         return cls(status=status, fields=[(b"location", to_uri(location).encode("ascii")), *encoded(fields)])
 
     @classmethod
+    def attachment(cls, body: bytes | str, filename: str, *, status: int = 200, fields: FieldsLike = ()) -> Self:
+        """Content that the peer is to save as ``filename``, in any script; ``content-type`` is guessed from the name.
+
+        Raises:
+            ValueError, TypeError: as :class:`FileResponse`.
+        """
+        return cls(body, status, _named(filename, _typed(_guessed(filename), fields)))
+
+    @classmethod
     def no_content(cls, *, fields: FieldsLike = ()) -> Self:
         """204, without content and without Content-Length (N22)."""
         return cls(status=204, fields=fields)
@@ -176,6 +186,17 @@ def _typed(media_type: Field, fields: FieldsLike) -> list[Field]:
     if any(name == b"content-type" for name, _ in given):
         return given
     return Own((media_type, *given))
+
+
+def _guessed(path: str | os.PathLike[str]) -> Field:
+    suffix = os.path.splitext(str(path))[1].lower()
+    return b"content-type", MEDIA_TYPES.get(suffix, b"application/octet-stream")
+
+
+def _named(filename: str, given: list[Field]) -> list[Field]:
+    if lookup(given, b"content-disposition") is not None:
+        raise ValueError("give a file its name by `filename` or by content-disposition, not by both")
+    return Own((*given, (b"content-disposition", attachment(filename))))
 
 
 def _content(body: Any) -> bytes:
@@ -300,9 +321,12 @@ class FileResponse(ResponseHead):
         offset: the first octet.
         length: how many octets; None is to the end.
         fields: as for :class:`Response`; ``content-type`` is guessed from the name when it is missing.
+        filename: what the peer is to save it as, in any script: ``content-disposition`` (RFC 6266). None leaves it to
+            the peer whether it shows the content, and as what it saves it.
 
     Raises:
-        ValueError: a negative offset or length.
+        ValueError: a negative offset or length; a file name with a folder or a control character in it, or beside a
+            ``content-disposition`` among the fields.
     """
 
     def __init__(
@@ -314,6 +338,7 @@ class FileResponse(ResponseHead):
         status: int = 200,
         fields: FieldsLike = (),
         reason: str | None = None,
+        filename: str | None = None,
     ) -> None:
         super().__init__(status, fields, reason)
         if offset < 0 or (length is not None and length < 0):
@@ -321,8 +346,9 @@ class FileResponse(ResponseHead):
         self.path = path
         self.offset = offset
         self.length = length
-        suffix = os.path.splitext(str(path))[1].lower()
-        self.fields = _typed((b"content-type", MEDIA_TYPES.get(suffix, b"application/octet-stream")), self.fields)
+        self.fields = _typed(_guessed(path), self.fields)
+        if filename is not None:
+            self.fields = _named(filename, self.fields)
 
 
 class Handoff:

@@ -107,9 +107,7 @@ UNSAYABLE = {
 
 @pytest.mark.parametrize("change", UNSAYABLE.values(), ids=UNSAYABLE.keys())
 @pytest.mark.parametrize("make", KINDS)
-async def test_case_39_fields_that_cannot_be_said_are_a_500(
-    make, change, autojump_clock, caplog
-):
+async def test_case_39_fields_that_cannot_be_said_are_a_500(make, change, autojump_clock, caplog):
     heard, errors = await heard_of(make, change)
     assert heard == ERROR_500
     assert [type(error) for error in errors] in ([ValueError], [TypeError], [UnicodeEncodeError])

@@ -132,6 +132,17 @@ def test_the_query_is_decoded_once():
     assert dict(made().query) == {}
 
 
+def test_names_come_in_the_order_in_which_they_were_sent():
+    cookies = [(b"cookie", b"s=1; a=2"), (b"x", b"no=1"), (b"cookie", "b=ü; s=4; A=5".encode())]
+    request = made(b"GET /?z=1&y=2&z=3&a&y=4 HTTP/1.1", cookies)
+    assert list(request.query) == list(request.query.keys()) == ["z", "y", "a"]
+    assert dict(request.query) == {"z": "1", "y": "2", "a": ""}
+    assert list(request.query.items()) == [("z", "1"), ("y", "2"), ("a", "")]
+    assert list(request.cookies) == ["s", "a", "b", "A"]
+    assert dict(request.cookies) == {**request.cookies} == {"s": "1", "a": "2", "b": "ü", "A": "5"}
+    assert (len(request.query), "y" in request.query, request.query.get("no")) == (3, True, None)
+
+
 def test_cookies_of_all_lines_are_read_once():
     request = made(fields=[(b"cookie", b"a=1; b=2"), (b"x", b"c=3"), (b"cookie", b'a=4; d="\xe9"')])
     assert request.cookies.pairs == [("a", "1"), ("b", "2"), ("a", "4"), ("d", '"é"')]

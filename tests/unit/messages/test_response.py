@@ -218,6 +218,37 @@ def test_a_loop_keeps_its_channel_and_its_callback():
     assert (made.messages, made.on_message) == (receiving, on_message)
 
 
+def test_content_may_be_saved_as_a_file():
+    made = Response.attachment("a,b\n", "größe.csv", fields={"x": "1"})
+    assert made.body == b"a,b\n"
+    assert made.fields == [
+        (b"content-type", b"text/csv; charset=utf-8"),
+        (b"x", b"1"),
+        (b"content-disposition", b"attachment; filename=\"gr__e.csv\"; filename*=UTF-8''gr%C3%B6%C3%9Fe.csv"),
+    ]
+    assert FileResponse("x.csv", filename="y.txt").fields == [
+        (b"content-type", b"text/csv; charset=utf-8"),
+        (b"content-disposition", b'attachment; filename="y.txt"'),
+    ]
+    assert Response.attachment(b"", "x", fields={"content-type": "a/b"}).fields[0] == (b"content-type", b"a/b")
+
+
+@pytest.mark.parametrize("filename", ["../x", "a\r\nb", ""])
+def test_a_file_has_a_name_and_no_folder(filename):
+    for make in (lambda: Response.attachment(b"", filename), lambda: FileResponse("x", filename=filename)):
+        with pytest.raises(ValueError, match="name"):
+            make()
+
+
+def test_a_file_has_one_name():
+    fields = {"Content-Disposition": "inline"}
+    with pytest.raises(ValueError, match="not by both"):
+        Response.attachment(b"", "x", fields=fields)
+    with pytest.raises(ValueError, match="not by both"):
+        FileResponse("x", filename="y", fields=fields)
+    assert FileResponse("x", fields=fields).fields[1] == (b"content-disposition", b"inline")
+
+
 # FileResponse
 
 
