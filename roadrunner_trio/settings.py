@@ -24,6 +24,12 @@ def _count(default: int | None, help: str, *, least: int = 1) -> Any:
     return field(default=default, metadata={"unit": "", "help": help, "least": least})
 
 
+class Contradiction(ValueError):
+    """Two settings that are good by themselves, one of which keeps the other from taking effect."""
+
+
+DEFAULT_LINE: Final = 16 * 1024
+"""Octets of a field line, unless the whole section is to have fewer."""
 OPTIONAL: Final = frozenset({"disconnect_grace", "max_body", "max_concurrent_requests"})
 
 
@@ -39,7 +45,10 @@ class Timeouts:
     request: float = _seconds(
         30.0, "a request head, from its first byte; also the wait for the first byte of a new connection"
     )
-    keep_alive: float = _seconds(60.0, "an idle connection between two requests")
+    keep_alive: float = _seconds(
+        75.0,
+        "an idle connection between two requests; more than the 60 seconds of most balancers, who should close first",
+    )
     body: float = _seconds(300.0, "waiting for the bytes of one request body, all waits together")
     handler: float = _seconds(math.inf, "the application, from request to the end of its response; then 503")
     write: float = _seconds(30.0, "the peer taking the next 64 KiB of a response")
@@ -62,7 +71,7 @@ class Limits:
     """What one peer, and all peers together, may take.
 
     Raises:
-        ValueError: a value is not a whole number, or is below what makes sense.
+        ValueError: a value is not a whole number, or is below what makes sense, or another keeps it from taking effect.
     """
 
     max_connections: int = _count(1000, "connections at once; one more is answered 503 and closed")
@@ -74,9 +83,11 @@ class Limits:
         10 * 1024 * 1024, "a request body, else 413; none lifts it (streaming handlers only)", least=0
     )
     max_request_line: int = _size(8192, "the request line, else 414", least=16)
-    max_field_line: int = _size(8192, "one field line, else 431", least=16)
-    max_field_section: int = _size(10240, "all field lines of a head or trailer section together, else 431", least=16)
-    max_fields: int = _count(128, "fields in a head or trailer section, else 431")
+    max_field_line: int = _size(DEFAULT_LINE, "one field line, else 431; no more than max_field_section", least=16)
+    max_field_section: int = _size(
+        32 * 1024, "all field lines of a head or trailer section together, else 431", least=16
+    )
+    max_fields: int = _count(200, "fields in a head or trailer section, else 431")
     min_bytes_per_second: int = _count(
         100,
         "slowest peer, measured from the first byte after one second's grace; then closed; 0 turns it off",
@@ -98,3 +109,12 @@ class Limits:
             least = f.metadata["least"]
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"Limits.{f.name} must be a whole number, at least {least}, not {value!r}")
+        self._check_line()
+
+    def _check_line(self) -> None:
+        line, section = self.max_field_line, self.max_field_section
+        if line > section and line != DEFAULT_LINE:  # which nobody chose, most likely: it gives way
+            raise Contradiction(
+                f"Limits.max_field_line ({line}) can never be reached beside Limits.max_field_section ({section}), "
+                "which is for all lines together: raise that, too, or lower the line"
+            )

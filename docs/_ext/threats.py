@@ -68,7 +68,7 @@ TIME = (
         ("Timeouts.keep_alive",),
         "a close, in silence",
         (
-            "tests/unit/server/test_exits_head.py::test_e06_an_idle_connection_is_closed_in_silence_at_exactly_60_seconds",
+            "tests/unit/server/test_exits_head.py::test_e06_an_idle_connection_is_closed_in_silence_at_exactly_75_seconds",
         ),
     ),
     Threat(
