@@ -224,7 +224,14 @@ class Request:
         if self._streaming:
             raise RuntimeError("a part of this body was already taken by stream()")
         self._streaming = True
-        body = b"".join([piece async for piece in BodyStream(self)])
+        body = await self.next_piece()
+        if body and (piece := await self.next_piece()):
+            # Not a list of pieces: each is an object, and a peer may send an octet at a time.
+            gathered = bytearray(body)
+            while piece:
+                gathered += piece
+                piece = await self.next_piece()
+            body = bytes(gathered)
         self.keep_body(body)
         return body
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -184,6 +185,32 @@ async def test_reading_it_whole():
     assert await request.read() == b"hello world"
     assert await request.read() == b"hello world"
     assert source.asked == 4
+
+
+async def test_case_36_a_body_in_tiny_pieces_takes_a_little_more_than_itself():
+    octets = 200_000
+
+    class Dribble(Source):
+        async def receive_body(self):
+            self.asked += 1
+            return b"xy" if self.asked <= octets // 2 else b""
+
+    request = made(source=Dribble())
+    tracemalloc.start()
+    try:
+        assert len(await request.read()) == octets
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * octets
+
+
+async def test_one_piece_is_the_body_as_it_is():
+    piece = b"hello"
+    assert await made(source=Source(piece)).read() is piece
+    source = Source()
+    assert await made(source=source).read() == b""
+    assert source.asked == 1
 
 
 async def test_in_pieces_as_they_come():
