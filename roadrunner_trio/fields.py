@@ -83,6 +83,20 @@ def tokens(fields: Iterable[Field], name: bytes) -> frozenset[bytes]:
     return frozenset(member for member in members if member)
 
 
+class Name(bytes):
+    """A field name in lower case that knows how the application wrote it.
+
+    It is equal to the plain name, and is taken for it everywhere; only who writes heads may ask (:func:`written`).
+    """
+
+    as_given: bytes
+
+
+def written(name: bytes) -> bytes:
+    """A field name in the letters in which the application gave it."""
+    return name.as_given if isinstance(name, Name) else name
+
+
 class Encoded(list[Field]):
     """Fields that have been through :func:`encoded`, which then has only to copy them."""
 
@@ -110,21 +124,47 @@ def encoded(given: FieldsLike) -> list[Field]:
     # A list is asked about first: asking about an abstract class takes ten times as long.
     if not isinstance(given, list) and isinstance(given, Mapping):
         given = cast("Mapping[Any, Any]", given).items()
-    return Encoded([(_encoded_name(name), _encoded_value(name, value)) for name, value in given])
+    return Encoded([(field_name(name), field_value(name, value)) for name, value in given])
+
+
+def field_name(given: Any) -> bytes:
+    """A field name in lower case, a :class:`Name` where it was not given so.
+
+    Raises:
+        ValueError: it is no token (RFC 9110 section 5.6.2).
+        TypeError: it is neither str nor bytes.
+    """
+    return given if type(given) is Name else _field_name(given)
 
 
 @lru_cache(maxsize=256)
-def _encoded_name(name: Any) -> bytes:
-    octets = _octets(name).lower()
+def _field_name(given: Any) -> bytes:
+    octets = _octets(given)
     if not is_token(octets):
-        raise ValueError(f"response field name {name!r} is not a token")
-    return octets
+        raise ValueError(f"response field name {given!r} is not a token; CR, LF or NUL in it would split the message")
+    lower = octets.lower()
+    if lower == octets:
+        return lower
+    name = Name(lower)
+    name.as_given = bytes(octets)
+    return name
 
 
-def _encoded_value(name: Any, value: Any) -> bytes:
-    octets = _octets(value)
+def field_value(name: Any, given: Any) -> bytes:
+    """A field value without the blanks around it, which do not belong to it (RFC 9110 section 5.5).
+
+    Args:
+        name: whose value it is, for the complaint.
+
+    Raises:
+        ValueError: a control byte other than HTAB, or a character outside latin-1.
+        TypeError: it is neither str nor bytes.
+    """
+    octets = _octets(given)
     if _forbidden(octets):
-        raise ValueError(f"response field {name!r} has a control character in its value")
+        raise ValueError(
+            f"response field {name!r} has a control character in its value; CR, LF or NUL would split the message"
+        )
     return octets.strip(b" \t")
 
 

@@ -38,6 +38,12 @@ def _count(default: int | None, help: str, *, least: int = 1) -> Any:
     return field(default=default, metadata={"unit": "", "help": help, "least": least})
 
 
+class Contradiction(ValueError):
+    """Two settings that are good by themselves, one of which keeps the other from taking effect."""
+
+
+DEFAULT_LINE: Final = 16 * 1024
+"""Octets of a field line, unless the whole section is to have fewer."""
 OPTIONAL: Final = frozenset({"disconnect_grace", "max_body", "max_concurrent_requests", "max_connections_per_peer"})
 
 
@@ -55,7 +61,10 @@ class Timeouts:
     request: Seconds = _seconds(
         30.0, "a request head, from its first byte; also the wait for the first byte of a new connection"
     )
-    keep_alive: Seconds = _seconds(60.0, "an idle connection between two requests")
+    keep_alive: Seconds = _seconds(
+        75.0,
+        "an idle connection between two requests; more than the 60 seconds of most balancers, who should close first",
+    )
     body: Seconds = _seconds(300.0, "waiting for the bytes of one request body, all waits together")
     handler: Seconds = _seconds(math.inf, "the application, from request to the end of its response; then 503")
     write: Seconds = _seconds(30.0, "the peer taking the next 64 KiB of a response")
@@ -77,7 +86,7 @@ class Limits:
     Each is a whole number; those in octets may also be text such as ``"64K"`` or ``"10MB"``, powers of 1024.
 
     Raises:
-        ValueError: a value is no such thing, or is below what makes sense.
+        ValueError: a value is no such thing, or is below what makes sense, or another keeps it from taking effect.
     """
 
     max_connections: int = _count(1000, "connections at once; one more is answered 503 and closed")
@@ -96,14 +105,14 @@ class Limits:
         10 * 1024 * 1024, "a request body, else 413; none lifts it (streaming handlers only)", least=0
     )
     max_request_line: Octets = _size(8192, "the request line, else 414", least=16)
-    max_field_line: Octets = _size(8192, "one field line, else 431", least=16)
+    max_field_line: Octets = _size(DEFAULT_LINE, "one field line, else 431; no more than max_field_section", least=16)
     max_field_section: Octets = _size(
-        10240, "all field lines of a head or trailer section together, else 431", least=16
+        32 * 1024, "all field lines of a head or trailer section together, else 431", least=16
     )
-    max_fields: int = _count(128, "fields in a head or trailer section, else 431")
+    max_fields: int = _count(200, "fields in a head or trailer section, else 431")
     min_bytes_per_second: int = _count(
         100,
-        "slowest peer, measured from the first byte after one second's grace; then closed; 0 turns it off",
+        "slowest peer, measured from the first byte after five seconds' grace; then closed; 0 turns it off",
         least=0,
     )
     min_send_rate: int = _count(
@@ -123,3 +132,12 @@ class Limits:
                 read = optional_count if f.name in OPTIONAL else count
             value = read(f"Limits.{f.name}", getattr(self, f.name), least=f.metadata["least"])
             object.__setattr__(self, f.name, value)
+        self._check_line()
+
+    def _check_line(self) -> None:
+        line, section = self.max_field_line, self.max_field_section
+        if line > section and line != DEFAULT_LINE:  # which nobody chose, most likely: it gives way
+            raise Contradiction(
+                f"Limits.max_field_line ({line}) can never be reached beside Limits.max_field_section ({section}), "
+                "which is for all lines together: raise that, too, or lower the line"
+            )

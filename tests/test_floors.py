@@ -37,6 +37,8 @@ ROOMS = {
         "dump",
     ],
     "protocol": [
+        "heads",
+        "wishes",
         "http1",
         "http1.engine",
         "http1.head",
@@ -55,10 +57,11 @@ ROOMS = {
         "codec.cookies",
         "codec.forwarded",
         "codec.sse",
+        "codec.disposition",
         "proxy_header",
         "trust",
     ],
-    "messages": ["ids", "request", "exchange", "response", "event_stream", "broadcast"],
+    "messages": ["ids", "request", "exchange", "functions", "response", "event_stream", "broadcast"],
     "telemetry": [
         "observe",
         "request_ids",

@@ -68,7 +68,7 @@ TIME = (
         ("Timeouts.keep_alive",),
         "a close, in silence",
         (
-            "tests/unit/server/test_exits_head.py::test_e06_an_idle_connection_is_closed_in_silence_at_exactly_60_seconds",
+            "tests/unit/server/test_exits_head.py::test_e06_an_idle_connection_is_closed_in_silence_at_exactly_75_seconds",
         ),
     ),
     Threat(
@@ -397,6 +397,13 @@ ADVISORIES = (
         f"{_FRAMING}::test_what_would_split_a_response_raises_in_the_handler",
     ),
     Advisory(
+        "reported",
+        "this server",
+        "a middleware that leaves a second length, a name with a blank, a body of text",
+        "500, before an octet is out",
+        "tests/unit/answering/test_changed_responses.py::test_case_39_fields_that_cannot_be_said_are_a_500",
+    ),
+    Advisory(
         "CVE-2020-7694",
         "uvicorn",
         "terminal escapes in a target reach the log",
@@ -533,8 +540,15 @@ ADVISORIES = (
         "CVE-2021-21330",
         "aiohttp",
         "a redirect to another host by `//`",
-        "the server and its router redirect nobody",
-        f"{_FILES}::test_the_router_resolves_nothing_and_redirects_nobody",
+        "the router redirects nobody; with `redirect_slashes`, to the same host",
+        f"{_FILES}::test_a_router_that_redirects_for_a_slash_leads_to_no_other_host",
+    ),
+    Advisory(
+        "reported",
+        "this server",
+        "`//admin`, `/admin/`: a second name for what a proxy lets nobody reach",
+        "404: a path is matched as it is",
+        "tests/unit/apps/test_router_paths.py::test_case_40_what_is_not_written_so_is_another_path",
     ),
     Advisory(
         "CVE-2025-66221",

@@ -26,7 +26,9 @@ from ..messages.response import (
     Send,
     StreamResponse,
     Upgrade,
+    check_handoff,
 )
+from ..protocol.wishes import content
 from ..settings import Limits, Timeouts
 from ..transport.files import OpenFile, open_file
 from ..transport.wire import PeerGone
@@ -64,7 +66,10 @@ class native:
         """
         response = await self.handler(exchange.request)
         if type(response) is Response:
-            await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
+            body = response.body
+            if type(body) is not bytes:
+                body = content(body)
+            await exchange.respond(response.status, response.fields, body, reason=response.reason)
         else:
             await respond(exchange, response, self.author(exchange.request))
 
@@ -131,7 +136,8 @@ async def respond(exchange: Exchange, response: object, handler: object) -> None
     """
     match response:
         case Response():
-            await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
+            body = content(response.body)
+            await exchange.respond(response.status, response.fields, body, reason=response.reason)
         case StreamResponse():
             await _stream(exchange, response)
         case LoopResponse():
@@ -163,7 +169,7 @@ def _sender(exchange: Exchange) -> tuple[Send, Callable[[], None]]:
     async def send(data: bytes) -> None:
         if not open_:
             raise RuntimeError("this response is over")
-        await exchange.send_body(bytes(data))
+        await exchange.send_body(content(data))
 
     def revoke() -> None:
         nonlocal open_
@@ -281,6 +287,7 @@ def _length(file: OpenFile, response: FileResponse) -> int:
 
 async def _hand_off(exchange: Exchange, handoff: Handoff) -> None:
     exchange.kind = "handoff"
+    check_handoff(handoff)
     stream = await exchange.take_over(handoff.status, handoff.fields, replay_head=handoff.replay_head)
     async with stream:
         await handoff.run(exchange.request, stream)

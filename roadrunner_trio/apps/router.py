@@ -182,15 +182,20 @@ class _Node:
         return node.leaf
 
     def leaves(self, segments: Sequence[bytes]) -> list[_Leaf]:
-        """The ends of all patterns that match; at most as many steps as there are nodes, whatever the path."""
+        """The ends of all patterns that match; at most as many steps as there are nodes, whatever the path.
+
+        Args:
+            segments: what stands between and behind the slashes; only the last may be empty, and it is then matched by
+                a slash at the end of a pattern, or by ``*name``.
+        """
         found: list[_Leaf] = []
         nodes = [self]
         for segment in segments:
             found += [node.rest for node in nodes if node.rest]
-            nodes = [below for node in nodes for below in (node.literals.get(segment), node.one) if below]
+            nodes = [below for node in nodes for below in (node.literals.get(segment), segment and node.one) if below]
             if not nodes:
                 return found
-        return found + [end for node in nodes for end in (node.rest, node.leaf) if end]
+        return found + [node.leaf for node in nodes if node.leaf]
 
 
 class Table:
@@ -200,12 +205,17 @@ class Table:
         endpoints: one for each route, in order.
         names: the pattern of each route that has a name.
 
+    Args:
+        routes: routes and groups, in order.
+        redirect_slashes: as for :class:`Router`.
+
     Raises:
         ValueError: two routes are the same or have one name, or a path is not possible below its group's prefix.
         TypeError: something in it is neither a route nor a group.
     """
 
-    def __init__(self, routes: Iterable[Route | Group]) -> None:
+    def __init__(self, routes: Iterable[Route | Group], *, redirect_slashes: bool = False) -> None:
+        self._redirects = redirect_slashes
         declared = list(_flat(several(routes)))
         _distinct(declared)
         listed: dict[tuple[str | Kind, ...], set[str]] = {}
@@ -264,13 +274,16 @@ class Table:
         return found.endpoint
 
     def _search(self, method: bytes, path: bytes) -> _Found:
-        segments = list(filter(None, path.split(b"/")))
         if path.startswith(b"/"):
-            leaves = self._paths.leaves(segments)
+            segments = path[1:].split(b"/")
+            leaves = self._leaves(path, segments)
         elif method == b"CONNECT":  # its target is an authority (RFC 9110 section 9.3.6)
+            segments = [path]
             leaves = self._authorities.leaves(segments)
         else:  # N14: "OPTIONS *" asks about the server (RFC 9110 section 9.3.7)
             return _Found(self._server_wide)
+        if not leaves and self._redirects and self._has_other_spelling(method, path):
+            return _Found(REDIRECT)
         best = None
         for leaf in leaves:
             endpoint = leaf.takes.get(method, leaf.other)
@@ -279,6 +292,26 @@ class Table:
         if best is None:
             return _Found(_refusing(method, leaves))
         return _bound(best, segments) if best.captures else _Found(best)
+
+    def _leaves(self, path: bytes, segments: Sequence[bytes]) -> list[_Leaf]:
+        """The ends of the patterns that match a path, as it is: whoever stands in front has judged it by its octets."""
+        if b"//" in path:
+            return []
+        if path == b"/":
+            return [end for end in (self._paths.rest, self._paths.leaf) if end]
+        return self._paths.leaves(segments)
+
+    def _has_other_spelling(self, method: bytes, path: bytes) -> bool:
+        """Whether a route takes GET there with a slash more or less at the end, and HEAD and GET ask for that."""
+        if method not in (b"GET", b"HEAD") or b"//" in path:  # "//" is no spelling of "/"
+            return False
+        other = _other_spelling(path)
+        leaves = self._leaves(other, other[1:].split(b"/"))
+        return any(leaf.takes.get(method, leaf.other) for leaf in leaves)
+
+
+def _other_spelling(path: bytes) -> bytes:
+    return path[:-1] if path.endswith(b"/") else path + b"/"
 
 
 def _refusing(method: bytes, leaves: Sequence[_Leaf]) -> _Entry:
@@ -320,11 +353,20 @@ async def _not_found(request: Request) -> Response:
     return _plain(404)
 
 
+async def _redirect(request: Request) -> Response:
+    # The path has no empty segment, so its other spelling cannot be taken for a host; and no backslash is left, which
+    # browsers take for a slash.
+    path, question_mark, query = request.head.path.partition(b"?")
+    location = _other_spelling(path) + question_mark + query
+    return Response.redirect(location.decode("ascii"), status=308)
+
+
 def _plain(status: int, fields: Sequence[tuple[str, str]] = ()) -> Response:
     return Response.text(phrase(status), status=status, fields=fields)
 
 
 NOT_FOUND: Final = _Entry(call=_not_found)
+REDIRECT: Final = _Entry(call=_redirect)
 
 
 # -- the app -------------------------------------------------------------------------------------
@@ -372,17 +414,29 @@ class Router:
     and goes through the middlewares of the router and the listener: 404 when no path matches, and when the methods of
     those that do are others, 204 to OPTIONS and else 405, both with ``Allow``. ``OPTIONS *`` is answered 204.
 
+    A path is matched as it was sent: not decoded, its dots not resolved, with no empty segment and with or without a
+    slash at its end as the route has it. So what a proxy or a middleware has judged is what is served.
+
     Args:
         routes: :class:`Route` and :class:`Group`, in order.
         middlewares: around all of them, inside of the listener's, the first outermost.
+        redirect_slashes: answer GET and HEAD 308 in place of 404 where a route takes them with one slash more or less
+            at the end of the path; the query is kept. What comes with other methods is not to be sent twice: 404.
 
     Raises:
         ValueError, TypeError: a table that is not possible; the message says what would be.
     """
 
-    def __init__(self, routes: Iterable[Route | Group], *, middlewares: Sequence[Middleware] = ()) -> None:
+    def __init__(
+        self,
+        routes: Iterable[Route | Group],
+        *,
+        middlewares: Sequence[Middleware] = (),
+        redirect_slashes: bool = False,
+    ) -> None:
         self.middlewares = checked(middlewares)
-        self._table = Table(routes)
+        self.redirect_slashes = redirect_slashes
+        self._table = Table(routes, redirect_slashes=redirect_slashes)
         self._mounted: WeakSet[_Mounted] = WeakSet()
         self._own: App | None = None
 
@@ -397,7 +451,7 @@ class Router:
         Raises:
             ValueError, TypeError: as when it was made; the routes stay as they are (N51).
         """
-        table = Table(routes)
+        table = Table(routes, redirect_slashes=self.redirect_slashes)
         ready = [(mounted, mounted.plans(table)) for mounted in self._mounted]
         self._table = table
         for mounted, plans in ready:
@@ -406,7 +460,8 @@ class Router:
     def url_for(self, name: str, /, **bindings: str | int) -> str:
         """The path of the route called ``name``, with what it captures percent-encoded.
 
-        What ``*name`` captures may be a path: its slashes are kept, and its empty segments dropped.
+        What ``*name`` captures may be a path: its slashes are kept, and its empty segments dropped but for a slash at
+        its end.
 
         Raises:
             LookupError: no route has that name.
@@ -418,7 +473,7 @@ class Router:
         wanted = {segment.text for segment in pattern if segment.kind is not Kind.LITERAL}
         if wanted != bindings.keys():
             raise ValueError(f"{name!r} ({shown(pattern)}) needs {sorted(wanted)}, not {sorted(bindings)}")
-        return "/" + "/".join(filter(None, (_filled(segment, bindings) for segment in pattern)))
+        return "/" + "/".join(_filled(segment, bindings) for segment in pattern)
 
     def for_listener(self, defaults: Plan, middlewares: Sequence[Middleware]) -> App:
         """Itself with a listener's defaults, for what its routes leave open, and inside of its middlewares."""
@@ -450,4 +505,6 @@ def _filled(segment: Segment, bindings: Mapping[str, Any]) -> str:
     parts = [text] if segment.kind is Kind.ONE else [part for part in text.split("/") if part]
     if not all(parts) or {".", ".."} & set(parts):  # clients resolve dots away (RFC 3986 section 5.2.4)
         raise ValueError(f"{text!r} for {segment.text!r} cannot be part of a URL: a segment is not empty, '.' or '..'")
+    if segment.kind is Kind.REST and parts and text.endswith("/"):
+        parts.append("")
     return "/".join(percent_encode(part.encode()) for part in parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, cast
@@ -58,22 +59,24 @@ Pattern: TypeAlias = tuple[Segment, ...]
 
 
 def parse(path: str) -> Pattern:
-    """The segments of a path pattern; empty ones are dropped (behaviour 8.2).
+    """The segments of a path pattern: none for ``"/"``, and an empty one for a slash at the end of a longer path.
 
     Raises:
         TypeError: it is no text.
         ValueError: it could not match what it seems to mean. The original accepts such a pattern, and it matches
-            something else or nothing (behaviour 8.2): an empty name, a name twice, ``*`` before the end.
+            something else or nothing (behaviour 8.2): an empty name, a name twice, ``*`` before the end, ``//``.
     """
     if not isinstance(path, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # Route(handler, "/")
         raise TypeError(f"a path is text that begins with a slash, and comes first, not {path!r}")
     if not path.startswith("/"):
         raise ValueError(f"{path!r}: a path begins with a slash; write {'/' + path!r}")
-    return whole(tuple(_segment(text, path) for text in path.split("/") if text), path)
+    if "//" in path:
+        raise ValueError(f"{path!r}: an empty segment matches nothing; write {re.sub('//+', '/', path)!r}")
+    return () if path == "/" else whole(tuple(_segment(text, path) for text in path[1:].split("/")), path)
 
 
 def _segment(text: str, path: str) -> Segment:
-    if text[0] in ":*":
+    if text[:1] in (":", "*"):
         if not text[1:].isidentifier():
             raise ValueError(
                 f"{path!r}: {text[0]!r} is followed by a name of letters, digits and underscores, "
@@ -113,9 +116,10 @@ def shown(pattern: Pattern) -> str:
 class Route:
     """A path, the methods it takes, and the handler that answers.
 
-    In a path, ``:name`` captures one segment and ``*name``, which can only come last, all that are left, perhaps none.
-    Everything else is literal: it matches octet by octet, and is not percent-decoded. Empty segments do not count, so
-    ``//a///b/`` is ``/a/b``.
+    In a path, ``:name`` captures one segment, never an empty one, and ``*name``, which can only come last, whatever
+    stands behind the slash before it, perhaps nothing. Everything else is literal: it matches octet by octet, and is
+    not percent-decoded. A path with an empty segment (``//``) matches no route, and ``/a/`` is another path than
+    ``/a``: a route has the slash at its end, or has not.
 
     Args:
         path: begins with a slash; below the prefixes of the groups it is in.
@@ -217,7 +221,8 @@ class Group:
     """Routes below one prefix and inside of the same middlewares. Groups nest.
 
     Args:
-        prefix: begins with a slash; may capture segments, but not the rest.
+        prefix: begins with a slash; may capture segments, but not the rest. A slash at its end is that between it and
+            the paths below: with either, ``"/"`` below it is the prefix itself.
         routes: routes and groups.
         middlewares: around those of the routes, the first outermost.
         name: goes before the names of the routes, with a dot: ``"admin.users"``.
@@ -238,6 +243,8 @@ class Group:
         self.pattern = parse(prefix)
         if self.pattern and self.pattern[-1].kind is Kind.REST:
             raise ValueError(f"{prefix!r}: nothing can follow '*{self.pattern[-1].text}'; a prefix ends before it")
+        if self.pattern and not self.pattern[-1].text:
+            self.pattern = self.pattern[:-1]
         self.prefix = prefix
         self.routes = several(routes)
         self.middlewares = checked(middlewares)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import ssl
 from collections.abc import Sequence
 from typing import Any
 
 from ..answering.rate_limit import RateLimit
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
-from ..settings import Limits, Timeouts
+from ..settings import Contradiction, Limits, Timeouts
 from ..telemetry.request_ids import RequestIds
 from ..transport.tls import server_context
 from .configuration import Values
@@ -52,13 +53,25 @@ def names(listeners: Sequence[Values]) -> list[str]:
 
 
 def bounds(values: Values) -> tuple[Timeouts, Limits]:
-    """Timeouts and limits."""
+    """Timeouts and limits.
+
+    Raises:
+        ValueError: two of them contradict each other; the message says who said so.
+    """
     kinds: dict[type, dict[str, Any]] = {Timeouts: {}, Limits: {}}
     for option in OPTIONS:
         if option.field is not None:
             kind, name = option.field
             kinds[kind][name] = values[option.name]
-    return Timeouts(**kinds[Timeouts]), Limits(**kinds[Limits])
+    try:
+        return Timeouts(**kinds[Timeouts]), Limits(**kinds[Limits])
+    except Contradiction as exc:
+        told = str(exc)
+        for option in OPTIONS:
+            if option.field is not None:
+                kind, name = option.field
+                told = re.sub(rf"\b{kind.__name__}\.{name}\b", values.where(option.name), told)
+        raise ValueError(told) from None
 
 
 def doors(values: Values) -> dict[str, Any]:

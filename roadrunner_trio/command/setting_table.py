@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..protocol.trust import FORWARDED, X_FORWARDED
-from ..settings import OPTIONAL, Limits, Timeouts
+from ..settings import OPTIONAL, Contradiction, Limits, Timeouts
 from .kinds import COUNT, OPTIONAL_COUNT, OPTIONAL_SIZE, SIZE, SWITCH, TIME, Kind, one_of, text_as, texts_as
 from .options import show_count, show_duration, show_size
 
@@ -92,6 +92,8 @@ class Option:
             kind, name = self.field
             try:
                 kind(**{name: value})
+            except Contradiction:
+                pass  # with a default; what is said of the other is not known yet
             except ValueError as exc:
                 raise ValueError(str(exc).removeprefix(f"{kind.__name__}.{name} ")) from None
 

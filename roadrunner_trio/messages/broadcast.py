@@ -47,20 +47,29 @@ class Broadcast:
         """Gives an event to all who are subscribed, without waiting for any, and keeps it. Synchronous.
 
         Args:
-            data: the text, or an event made before, which goes out as it is.
+            data: the text, or an event made before, to which the other arguments do not apply.
             event: its type.
             id: its id, unique among those kept; by default one that no other server gives.
+
+        Returns:
+            The event as it goes out: one made before gets an id if it has none, else peers could not go on after it.
 
         Raises:
             ValueError, TypeError: as :class:`ServerSentEvent`.
         """
         if not isinstance(data, ServerSentEvent):
-            id = f"{self._series}-{self._end + 1}" if id is None else id
-            data = ServerSentEvent(data, event=event, id=id)
+            data = ServerSentEvent(data, event=event, id=self._next_id() if id is None else id)
+        elif (event, id) != (None, None):
+            raise TypeError("an event that is made already has its type and id")
+        elif data.id is None:
+            data = ServerSentEvent(data.data, event=data.event, id=self._next_id(), retry=data.retry)
         self._kept.append(data)
         self._end += 1
         self._news.unpark_all()
         return data
+
+    def _next_id(self) -> str:
+        return f"{self._series}-{self._end + 1}"
 
     def subscribe(self, last_event_id: str | None = None) -> Subscription:
         """The events from now on; with an id, those after the event of that id first.

@@ -10,9 +10,9 @@ from typing import Any, Final, Protocol
 import trio
 
 from ..fields import Fields, lookup
-from ..protocol.codec.cookies import parse_cookies
+from ..protocol.codec.cookies import read_cookies
 from ..protocol.codec.uri import parse_query
-from ..protocol.http1.engine import RequestHead
+from ..protocol.heads import RequestHead
 from ..protocol.proxy_header import ProxyHeader
 from ..transport.drain import Drain
 from ..transport.streams import Address
@@ -41,7 +41,7 @@ class BodySource(Protocol):
 class Params(Mapping[str, str]):
     """Names and values from a query or from cookies: a mapping to the *first* value, with all of them beside it.
 
-    A query name without ``=`` has the value ``""``.
+    Names are in the order in which they first came. A query name without ``=`` has the value ``""``.
 
     Attributes:
         pairs: every name and value, in order.
@@ -51,7 +51,9 @@ class Params(Mapping[str, str]):
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
         self.pairs = pairs
-        self._first = dict(reversed(pairs))
+        self._first: dict[str, str] = {}
+        for name, value in pairs:
+            self._first.setdefault(name, value)
 
     def __getitem__(self, name: str) -> str:
         return self._first[name]
@@ -182,10 +184,9 @@ class Request:
 
     @property
     def cookies(self) -> Params:
-        """The cookies, in order (RFC 6265 section 5.4); quotes are kept."""
+        """The cookies, in order (RFC 6265 section 5.4); quotes are kept. UTF-8, or else latin-1, each by itself."""
         if self._cookies is None:
-            lines = (value.decode("latin-1") for name, value in self.fields if name == b"cookie")
-            self._cookies = Params(parse_cookies("; ".join(lines)))
+            self._cookies = Params(read_cookies(value for name, value in self.fields if name == b"cookie"))
         return self._cookies
 
     @property
@@ -223,7 +224,14 @@ class Request:
         if self._streaming:
             raise RuntimeError("a part of this body was already taken by stream()")
         self._streaming = True
-        body = b"".join([piece async for piece in BodyStream(self)])
+        body = await self.next_piece()
+        if body and (piece := await self.next_piece()):
+            # Not a list of pieces: each is an object, and a peer may send an octet at a time.
+            gathered = bytearray(body)
+            while piece:
+                gathered += piece
+                piece = await self.next_piece()
+            body = bytes(gathered)
         self.keep_body(body)
         return body
 

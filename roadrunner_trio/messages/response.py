@@ -10,14 +10,18 @@ import json as json_module
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, Self, TypeAlias, cast
+from typing import Any, Final, Protocol, Self, TypeAlias
 
 import trio
 
 from ..errors import phrase
-from ..fields import Field, FieldsLike, Own, encoded
+from ..fields import Field, FieldsLike, Own, encoded, lookup
+from ..protocol.codec.disposition import attachment
+from ..protocol.codec.uri import to_uri
 from ..protocol.http1.encode import status_line
+from ..protocol.wishes import content, undelimited
 from .exchange import Exchange
+from .functions import check_async
 from .request import Request
 
 Send: TypeAlias = Callable[[bytes], Awaitable[None]]
@@ -58,20 +62,27 @@ _NDJSON: Final = (b"content-type", b"application/x-ndjson")
 class ResponseHead:
     """What all kinds of response have in common.
 
+    A middleware may change what a response has. It is looked at once more when it is written, and what cannot be said
+    then is an error of the application, before an octet is out.
+
     Attributes:
         status: 200 to 599.
-        fields: a list of pairs, lower-case name and value, bytes; a middleware may change it.
-        reason: a reason phrase in place of the standard one, or None; only HTTP/1 has it.
+        fields: a list of pairs, lower-case name and value, bytes.
+        reason: a reason phrase in place of the standard one, bytes, or None; only HTTP/1 has it.
     """
 
     reason: bytes | None = None
 
     def __init__(self, status: int, fields: FieldsLike, reason: str | None = None) -> None:
+        if type(status) is not int:
+            status = _number(status)
         if not 200 <= status <= 599:
             raise ValueError(f"a response needs a final status from 200 to 599, not {status}")  # N24
-        self.status = int(status)
+        self.status = status
         self.fields: list[Field] = fields if type(fields) is Own else encoded(fields)
         if reason is not None:
+            if not isinstance(reason, str):
+                raise TypeError(f"a reason phrase is text, not {reason!r}")
             self.reason = reason.encode("latin-1")
             status_line(self.status, self.reason)  # raises ValueError now, not when it is written
 
@@ -79,18 +90,27 @@ class ResponseHead:
         return f"<{type(self).__name__} {self.status} {phrase(self.status)}>"
 
 
+def _number(status: Any) -> int:
+    if isinstance(status, bool) or not isinstance(status, int):
+        raise TypeError(f"a response status is a whole number, not {status!r}")
+    return int(status)
+
+
 class Response(ResponseHead):
     """A response whose content is at hand; head and content go out in one write.
 
+    Attributes:
+        body: the content, bytes or bytes-like.
+
     Args:
-        body: the content, bytes; str is sent as UTF-8. Not written for HEAD, 204 and 304.
+        body: the content, bytes; str is sent as UTF-8. Not written for HEAD, 204, 205 and 304.
         status: a final status, 200 to 599.
         fields: pairs or a mapping, str or bytes. Content-Length and Date are the server's.
         reason: a reason phrase in place of the standard one.
 
     Raises:
         ValueError: the status is not final, or a field or the reason could split the message.
-        TypeError: a field or the body is neither str nor bytes.
+        TypeError: a field or the body is neither str nor bytes, or the status no number.
     """
 
     def __init__(
@@ -124,10 +144,30 @@ class Response(ResponseHead):
 
     @classmethod
     def redirect(cls, location: str, *, status: int = 303, fields: FieldsLike = ()) -> Self:
-        """Sends the peer to ``location`` (RFC 9110 section 15.4): 303 makes it GET, 307 and 308 keep the method."""
+        """Sends the peer to ``location`` (RFC 9110 section 15.4): 303 makes it GET, 307 and 308 keep the method.
+
+        What no URI may hold is percent-encoded (``"/café"``); what is encoded already, and what separates the parts of
+        a URI, stays as it is: encode a value that goes into a path or a query yourself. Never take all of it from a
+        request: ``//other.example`` is another host.
+
+        Raises:
+            ValueError: the status is no redirect, or the location has a control character.
+            TypeError: the location is no text.
+        """
         if status not in (301, 302, 303, 307, 308):
             raise ValueError(f"a redirect is 301, 302, 303, 307 or 308, not {status}")
-        return cls(status=status, fields=[(b"location", location.encode("ascii")), *encoded(fields)])
+        if not isinstance(location, str):
+            raise TypeError(f"a location is text, not {location!r}")
+        return cls(status=status, fields=[(b"location", to_uri(location).encode("ascii")), *encoded(fields)])
+
+    @classmethod
+    def attachment(cls, body: bytes | str, filename: str, *, status: int = 200, fields: FieldsLike = ()) -> Self:
+        """Content that the peer is to save as ``filename``, in any script; ``content-type`` is guessed from the name.
+
+        Raises:
+            ValueError, TypeError: as :class:`FileResponse`.
+        """
+        return cls(body, status, _named(filename, _typed(_guessed(filename), fields)))
 
     @classmethod
     def no_content(cls, *, fields: FieldsLike = ()) -> Self:
@@ -148,14 +188,26 @@ def _typed(media_type: Field, fields: FieldsLike) -> list[Field]:
     return Own((media_type, *given))
 
 
+def _guessed(path: str | os.PathLike[str]) -> Field:
+    suffix = os.path.splitext(str(path))[1].lower()
+    return b"content-type", MEDIA_TYPES.get(suffix, b"application/octet-stream")
+
+
+def _named(filename: str, given: list[Field]) -> list[Field]:
+    if lookup(given, b"content-disposition") is not None:
+        raise ValueError("give a file its name by `filename` or by content-disposition, not by both")
+    return Own((*given, (b"content-disposition", attachment(filename))))
+
+
 def _content(body: Any) -> bytes:
     if type(body) is bytes:
         return body
     if isinstance(body, str):
         return body.encode()
-    if isinstance(body, bytes | bytearray | memoryview):
-        return bytes(cast("bytes | bytearray | memoryview", body))
-    raise TypeError(f"a response body must be bytes or str, not {type(body).__name__}")
+    try:
+        return content(body)
+    except TypeError:
+        raise TypeError(f"a response body must be bytes or str, not {type(body).__name__}") from None
 
 
 class Produce(Protocol):
@@ -164,14 +216,21 @@ class Produce(Protocol):
     def __call__(self, send: Send, /) -> Awaitable[FieldsLike | None]: ...
 
 
+_PRODUCE: Final = (
+    "a StreamResponse needs an async function that is given `send`",
+    "async def produce(send)",
+    "write `await send(piece)` where it says `yield piece`",
+)
+
+
 class StreamResponse(ResponseHead):
     """A response whose content is made while it goes out.
 
     ``await produce(send)`` is called in the connection's task. A clean return ends the body, an exception truncates
-    it visibly (N25); it is not called for HEAD, 204 and 304 (N23). It is *given* ``send`` and is no generator, so it
-    may use nurseries and scopes freely. What it returns, pairs or a mapping, goes out as trailer fields where
-    the framing has them. A piece is on its way as soon as ``produce`` waits for anything; pieces that are sent
-    without a wait in between share a write.
+    it visibly (N25); it is not called for HEAD, 204, 205 and 304 (N23). It is *given* ``send`` and is no generator, so
+    it may use nurseries and scopes freely. What it returns, pairs or a mapping, goes out as trailer fields where the
+    framing has them. A piece is on its way as soon as ``produce`` waits for anything; pieces that are sent without a
+    wait in between share a write.
 
     Attributes:
         source: what ``produce`` takes its content from; if it has ``aclose``, it is closed when the response is over,
@@ -192,8 +251,7 @@ class StreamResponse(ResponseHead):
         self, produce: Produce, *, status: int = 200, fields: FieldsLike = (), reason: str | None = None
     ) -> None:
         super().__init__(status, fields, reason)
-        if not callable(produce):
-            raise TypeError("StreamResponse needs an async function that is given `send`")
+        check_async(produce, *_PRODUCE)
         self.produce = produce
 
     @staticmethod
@@ -247,6 +305,7 @@ class LoopResponse(ResponseHead):
         reason: str | None = None,
     ) -> None:
         super().__init__(status, fields, reason)
+        check_async(on_message, "a LoopResponse needs an async function", "async def on_message(message, send)")
         self.messages = messages
         self.on_message = on_message
 
@@ -263,9 +322,12 @@ class FileResponse(ResponseHead):
         offset: the first octet.
         length: how many octets; None is to the end.
         fields: as for :class:`Response`; ``content-type`` is guessed from the name when it is missing.
+        filename: what the peer is to save it as, in any script: ``content-disposition`` (RFC 6266). None leaves it to
+            the peer whether it shows the content, and as what it saves it.
 
     Raises:
-        ValueError: a negative offset or length.
+        ValueError: a negative offset or length; a file name with a folder or a control character in it, or beside a
+            ``content-disposition`` among the fields.
     """
 
     def __init__(
@@ -277,6 +339,7 @@ class FileResponse(ResponseHead):
         status: int = 200,
         fields: FieldsLike = (),
         reason: str | None = None,
+        filename: str | None = None,
     ) -> None:
         super().__init__(status, fields, reason)
         if offset < 0 or (length is not None and length < 0):
@@ -284,8 +347,9 @@ class FileResponse(ResponseHead):
         self.path = path
         self.offset = offset
         self.length = length
-        suffix = os.path.splitext(str(path))[1].lower()
-        self.fields = _typed((b"content-type", MEDIA_TYPES.get(suffix, b"application/octet-stream")), self.fields)
+        self.fields = _typed(_guessed(path), self.fields)
+        if filename is not None:
+            self.fields = _named(filename, self.fields)
 
 
 class Handoff:
@@ -302,6 +366,7 @@ class Handoff:
 
     Raises:
         ValueError: a status that hands nothing over, or a field that delimits content (RFC 9110 section 9.3.6).
+        TypeError: ``run`` is no async function.
     """
 
     def __init__(
@@ -312,17 +377,26 @@ class Handoff:
         fields: FieldsLike = (),
         replay_head: bool = False,
     ) -> None:
-        if status is not None and status != 101 and not 200 <= status <= 299:
-            raise ValueError(f"a hand-off is answered with 101, 2xx or nothing, not {status}")
+        check_async(run, "a Handoff needs an async function", "async def run(request, stream)")
         self.run = run
         self.status = status
         self.fields = encoded(fields)
-        if any(name in (b"content-length", b"transfer-encoding") for name, _ in self.fields):
-            raise ValueError("what follows a hand-off is no content: it has no content-length and no transfer-encoding")
         self.replay_head = replay_head
+        check_handoff(self)
 
     def __repr__(self) -> str:
         return f"<Handoff {self.status}>"
+
+
+def check_handoff(handoff: Handoff) -> None:
+    """Whether it can be said as it is now, perhaps after a middleware.
+
+    Raises:
+        ValueError, TypeError: as when it was made.
+    """
+    if handoff.status is not None and _number(handoff.status) != 101 and not 200 <= handoff.status <= 299:
+        raise ValueError(f"a hand-off is answered with 101, 2xx or nothing, not {handoff.status}")
+    undelimited(handoff.fields)
 
 
 class Upgrade:

@@ -27,7 +27,8 @@ from ..answering.faults import essence, leaves, part_ways
 from ..errors import ProtocolError
 from ..journal import log
 from ..messages.request import Request
-from ..protocol.http1.engine import CLOSED, NEED_DATA, RequestHead, Signal
+from ..protocol.heads import RequestHead
+from ..protocol.http1.engine import CLOSED, NEED_DATA, Signal
 from ..protocol.http1.scan import ScanEngine
 from ..telemetry.observe import RequestStarted
 from ..transport.phases import Phase

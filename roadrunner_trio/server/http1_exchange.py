@@ -18,8 +18,9 @@ from ..errors import HTTPError, ProtocolError
 from ..fields import Field
 from ..messages.exchange import Plan
 from ..messages.request import Request
+from ..protocol.heads import Framing, RequestHead
 from ..protocol.http1 import encode
-from ..protocol.http1.engine import CLOSED, END, NEED_DATA, Framing, Http1Engine, RequestHead, Signal
+from ..protocol.http1.engine import CLOSED, END, NEED_DATA, Http1Engine, Signal
 from ..settings import Timeouts
 from ..transport.clock import Clock
 from ..transport.drain import Drain

@@ -15,9 +15,9 @@ from ..answering.context import ServerContext
 from ..errors import HTTPError
 from ..fields import Field
 from ..messages.request import Request
+from ..protocol.heads import Framing, RequestHead
 from ..protocol.http1 import encode
 from ..protocol.http1.encode import BodyFraming
-from ..protocol.http1.engine import Framing, RequestHead
 from ..transport.drain import Drain
 from ..transport.files import READ_SIZE, SLICE, OpenFile
 from ..transport.wire import PeerGone, SocketWire

@@ -15,7 +15,7 @@ from ..answering.respond import respond
 from ..errors import HTTPError, ProtocolError
 from ..messages.exchange import Exchange
 from ..messages.response import Response
-from ..protocol.http1.engine import Framing
+from ..protocol.heads import Framing
 from ..transport.phases import Phase
 from ..transport.wire import BodyTimeout, PeerGone
 from .http1_exchange import Http1Exchange

@@ -315,7 +315,7 @@ SENT = {
     "reading a body": b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9\r\n\r\nbody",
 }
 """What brings a connection into a phase, once it has been answered if it can be."""
-DEADLINES = {"idle": 60, "in the handler": math.inf, "reading a request": 30, "reading a body": 300}
+DEADLINES = {"idle": 75, "in the handler": math.inf, "reading a request": 30, "reading a body": 300}
 
 
 async def in_every_phase(port: int, count: int) -> dict[tuple[str, int], tuple[str, Peer]]:

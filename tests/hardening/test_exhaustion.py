@@ -25,7 +25,8 @@ import roadrunner_trio as rr
 from roadrunner_trio.protocol.codec.cookies import parse_cookies
 from roadrunner_trio.protocol.codec.forwarded import parse_forwarded, parse_x_forwarded_for
 from roadrunner_trio.protocol.codec.uri import parse_query
-from roadrunner_trio.protocol.http1.engine import END, RequestHead, Signal
+from roadrunner_trio.protocol.heads import RequestHead
+from roadrunner_trio.protocol.http1.engine import END, Signal
 from roadrunner_trio.protocol.http1.scan import ScanEngine
 from roadrunner_trio.transport.files import SLICE
 from roadrunner_trio.transport.wire import SocketWire

@@ -7,7 +7,9 @@ resolves nothing and redirects nobody, and ``FileResponse``, which opens what it
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from siege_tools import besiege
@@ -18,6 +20,7 @@ import roadrunner_trio as rr
 from roadrunner_trio.apps.router import Route, Router
 from roadrunner_trio.demo import demo
 from roadrunner_trio.protocol.codec.uri import percent_decode
+from roadrunner_trio.testing import open_server
 
 TRAVERSALS = [
     ("CVE-2024-23334", "/../../etc/passwd"),
@@ -74,9 +77,27 @@ async def test_the_router_resolves_nothing_and_redirects_nobody(name, target, to
         return rr.Response(request.bindings["rest"])
 
     router = Router([Route("/etc/passwd", secret), Route("/public/*rest", show)])
-    # That empty segments do not count is the router's rule, so this is that very path.
-    assert await statuses(router, target.replace("//etc/passwd", "//etc/shadow"), tolls) == (404,)
-    assert await statuses(router, "/public" + target, tolls) == (200,)
+    assert await statuses(router, target, tolls) == (404,)
+    assert await statuses(router, "/public" + target, tolls) == (404 if "//" in target else 200,)
+
+
+@pytest.mark.parametrize(("name", "target"), TRAVERSALS, ids=IDS)
+async def test_a_router_that_redirects_for_a_slash_leads_to_no_other_host(name, target, autojump_clock):
+    async def handler(request: rr.Request) -> rr.Response:
+        return rr.Response("hi")
+
+    path = re.sub("/*$", "/", target, count=1)
+    depth = path.count("/") - 1
+    router = Router([Route("/" + "/".join(f":s{at}" for at in range(depth)), handler)], redirect_slashes=True)
+    async with open_server(router) as server:
+        response = await server.client().get(path)
+    if "//" in path:
+        assert response.status == 404
+    else:
+        location = response.header("location")
+        assert response.status == 308
+        assert location == path[:-1].replace("\\", "%5C")
+        assert urljoin("http://here.example/x", location).startswith("http://here.example/")
 
 
 @pytest.mark.parametrize(("name", "target"), TRAVERSALS, ids=IDS)

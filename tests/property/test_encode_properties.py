@@ -8,10 +8,9 @@ import h11
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from roadrunner_trio.fields import encoded
+from roadrunner_trio.fields import FORBIDDEN_TRAILERS, encoded
+from roadrunner_trio.protocol import wishes as neutral
 from roadrunner_trio.protocol.http1.encode import (
-    FORBIDDEN_TRAILERS,
-    FRAMING_FIELDS,
     BodyFraming,
     chunk,
     final_head,
@@ -20,6 +19,7 @@ from roadrunner_trio.protocol.http1.encode import (
     sift,
     status_line,
 )
+from roadrunner_trio.protocol.wishes import FRAMING_FIELDS
 
 TOKEN = st.from_regex(re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,12}"), fullmatch=True)
 TEXT = st.from_regex(re.compile(rb"[\t\x20-\x7e\x80-\xff]{0,20}"), fullmatch=True)
@@ -121,6 +121,47 @@ def test_nothing_follows_a_response_without_a_body(bodiless, fields, length):
     _, _, seen_fields, body, _, rest = read(method, wire + b"HTTP/1.1 ")
     assert (body, rest) == (b"", b"HTTP/1.1 ")
     assert framing_of(seen_fields) == ([] if told is None else [(b"content-length", b"%d" % told)])
+
+
+ANY_NAME = st.sampled_from(
+    [
+        b"Content-Length",
+        b"content-length",
+        b"Transfer-Encoding",
+        b"content-length ",
+        b"X-A",
+        b"x-a",
+        "X-B",
+        b"x: y",
+        b"Date",
+    ]
+)
+ANY_VALUE = st.sampled_from([b"0", b"chunked", b" 5\t", "text", b"", b"a\r\nb: c", b"\x1b", 5]) | NASTY.map(b"".join)
+
+
+@given(fields=st.lists(st.tuples(ANY_NAME | NASTY.map(b"".join), ANY_VALUE), max_size=4), times=st.just(2))
+@example(fields=[(b"Content-Length", b"0")], times=2)
+@example(fields=[(b"x-a", b"1"), (b"x-a", b"a\r\ncontent-length: 0")], times=3)
+def test_case_39_a_client_finds_one_length_and_the_fields_that_were_meant_or_there_is_no_head(fields, times):
+    """However often it is asked: what is remembered is no laxer, and no stricter."""
+    answers = []
+    for _ in range(times):
+        try:
+            answers.append(final_head(status_line(200), sift(tuple(fields)), BodyFraming.LENGTH, 4, b""))
+        except (ValueError, TypeError) as error:
+            answers.append(str(error))
+    assert len(set(answers)) == 1
+    try:
+        expected = neutral.sift(fields)
+    except (ValueError, TypeError):
+        assert isinstance(answers[0], str)
+        return
+    _, _, seen, body, _, rest = read("GET", answers[0] + b"body")
+    assert (body, rest) == (b"body", b"")
+    assert framing_of(seen) == [(b"content-length", b"4")]
+    assert [field for field in seen if field[0] not in (b"content-length", b"date")] == [
+        field for field in expected.fields if field[0] != b"date"
+    ]
 
 
 @given(name=NASTY.map(b"".join), value=NASTY.map(b"".join))

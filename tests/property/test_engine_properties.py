@@ -14,7 +14,8 @@ from roadrunner_trio.errors import ProtocolError
 from roadrunner_trio.fields import tokens
 from roadrunner_trio.protocol.codec.cookies import parse_cookies
 from roadrunner_trio.protocol.codec.uri import encode_query, parse_query, percent_decode, percent_encode
-from roadrunner_trio.protocol.http1.engine import END, RequestHead, Signal
+from roadrunner_trio.protocol.heads import RequestHead
+from roadrunner_trio.protocol.http1.engine import END, Signal
 from roadrunner_trio.protocol.http1.h11_engine import H11Engine
 from roadrunner_trio.protocol.http1.scan import ScanEngine
 from roadrunner_trio.settings import Limits

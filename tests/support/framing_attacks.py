@@ -43,6 +43,11 @@ def head(*lines: bytes, method: bytes = b"POST", body: bytes = b"") -> bytes:
     return method + b" / HTTP/1.1\r\nHost: h\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n" + body
 
 
+def connect(line: bytes, content: bytes) -> bytes:
+    """A CONNECT with this line beside Host, and octets that are its content or the tunnel's."""
+    return b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n" + line + b"\r\n\r\n" + content
+
+
 def chunked(body: bytes) -> bytes:
     """A request with this for a chunked body."""
     return post(CHUNKED, body=body)
@@ -135,6 +140,8 @@ FRAMING: Final = (
     Attack("CVE-2026-44546", "octet 85 in a field value", head(b"X: a\x85Y: b"), frozenset(), 1),
     Attack("gunicorn-26.0", "authority-form outside CONNECT", get(b"h:80")),
     Attack("gunicorn-26.0", "an asterisk outside OPTIONS", get(b"*")),
+    Attack("a tunnel's first octets", "a length for CONNECT", connect(b"Content-Length: 5", b"hello")),
+    Attack("a tunnel's first octets", "chunks for CONNECT", connect(CHUNKED, BODY)),
     Attack("gunicorn-26.0", "a target without a slash", get(b"index.html")),
     Attack("gunicorn-26.0", "a chunked body without its last CRLF", chunked(b"5\r\nhello\r\n0\r\n"), frozenset(), 0),
     Attack("gunicorn-26.0", "a length for a trailer", chunked(b"0\r\nContent-Length: 5\r\n\r\n")),

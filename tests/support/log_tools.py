@@ -9,7 +9,7 @@ from typing import Any
 
 import roadrunner_trio as rr
 from roadrunner_trio.messages.request import Request
-from roadrunner_trio.protocol.http1.engine import Framing, RequestHead
+from roadrunner_trio.protocol.heads import Framing, RequestHead
 from roadrunner_trio.transport.drain import Drain
 
 _pair = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^ "=]+)(?: |$)').match

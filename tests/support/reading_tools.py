@@ -8,7 +8,8 @@ from typing import Final
 from strict_reader import Reading, Seen, Verdict
 
 from roadrunner_trio.errors import ProtocolError
-from roadrunner_trio.protocol.http1.engine import END, Http1Engine, RequestHead
+from roadrunner_trio.protocol.heads import RequestHead
+from roadrunner_trio.protocol.http1.engine import END, Http1Engine
 
 
 def engine_reads(engine: Http1Engine, parts: list[bytes]) -> Reading:

@@ -106,6 +106,8 @@ def message(data: bytes, at: int, reading: Reading) -> tuple[Seen, bool, int]:
     modern = check_line(method, target, major, minor)
     check_host(fields, modern)
     try:
+        if method == b"CONNECT" and (of(fields, b"content-length") or of(fields, b"transfer-encoding")):
+            raise Refused  # it has no content (RFC 9110 section 9.3.6)
         body, trailers, at = content(data, head.end(), fields, modern)
     except (BadBody, NotWhole):
         reading.begun = target

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from roadrunner_trio.errors import ProtocolError
-from roadrunner_trio.protocol.http1.engine import CLOSED, END, NEED_DATA, Http1Engine, RequestHead, Signal
+from roadrunner_trio.protocol.heads import RequestHead
+from roadrunner_trio.protocol.http1.engine import CLOSED, END, NEED_DATA, Http1Engine, Signal
 
 HERE = Path(__file__).parents[1]
 OWN = ("http1-request-line", "http1-fields", "http1-framing", "http1-connection")

@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+
+def read_cookies(lines: Iterable[bytes]) -> list[tuple[str, str]]:
+    """The cookies of all Cookie fields of a request, as :func:`parse_cookies`.
+
+    A name or value that is UTF-8, as browsers send it, is read so, and else as latin-1; each by itself.
+    """
+    pairs = parse_cookies(b"; ".join(lines).decode("latin-1"))
+    return [(_utf_8(name), _utf_8(text)) for name, text in pairs]
+
+
+def _utf_8(text: str) -> str:
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return text
+
 
 def parse_cookies(value: str) -> list[tuple[str, str]]:
     """The cookies of one Cookie field value, as pairs of name and value in their order.

@@ -13,6 +13,12 @@ from ...units import Duration, seconds
 HEARTBEAT: Final = b":\n\n"
 """A comment without text: browsers drop it, proxies see life."""
 
+MAX_ID: Final = 4096
+"""Octets of the longest id: half of what a field line may have with the servers and proxies that take least."""
+MAX_RETRY: Final = 2_147_483
+"""Seconds, a little less than 25 days: in milliseconds they fit into 31 bits, which is what timers of browsers have."""
+
+_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
 _lines = re.compile(r"\r\n|\r|\n").split
 
 
@@ -25,12 +31,14 @@ class ServerSentEvent:
             them back with LF between. None sends the other fields only, and no event is dispatched.
         event: the event's type; without one, browsers call it ``message``.
         id: what the peer will give as ``Last-Event-ID`` when it comes again; ``""`` makes it forget the last one.
-        retry: seconds, or ``"5s"``, after which the peer is to come again when the stream has ended, from now on.
+        retry: seconds, or ``"5s"``, after which the peer is to come again when the stream has ended, from now on; it is
+            told in milliseconds.
 
     Raises:
-        ValueError: nothing is given; a line end in ``event`` or ``id``; NUL in ``id``, which peers would ignore; a time
-            that is negative or not finite; text that is not Unicode (a lone surrogate).
-        TypeError: ``data`` or ``event`` is no str, or ``id`` neither str nor int.
+        ValueError: nothing is given; a control character in ``event`` or ``id``, a line end among them, or a blank at
+            an end; an ``id`` of more than 4,096 octets, which would be refused as a field when the peer comes again; a
+            time that is negative, or more than 24 days; text that is not Unicode (a lone surrogate).
+        TypeError: ``data`` or ``event`` is no str, ``id`` neither str nor int, or ``retry`` no number.
     """
 
     data: str | None
@@ -49,6 +57,8 @@ class ServerSentEvent:
     ) -> None:
         if retry is not None:
             retry = seconds("an event's retry", retry, zero=True, endless=False)
+            if retry > MAX_RETRY:
+                raise ValueError(f"an event's retry is a time of at most {MAX_RETRY} seconds, not {retry!r}")
         if type(id) is int:
             id = str(id)
         lines = "".join((*_fields(event, id, retry), *_data(data)))
@@ -82,10 +92,10 @@ def comment(text: str) -> bytes:
 
 def _fields(event: Any, id: Any, retry: float | None) -> Iterator[str]:
     if event is not None:
-        yield f"event: {_one_line('event', event)}\n"
+        yield f"event: {_word('event', event)}\n"
     if id is not None:
-        if "\0" in _one_line("id", id):
-            raise ValueError(f"an event's id has no NUL: {id!r}")
+        if len(_word("id", id).encode()) > MAX_ID:
+            raise ValueError(f"an event's id has at most {MAX_ID} octets, for it comes back as a field: {id[:20]!r}...")
         yield f"id: {id}\n"
     if retry is not None:
         yield f"retry: {round(retry * 1000)}\n"
@@ -105,4 +115,15 @@ def _one_line(name: str, value: Any) -> str:
     text = _text(name, value)
     if "\n" in text or "\r" in text:
         raise ValueError(f"an event's {name} is one line: {text!r}")
+    return text
+
+
+def _word(name: str, value: Any) -> str:
+    """What peers give back, or compare: an id with a control character would be refused as a field when it comes, one
+    with blanks around it would come without them."""
+    text = _one_line(name, value)
+    if found := _control(text):
+        raise ValueError(f"an event's {name} has no NUL or other control character: {text!r} has {found[0]!r}")
+    if text.strip(" ") != text:
+        raise ValueError(f"an event's {name} has no blank at its ends, where some readers lose it: {text!r}")
     return text

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
-from urllib.parse import quote_from_bytes, quote_plus, unquote_to_bytes
+from typing import Final, Literal, TypeAlias
+from urllib.parse import quote, quote_from_bytes, quote_plus, unquote_to_bytes
 
 QueryPair: TypeAlias = tuple[str, str | Literal[True]]
 """A key and its value; True for a key without ``=``."""
 
+_RESERVED: Final = ":/?#[]@!$&'()*+,;="
+"""What separates the parts of a URI (RFC 3986 section 2.2)."""
+
+_control = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+_lone_percent = re.compile(r"%(?![0-9A-Fa-f]{2})").sub
 _broken = re.compile(rb"%(?![0-9A-Fa-f]{2})").search
 
 
@@ -28,6 +33,22 @@ def percent_decode(text: str | bytes) -> bytes:
 def percent_encode(data: bytes) -> str:
     """``data`` with every octet but letters, digits and ``-._~`` as ``%HH``, in upper case."""
     return quote_from_bytes(data, safe="")
+
+
+def to_uri(address: str) -> str:
+    """An address as people write it (an IRI), as a URI (RFC 3987 section 3.1).
+
+    What no URI may hold is percent-encoded, as UTF-8 where it is not ASCII: blanks, quotes, angle brackets, and the
+    backslash that browsers take for a slash. What separates its parts, and every ``%HH``, is left alone; a ``%`` with
+    something else behind it becomes ``%25``. A host is encoded like the rest (RFC 3986 section 3.2.2), which clients
+    understand.
+
+    Raises:
+        ValueError: a control character in it, which nobody means, or a lone surrogate.
+    """
+    if found := _control(address):
+        raise ValueError(f"an address has no control character: {address!r} has {found[0]!r}")
+    return quote(_lone_percent("%25", address), safe=_RESERVED + "%")
 
 
 def parse_query(query: str) -> list[QueryPair]:

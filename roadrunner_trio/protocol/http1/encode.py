@@ -1,33 +1,39 @@
-"""Writing HTTP/1.1: heads, chunks and trailers as bytes (RFC 9112). Pure functions, no state.
+"""Writing HTTP/1.1: heads, chunks and trailers as bytes (RFC 9112). Pure functions; what they remember changes nothing.
 
-The framing of a response is the server's alone: Content-Length is computed (N21), Transfer-Encoding and the
-connection's fate are decided here, and whatever an application put into those fields is taken as a wish, never as
-bytes for the wire. Everything is checked before a byte is out.
+What may be said, and what of it the server decides itself, is :mod:`roadrunner_trio.protocol.wishes`' affair; here it
+gets its form. Every head is composed here, so whatever stands in one has been checked, and before a byte is out.
 """
 
 from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from ...date import date_line
 from ...errors import phrase
-from ...fields import FORBIDDEN_TRAILERS, Field, tokens
+from ...fields import Field, written
+from .. import wishes as neutral
+from ..wishes import SPECIAL, checked, trailers, undelimited
 
 STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %b\r\n" % (status, phrase(status).encode("ascii")) for status in range(100, 600)
 }
 """A status without a registered phrase keeps the space before its empty one (RFC 9112 section 4)."""
 
-FRAMING_FIELDS: Final = frozenset(
-    {b"connection", b"content-length", b"keep-alive", b"proxy-connection", b"transfer-encoding"}
-)
-_SPECIAL: Final = FRAMING_FIELDS | {b"date"}
+_FINAL: Final = b"HTTP/1.1 2"
+"""Before it come the lines of interim responses, and no other."""
+
 _bad_reason = re.compile(rb"[^\t\x20-\x7e\x80-\xff]").search
+
+_TEXT: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+"""The octets that a line may hold; only CR, LF and what is in no line are left without them."""
+
+REMEMBERED: Final = 1024
+"""Names of fields that are known; then all are forgotten, and learned anew."""
 
 
 class BodyFraming(enum.Enum):
@@ -41,9 +47,9 @@ class BodyFraming(enum.Enum):
     """To HTTP/1.0 a body of unknown length ends with the connection (N33)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wishes:
-    """What an application said about framing in its fields, apart from the fields that are passed on."""
+    """What an application wishes, as in :class:`roadrunner_trio.protocol.wishes.Wishes`, its other fields as lines."""
 
     lines: bytes
     """Those that are passed on, rendered."""
@@ -55,35 +61,70 @@ class Wishes:
     """Members of its Connection field that are passed on, such as ``upgrade`` (RFC 9110 section 7.6.1)."""
 
 
+_begun: Final[dict[bytes, bytes]] = {}
+"""What a line begins with, by the name of the field, for names that have been checked and wish nothing."""
+
+
 @lru_cache(maxsize=128)
 def sift(fields: tuple[Field, ...]) -> Wishes:
     """Parts an application's fields into what goes out as it is and what the server decides itself.
 
-    Applications answer with the same few sets of fields over and over, so the last 128 are remembered, rendered.
+    Applications answer with the same few sets of fields over and over, so the last 128 are remembered, rendered. In a
+    new set with known names all values are checked at once: half of what they cost one by one.
 
     Raises:
-        ValueError: ``content-length`` is given twice or is not a number, or a field holds CR, LF or NUL.
+        ValueError: ``content-length`` is given twice or is not a number, or a field cannot be said
+            (:func:`roadrunner_trio.protocol.wishes.checked`).
+        TypeError: a field is no pair of bytes.
     """
-    if _SPECIAL.isdisjoint(name for name, _ in fields):
-        return Wishes(field_lines(fields))
-    lengths = [value for name, value in fields if name == b"content-length"]
-    if len(lengths) > 1 or not all(value.isdigit() for value in lengths):
-        raise ValueError(f"response content-length must be one number, not {b', '.join(lengths)!r}")
-    options = tokens(fields, b"connection")
-    return Wishes(
-        field_lines([field for field in fields if field[0] not in FRAMING_FIELDS]),
-        dated=any(name == b"date" for name, _ in fields),
-        close=b"close" in options,
-        length=int(lengths[0]) if lengths else None,
-        options=tuple(sorted(options - {b"close", b"keep-alive"})),
-    )
+    try:
+        lines = b"\r\n".join([_begun[name] + value.strip(b" \t") for name, value in fields])
+        if lines and len(lines.translate(None, _TEXT)) == 2 * len(fields) - 2:
+            return Wishes(lines + b"\r\n")
+    except (KeyError, TypeError, ValueError, AttributeError):
+        pass  # not known, or not right: it is looked at more closely
+    wishes = neutral.sift(fields)
+    for name, _ in wishes.fields:
+        if name not in SPECIAL and name not in _begun:
+            if len(_begun) == REMEMBERED:
+                _begun.clear()
+            _begun[name] = name + b": "
+    return _rendered(wishes, _lines(wishes.fields))
+
+
+def sift_as_written(fields: tuple[Field, ...]) -> Wishes:
+    """As :func:`sift`, with the names in the letters in which the application gave them.
+
+    Names mean the same in any letters (RFC 9110 section 5.1); some peers read them in one way only.
+    """
+    return _as_written(fields, tuple([written(name) for name, _ in fields]))
+
+
+@lru_cache(maxsize=128)
+def _as_written(fields: tuple[Field, ...], names: tuple[bytes, ...]) -> Wishes:
+    """``names`` only tells apart what is equal: names are, in whatever letters they were given."""
+    wishes = neutral.sift(fields)
+    return _rendered(wishes, _lines([(written(name), value) for name, value in wishes.fields]))
+
+
+def _rendered(wishes: neutral.Wishes, lines: bytes) -> Wishes:
+    return Wishes(lines, wishes.dated, wishes.close, wishes.length, wishes.options)
+
+
+def _lines(fields: Iterable[Field]) -> bytes:
+    """Fields that have been checked, as lines."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 def and_extra(wishes: Wishes, extra: Iterable[Field]) -> Wishes:
-    """``wishes`` with the server's ``extra`` fields, those apart that the application has set itself."""
-    lines = b"\r\n" + wishes.lines
-    missing = [(name, value) for name, value in extra if b"\r\n%b:" % name not in lines]
-    return replace(wishes, lines=wishes.lines + field_lines(missing))
+    """``wishes`` with the server's ``extra`` fields, those apart that the application has set itself.
+
+    Raises:
+        ValueError, TypeError: as :func:`sift`; also for a delimiter, which is nobody's to add.
+    """
+    lines = b"\r\n" + wishes.lines.lower()
+    missing = [field for field in undelimited(extra) if b"\r\n%b:" % field[0] not in lines]
+    return Wishes(wishes.lines + _lines(missing), wishes.dated, wishes.close, wishes.length, wishes.options)
 
 
 def status_line(status: int, reason: bytes | None = None) -> bytes:
@@ -91,46 +132,43 @@ def status_line(status: int, reason: bytes | None = None) -> bytes:
 
     Raises:
         ValueError: ``status`` is not 100 to 599, or ``reason`` holds a control byte: h11 would let CRLF through.
+        TypeError: ``reason`` is no bytes.
     """
     line = STATUS_LINES.get(status)
     if line is None:
         raise ValueError(f"a response status is a number from 100 to 599, not {status!r}")
     if reason is None:
         return line
+    if not isinstance(reason, bytes):
+        raise TypeError(f"a reason phrase is bytes, not {type(reason).__name__}")
     if _bad_reason(reason):
         raise ValueError(f"the reason phrase {reason!r} has a control character in it")
     return line[:13] + reason + b"\r\n"
 
 
-def head(line: bytes, fields: Sequence[Field]) -> bytes:
-    """A head from its first line and its fields, in order.
+def head(line: bytes, fields: Iterable[Field]) -> bytes:
+    """A head from its first line and its fields, in order: of an interim response, or before another protocol.
 
     Raises:
-        ValueError: a field holds CR, LF or NUL.
+        ValueError: a field cannot be said, or says where content ends that an interim response has not.
+        TypeError: a field is no pair of bytes.
     """
-    return b"%b%b\r\n" % (line, field_lines(fields))
-
-
-def field_lines(fields: Sequence[Field]) -> bytes:
-    """Fields as lines.
-
-    Raises:
-        ValueError: a field holds CR, LF or NUL. :func:`roadrunner_trio.fields.encoded` has refused them long
-            before; this is the last door, for fields that came another way, and costs three C-speed counts.
-    """
-    out = b"".join([b"%b: %b\r\n" % field for field in fields])
-    ends = len(fields)
-    if out.count(b"\n") != ends or out.count(b"\r") != ends or b"\0" in out:
-        raise ValueError("a response field holds CR, LF or NUL")
-    return out
+    said = undelimited(fields) if line < _FINAL else checked(fields)
+    return b"%b%b\r\n" % (line, _lines(said))
 
 
 def final_head(line: bytes, wishes: Wishes, framing: BodyFraming, length: int | None, connection: bytes) -> bytes:
     """The head of a final response: Date (RFC 9110 section 6.6.1), what the server decides, the application's fields.
 
     Args:
+        line: of :func:`status_line`.
         connection: ``b""``, ``b"close"`` or ``b"keep-alive"``, told with the application's connection options.
+
+    Raises:
+        ValueError: the status is not a final one: a peer would wait for another.
     """
+    if line < _FINAL:
+        raise ValueError(f"a response needs a final status from 200 to 599, not {line[9:12].decode()}")
     date = b"" if wishes.dated else date_line()
     if length is not None and not (connection or wishes.options):
         return b"%b%b%bcontent-length: %d\r\n\r\n" % (line, date, wishes.lines, length)  # nearly all of them
@@ -144,9 +182,12 @@ def final_head(line: bytes, wishes: Wishes, framing: BodyFraming, length: int | 
 
 
 def error_response(status: int, fields: Iterable[Field] = ()) -> bytes:
-    """A whole response without content that ends the connection (N65)."""
-    lines = field_lines([(b"connection", b"close"), *fields, (b"content-length", b"0")])
-    return b"%b%b%b\r\n" % (STATUS_LINES[status], date_line(), lines)
+    """A whole response without content that ends the connection (N65); without ``fields`` that cannot be said."""
+    try:
+        lines = _lines(undelimited(fields))
+    except (TypeError, ValueError):
+        lines = b""  # it may be these that had to be answered with an error
+    return b"%b%bconnection: close\r\n%bcontent-length: 0\r\n\r\n" % (STATUS_LINES[status], date_line(), lines)
 
 
 def chunk(data: bytes) -> bytes:
@@ -154,13 +195,10 @@ def chunk(data: bytes) -> bytes:
     return b"%X\r\n%b\r\n" % (len(data), data)
 
 
-def last_chunk(trailers: Sequence[Field] = ()) -> bytes:
-    """The end of a chunked body (RFC 9112 section 7.1.2).
+def last_chunk(fields: Iterable[Field] = ()) -> bytes:
+    """The end of a chunked body, with trailer fields (RFC 9112 section 7.1.2).
 
     Raises:
-        ValueError: a trailer holds CR, LF or NUL, or is a field that may not come so late.
+        ValueError, TypeError: as :func:`roadrunner_trio.protocol.wishes.trailers`.
     """
-    for name, _ in trailers:
-        if name in FORBIDDEN_TRAILERS:
-            raise ValueError(f"{name.decode('latin-1')!r} may not be a trailer field")
-    return head(b"0\r\n", trailers)
+    return b"0\r\n%b\r\n" % _lines(trailers(fields))

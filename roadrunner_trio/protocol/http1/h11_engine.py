@@ -15,8 +15,9 @@ import h11
 from ...errors import ProtocolError
 from ...fields import Fields
 from ...settings import Limits
+from ..heads import RequestHead
 from .body import NO_BODY, BodyReader, body_reader
-from .engine import CLOSED, NEED_DATA, RequestHead, Signal
+from .engine import CLOSED, NEED_DATA, Signal
 from .head import FieldSection, LineReader, RequestLine, judge, request_line
 
 TLS: Final = b"\x16"

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from ...errors import ProtocolError
 from ...fields import TOKEN, Field, Fields, tokens
 from ...settings import Limits
-from .engine import Framing, RequestHead
+from ..heads import Framing, RequestHead
 
 _CR: Final = 0x0D
 
@@ -249,7 +249,8 @@ def judge(line: RequestLine, fields: Fields, raw: bytes) -> RequestHead:
         raw: the head as it came, with the empty line.
 
     Raises:
-        ProtocolError: Host, Content-Length or Transfer-Encoding is wrong, or they contradict each other.
+        ProtocolError: Host, Content-Length or Transfer-Encoding is wrong, or they contradict each other, or a CONNECT
+            has content.
     """
     judged = [field for field in fields if field[0] in _JUDGED]
     if len(judged) == 1 and line.version == (1, 1) and line.authority is None:
@@ -259,6 +260,9 @@ def judge(line: RequestLine, fields: Fields, raw: bytes) -> RequestHead:
                 line.method, line.target, line.path, (1, 1), fields, value, Framing.NONE, 0, True, False, raw
             )
     framing, length = _framing(line.version, judged)
+    if line.method == b"CONNECT" and framing is not Framing.NONE:
+        # It has no content (RFC 9110 section 9.3.6): what follows it is the tunnel's, for some readers all of it.
+        raise ProtocolError(400, "connect_with_body")
     host = _host(line.version, judged)
     connection = tokens(judged, b"connection")
     modern = line.version == (1, 1)

@@ -16,8 +16,9 @@ from typing import Final
 
 from ...fields import TOKEN
 from ...settings import Limits
+from ..heads import Framing, RequestHead
 from .body import body_reader
-from .engine import Framing, RequestHead, Signal
+from .engine import Signal
 from .h11_engine import H11Engine
 from .head import RequestLine, judge
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ...errors import HTTPError
 from ...fields import Field, Fields, is_token, tokens
-from ..http1.engine import RequestHead
+from ..heads import RequestHead
 from .extensions import Offer, parse_offers
 
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

@@ -33,6 +33,10 @@ async def hello(request):
         ("/users/{id}", "a path cannot hold '{id}'; .* or ':name' to capture a segment"),
         ("/users/<int:id>", "':name' to capture a segment"),
         ("/search?q=:q", "a path cannot hold 'search\\?q=:q'"),
+        ("//users", "'//users': an empty segment matches nothing; write '/users'"),
+        ("/a///:b//", "an empty segment matches nothing; write '/a/:b/'"),
+        ("//", "write '/'"),
+        ("/*rest/", "takes the rest of the path, so it can only come last"),
     ],
 )  # fmt: skip
 def test_a_bad_path_fails_when_it_is_made(path, message):
@@ -180,6 +184,7 @@ NAMED = Router(
             "/admin/:org/", [Route("/files/*path", hello, name="file"), Route("/", hello, name="home")], name="admin"
         ),
         Group("/plain", [Route("/y", hello, name="y"), Route("/z", hello)]),
+        Route("/plain/:x/", hello, name="slash"),
     ]
 )
 
@@ -189,8 +194,10 @@ def test_url_for_fills_in_what_the_path_captures():
     assert NAMED.url_for("one", name="a b/ü?") == "/x%20y/a%20b%2F%C3%BC%3F"
     assert NAMED.url_for("one", name=7) == "/x%20y/7"
     assert NAMED.url_for("admin.file", org="o", path="a/b c") == "/admin/o/files/a/b%20c"
-    assert NAMED.url_for("admin.file", org="o", path="/a//b/") == "/admin/o/files/a/b"
-    assert NAMED.url_for("admin.file", org="o", path="") == "/admin/o/files"
+    assert NAMED.url_for("admin.file", org="o", path="/a//b/") == "/admin/o/files/a/b/"
+    assert NAMED.url_for("admin.file", org="o", path="//") == "/admin/o/files/"
+    assert NAMED.url_for("admin.file", org="o", path="") == "/admin/o/files/"
+    assert NAMED.url_for("slash", x="y") == "/plain/y/"
     assert NAMED.url_for("admin.home", org="o") == "/admin/o"
     assert NAMED.url_for("y") == "/plain/y"
 

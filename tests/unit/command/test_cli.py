@@ -170,7 +170,7 @@ def test_help_shows_defaults_in_units(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit):
         main(["serve", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for default in ("(default 10M)", "(default 60s)", "(default none)", "(default 10s)", "(default 127.0.0.1)"):
+    for default in ("(default 10M)", "(default 75s)", "(default none)", "(default 10s)", "(default 127.0.0.1)"):
         assert default in text
 
 

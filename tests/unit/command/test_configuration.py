@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -171,6 +172,39 @@ health-path = "/healthz"
 """
 
 
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (
+            ["--max-field-line", "64K"],
+            "--max-field-line (65536) can never be reached beside --max-field-section (32768)",
+        ),
+        (
+            ["-c", "app.toml"],
+            "max-field-line in app.toml, line 2 (9000) can never be reached beside max-field-section in app.toml",
+        ),
+        (
+            ["-c", "app.toml", "--max-field-line", "10K"],
+            "--max-field-line (10240) can never be reached beside max-field-section in app.toml, line 1 (8192)",
+        ),
+    ],
+)
+def test_case_17_a_limit_without_effect_is_refused_in_the_words_in_which_it_was_said(
+    argv: list[str], told: str, write: Write
+) -> None:
+    write('max-field-section = "8K"\nmax-field-line = 9000\n')
+    with pytest.raises(ValueError, match=re.escape(told)):
+        bounds(resolved(*argv).server)
+
+
+def test_what_is_printed_is_a_file_also_where_a_default_gives_way(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--max-field-section", "4K", "--print-config"]) == 0
+    write(capsys.readouterr().out)
+    assert bounds(resolved("-c", "app.toml").server)[1].max_field_section == 4096
+
+
 def test_several_listeners(write: Write) -> None:
     write(LISTENERS)
     public, private = prepare(resolved("-c", "app.toml", "--max-fields", "9"))[0]
@@ -310,7 +344,7 @@ def test_print_config_is_all_that_happens(capsys: pytest.CaptureFixture[str]) ->
     out = capsys.readouterr().out
     assert 'app = "nowhere:handler"  # flag\n' in out
     assert "port = 81  # flag\n" in out
-    assert 'timeout-keep-alive = "60s"  # default\n' in out
+    assert 'timeout-keep-alive = "75s"  # default\n' in out
 
 
 # -- check and routes ----------------------------------------------------------------------------

@@ -64,10 +64,32 @@ async def test_ids_are_given_unless_they_are_chosen() -> None:
     assert len(set(ids)) == 3
     assert None not in ids
     assert one.publish("x", id=7).id == "7"
-    made = ServerSentEvent("x")
+    made = ServerSentEvent("x", id="mine")
     assert one.publish(made) is made
     with pytest.raises(ValueError, match="one line"):
         one.publish("x", event="a\n")
+
+
+async def test_an_event_made_before_gets_an_id_and_keeps_all_that_it_has() -> None:
+    news = Broadcast()
+    made = ServerSentEvent("x", event="kind", retry=3)
+    out, again = news.publish(made), news.publish(made)
+    assert (out.data, out.event, out.retry) == ("x", "kind", 3)
+    assert made.id is None
+    assert None not in (out.id, again.id)
+    assert out.id != again.id
+    assert out.encoded == f"event: kind\nid: {out.id}\nretry: 3000\ndata: x\n\n".encode()
+    peer = news.subscribe(out.id)
+    assert await anext(peer) is again
+    forget = ServerSentEvent("x", id="")
+    assert news.publish(forget) is forget, "no id is one thing, to forget the last another"
+    assert news.publish(ServerSentEvent(retry=5)).id is not None
+
+
+@pytest.mark.parametrize("arguments", [{"event": "kind"}, {"id": 5}, {"event": "", "id": ""}])
+async def test_what_an_event_made_before_has_cannot_be_said_again(arguments: dict[str, str]) -> None:
+    with pytest.raises(TypeError, match="already has its type and id"):
+        Broadcast().publish(ServerSentEvent("x"), **arguments)
 
 
 async def test_who_comes_again_goes_on_where_they_were(autojump_clock: MockClock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -132,6 +133,17 @@ def test_the_query_is_decoded_once():
     assert dict(made().query) == {}
 
 
+def test_names_come_in_the_order_in_which_they_were_sent():
+    cookies = [(b"cookie", b"s=1; a=2"), (b"x", b"no=1"), (b"cookie", "b=ü; s=4; A=5".encode())]
+    request = made(b"GET /?z=1&y=2&z=3&a&y=4 HTTP/1.1", cookies)
+    assert list(request.query) == list(request.query.keys()) == ["z", "y", "a"]
+    assert dict(request.query) == {"z": "1", "y": "2", "a": ""}
+    assert list(request.query.items()) == [("z", "1"), ("y", "2"), ("a", "")]
+    assert list(request.cookies) == ["s", "a", "b", "A"]
+    assert dict(request.cookies) == {**request.cookies} == {"s": "1", "a": "2", "b": "ü", "A": "5"}
+    assert (len(request.query), "y" in request.query, request.query.get("no")) == (3, True, None)
+
+
 def test_cookies_of_all_lines_are_read_once():
     request = made(fields=[(b"cookie", b"a=1; b=2"), (b"x", b"c=3"), (b"cookie", b'a=4; d="\xe9"')])
     assert request.cookies.pairs == [("a", "1"), ("b", "2"), ("a", "4"), ("d", '"é"')]
@@ -173,6 +185,32 @@ async def test_reading_it_whole():
     assert await request.read() == b"hello world"
     assert await request.read() == b"hello world"
     assert source.asked == 4
+
+
+async def test_case_36_a_body_in_tiny_pieces_takes_a_little_more_than_itself():
+    octets = 200_000
+
+    class Dribble(Source):
+        async def receive_body(self):
+            self.asked += 1
+            return b"xy" if self.asked <= octets // 2 else b""
+
+    request = made(source=Dribble())
+    tracemalloc.start()
+    try:
+        assert len(await request.read()) == octets
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * octets
+
+
+async def test_one_piece_is_the_body_as_it_is():
+    piece = b"hello"
+    assert await made(source=Source(piece)).read() is piece
+    source = Source()
+    assert await made(source=source).read() == b""
+    assert source.asked == 1
 
 
 async def test_in_pieces_as_they_come():

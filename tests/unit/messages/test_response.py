@@ -183,10 +183,19 @@ def test_nothing_else_is_a_redirect(status):
         Response.redirect("/", status=status)
 
 
-@pytest.mark.parametrize("location", ["/a\r\nset-cookie: b", "/a\n", "/é", "/\0"])
-def test_a_location_is_a_uri(location):
+@pytest.mark.parametrize("location", ["/a\r\nset-cookie: b", "/a\n", "/\0", "/\x7f", "/\x85", "/\ud800"])
+def test_a_location_without_sense_is_refused(location):
     with pytest.raises(ValueError):
         Response.redirect(location)
+
+
+def test_a_location_is_text():
+    with pytest.raises(TypeError, match="a location is text, not b'/'"):
+        Response.redirect(b"/")
+
+
+def test_a_location_becomes_a_uri():
+    assert Response.redirect("/café?q=ü b#x").fields == [(b"location", b"/caf%C3%A9?q=%C3%BC%20b#x")]
 
 
 def test_no_content():
@@ -207,6 +216,37 @@ def test_a_loop_keeps_its_channel_and_its_callback():
     _, receiving = trio.open_memory_channel(0)
     made = LoopResponse(receiving, on_message)
     assert (made.messages, made.on_message) == (receiving, on_message)
+
+
+def test_content_may_be_saved_as_a_file():
+    made = Response.attachment("a,b\n", "größe.csv", fields={"x": "1"})
+    assert made.body == b"a,b\n"
+    assert made.fields == [
+        (b"content-type", b"text/csv; charset=utf-8"),
+        (b"x", b"1"),
+        (b"content-disposition", b"attachment; filename=\"gr__e.csv\"; filename*=UTF-8''gr%C3%B6%C3%9Fe.csv"),
+    ]
+    assert FileResponse("x.csv", filename="y.txt").fields == [
+        (b"content-type", b"text/csv; charset=utf-8"),
+        (b"content-disposition", b'attachment; filename="y.txt"'),
+    ]
+    assert Response.attachment(b"", "x", fields={"content-type": "a/b"}).fields[0] == (b"content-type", b"a/b")
+
+
+@pytest.mark.parametrize("filename", ["../x", "a\r\nb", ""])
+def test_a_file_has_a_name_and_no_folder(filename):
+    for make in (lambda: Response.attachment(b"", filename), lambda: FileResponse("x", filename=filename)):
+        with pytest.raises(ValueError, match="name"):
+            make()
+
+
+def test_a_file_has_one_name():
+    fields = {"Content-Disposition": "inline"}
+    with pytest.raises(ValueError, match="not by both"):
+        Response.attachment(b"", "x", fields=fields)
+    with pytest.raises(ValueError, match="not by both"):
+        FileResponse("x", filename="y", fields=fields)
+    assert FileResponse("x", fields=fields).fields[1] == (b"content-disposition", b"inline")
 
 
 # FileResponse

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from roadrunner_trio.errors import ProtocolError
@@ -9,12 +11,14 @@ from roadrunner_trio.protocol.http1.body import (
     FORBIDDEN_TRAILERS,
     MAX_CHUNK_EXTENSIONS,
     MAX_CHUNK_LINE,
+    MOST_AT_ONCE,
     ChunkedReader,
     LengthReader,
     body_reader,
 )
 from roadrunner_trio.protocol.http1.engine import END, NEED_DATA
 from roadrunner_trio.protocol.http1.head import judge, request_line
+from roadrunner_trio.protocol.http1.scan import ScanEngine
 from roadrunner_trio.settings import Limits
 
 
@@ -230,6 +234,46 @@ def test_small_chunks_that_are_there_come_as_one_piece():
     buffer += b"ef\r\n1\r\ng\r\n1;x\r\nh\r\n00001\r\ni\r\n0\r\nt: v\r\n\r\nNEXT"
     assert drain(body) == ([b"efg", b"h", b"i"], END)
     assert (body.trailers, bytes(buffer)) == (((b"t", b"v"),), b"NEXT")
+
+
+def test_case_36_very_many_small_chunks_come_as_pieces_that_are_never_long_in_the_making():
+    _, body = chunked(b"1\r\na\r\n" * 5000 + b"0\r\n\r\n")
+    pieces, end = drain(body)
+    assert (b"".join(pieces), end) == (b"a" * 5000, END)
+    assert [len(piece) for piece in pieces] == [MOST_AT_ONCE + 1] * 4 + [5000 - 4 * (MOST_AT_ONCE + 1)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 50])
+def test_case_36_small_chunks_take_no_more_than_they_came_with(size):
+    data = (b"%X\r\n" % size + b"a" * size + b"\r\n") * (65536 // (size + 6))
+    _, body = chunked(data)
+    tracemalloc.start()
+    try:
+        assert body.next()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(data), "among them the buffer, cut anew"
+
+
+@pytest.mark.parametrize("framing", [b"content-length: 200000", b"transfer-encoding: chunked"])
+def test_case_36_a_reader_holds_nothing_of_what_it_has_given_out(framing):
+    engine = ScanEngine(Limits())
+    engine.receive(b"POST / HTTP/1.1\r\nhost: h\r\n%b\r\n\r\n" % framing)
+    engine.next_head()
+    piece = b"xy" if b"length" in framing else b"2\r\nxy\r\n"
+    engine.receive(piece)
+    assert engine.next_body() == b"xy"
+    tracemalloc.start()
+    try:
+        for _ in range(20000):
+            engine.receive(piece)
+            assert engine.next_body() == b"xy"
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 4096
+    assert engine.body_taken == 40002
 
 
 def test_small_chunks_come_up_to_the_cap():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from roadrunner_trio.fields import encoded
 from roadrunner_trio.protocol.http1 import encode
 from roadrunner_trio.protocol.http1.encode import BodyFraming, Wishes
 
@@ -43,7 +44,13 @@ def test_a_reason_cannot_split_the_message(reason):
         encode.status_line(200, reason)
 
 
-@pytest.mark.parametrize("status", [-1, 0, 99, 600, "200", None])
+@pytest.mark.parametrize("reason", ["Fine", 5, [b"x"]])
+def test_a_reason_is_octets(reason):
+    with pytest.raises(TypeError, match="a reason phrase is bytes, not"):
+        encode.status_line(200, reason)
+
+
+@pytest.mark.parametrize("status", [-1, 0, 99, 600, "200", None, True])
 @pytest.mark.parametrize("reason", [None, b"Fine"])
 def test_a_status_is_a_number_from_100_to_599(status, reason):
     with pytest.raises(ValueError, match="100 to 599"):
@@ -67,6 +74,28 @@ def test_a_field_cannot_split_a_head_however_it_came_there(bad):
     for field in [(b"x", bad), (bad, b"x")]:
         with pytest.raises(ValueError, match="CR, LF or NUL"):
             encode.head(line, [(b"a", b"1"), field, (b"b", b"2")])
+
+
+@pytest.mark.parametrize("name", [b"Content-Length", "content-length ", b"x: y", b"transfer-encoding\r\n"])
+def test_a_name_is_looked_at_wherever_a_head_is_made(name):
+    line = encode.status_line(200)
+    for make in (
+        lambda: encode.head(line, [(name, b"0")]),
+        lambda: encode.sift(((b"a", b"1"), (name, b"0"))),
+        lambda: encode.sift_as_written(((b"a", b"1"), (name, b"0"))),
+        lambda: encode.and_extra(Wishes(b""), [(name, b"0")]),
+        lambda: encode.last_chunk([(name, b"0")]),
+    ):
+        with pytest.raises(ValueError, match="field"):
+            make()
+
+
+@pytest.mark.parametrize("name", [b"content-length", b"transfer-encoding"])
+def test_an_interim_response_has_no_content_and_says_nothing_of_its_end(name):
+    with pytest.raises(ValueError, match="what follows this head is no content"):
+        encode.head(encode.status_line(103), [(b"link", b"</a>"), (name, b"0")])
+    hints = encode.head(encode.status_line(103), [("Link", "</a>")])
+    assert hints == b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
 
 
 # What an application says about framing
@@ -109,6 +138,53 @@ def test_a_length_is_one_number(values):
         encode.sift(tuple((b"content-length", value) for value in values))
 
 
+def test_a_set_of_known_names_is_looked_at_as_closely_as_one_of_new_ones():
+    encode.sift(((b"known", b"1"), (b"other", b"2")))
+    assert encode.sift(((b"known", b" \ta b\t "), (b"other", b""))) == Wishes(b"known: a b\r\nother: \r\n")
+    for bad in [*SPLITS, b"\x1b[31m", b"\x7f", b"\r", b"\n", b"\n\r", b"\r\n\r\n"]:
+        with pytest.raises(ValueError, match="control character"):
+            encode.sift(((b"known", b"1"), (b"other", b"a" + bad + b"b")))
+    for bad in (5, None, memoryview(b"x")):
+        with pytest.raises(TypeError, match="must be str or bytes"):
+            encode.sift(((b"known", bad),))
+    assert encode.sift(((b"known", "é"),)).lines == b"known: \xe9\r\n"
+    with pytest.raises(TypeError, match="a pair of name and value"):
+        encode.sift(((b"known", b"1", b"2"),))
+
+
+def test_names_that_are_known_are_not_kept_without_end():
+    for number in range(2 * encode.REMEMBERED + 10):
+        name = b"x-%d" % number
+        assert encode.sift(((name, b"1"),)).lines == name + b": 1\r\n"
+        assert len(encode._begun) <= encode.REMEMBERED
+    assert b"content-length" not in encode._begun
+
+
+def test_names_may_be_written_as_the_application_gave_them():
+    given = tuple(encoded([("X-Foo", "1"), ("x-bar", "2"), ("Connection", "close"), ("Content-Length", "3")]))
+    wishes = encode.sift_as_written(given)
+    assert wishes == Wishes(b"X-Foo: 1\r\nx-bar: 2\r\n", close=True, length=3)
+    assert encode.sift_as_written(given) is wishes
+    shouted = tuple(encoded([("X-FOO", "1"), ("x-bar", "2"), ("Connection", "close"), ("Content-Length", "3")]))
+    assert given == shouted, "the same names, and yet not to be taken for each other"
+    assert encode.sift_as_written(shouted).lines == b"X-FOO: 1\r\nx-bar: 2\r\n"
+    assert encode.sift(shouted).lines == encode.sift(given).lines == b"x-foo: 1\r\nx-bar: 2\r\n"
+
+
+def test_what_the_server_adds_is_left_out_where_the_application_has_it_in_whatever_letters():
+    written = encode.sift_as_written(tuple(encoded({"X-Request-ID": "mine"})))
+    extra = ((b"x-request-id", b"theirs"), (b"server-timing", b"1"))
+    assert encode.and_extra(written, extra).lines == b"X-Request-ID: mine\r\nserver-timing: 1\r\n"
+    plain = encode.sift(((b"a", b"1"), (b"connection", b"close")))
+    assert encode.and_extra(plain, extra) == Wishes(b"a: 1\r\nx-request-id: theirs\r\nserver-timing: 1\r\n", close=True)
+
+
+@pytest.mark.parametrize("extra", [(b"content-length", b"0"), (b"x", b"a\r\nb: c"), (b"x", 5)])
+def test_what_the_server_adds_is_looked_at_too(extra):
+    with pytest.raises((ValueError, TypeError)):
+        encode.and_extra(Wishes(b""), [extra])
+
+
 # The fields of a response
 
 
@@ -148,6 +224,17 @@ def test_connection_names_the_options_and_its_fate():
     wishes = Wishes(b"", options=(b"upgrade", b"x"))
     assert lines(wishes, BodyFraming.NONE, None, b"")[1] == b"connection: upgrade, x"
     assert lines(wishes, BodyFraming.NONE, None, b"close")[1] == b"connection: upgrade, x, close"
+
+
+@pytest.mark.parametrize("status", [100, 101, 103, 199])
+def test_a_response_is_final(status):
+    with pytest.raises(ValueError, match=f"needs a final status from 200 to 599, not {status}"):
+        encode.final_head(encode.status_line(status), Wishes(b""), BodyFraming.LENGTH, 0, b"")
+
+
+@pytest.mark.parametrize("bad", [(b"x", b"a\r\nb: c"), (b"content-length", b"5"), (b"x", None), 5])
+def test_an_error_response_is_said_without_what_cannot_be(bad):
+    assert encode.error_response(500, [(b"x-id", b"1"), bad]) == encode.error_response(500)
 
 
 def test_error_responses_are_whole():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from roadrunner_trio.errors import ProtocolError
+from roadrunner_trio.protocol.heads import Framing
 from roadrunner_trio.protocol.http1 import head as head_module
-from roadrunner_trio.protocol.http1.engine import Framing
 from roadrunner_trio.protocol.http1.head import (
     FieldSection,
     LineReader,
@@ -374,6 +374,20 @@ def test_a_length_is_not_too_large_to_be_understood():
 )
 def test_bad_content_lengths(value):
     assert refusal(lambda: judged(b"Content-Length: " + value)) == (400, "bad_content_length")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"content-length": b"5"}, {"content-length": b"0"}, {"transfer-encoding": b"chunked"}], ids=str
+)
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+def test_a_connect_has_no_content(fields, version):
+    line = request_line(b"CONNECT h:443 " + version)
+    given = ((b"host", b"h"), *((name.encode(), value) for name, value in fields.items()))
+    assert refusal(lambda: judge(line, given, b""))[0] == 400
+    assert judge(line, given[:1], b"").framing is Framing.NONE
+    if version == b"HTTP/1.1":
+        assert refusal(lambda: judge(line, given, b"")) == (400, "connect_with_body")
+        assert judge(request_line(b"POST / HTTP/1.1"), given, b"").framing is not Framing.NONE
 
 
 @pytest.mark.parametrize(

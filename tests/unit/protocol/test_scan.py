@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from roadrunner_trio.errors import ProtocolError
+from roadrunner_trio.protocol.heads import Framing, RequestHead
 from roadrunner_trio.protocol.http1 import h11_engine
-from roadrunner_trio.protocol.http1.engine import END, NEED_DATA, Framing, RequestHead
+from roadrunner_trio.protocol.http1.engine import END, NEED_DATA
 from roadrunner_trio.protocol.http1.scan import ScanEngine
 from roadrunner_trio.settings import Limits
 

@@ -48,7 +48,10 @@ def test_an_event_in_octets(event: ServerSentEvent, octets: bytes) -> None:
         ({"data": "x", "id": "a\0b"}, "has no NUL"),
         ({"data": "x", "event": "a\ndata: injected"}, "event is one line"),
         ({"data": "x", "event": "\r"}, "event is one line"),
+        ({"data": "x", "event": "a\0b"}, "event has no NUL or other control character"),
+        ({"data": "x", "event": " a"}, "event has no blank at its ends"),
         ({"data": "x", "retry": -0.001}, "at least 0 seconds"),
+        ({"data": "x", "retry": 2_147_484}, "at most 2147483"),
         ({"data": "x", "retry": math.inf}, "at least 0 seconds"),
         ({"data": "x", "retry": math.nan}, "at least 0 seconds"),
         ({"data": "\ud800"}, "surrogates not allowed"),
@@ -65,6 +68,35 @@ def test_what_would_be_read_in_another_way_is_refused(arguments: dict[str, objec
 def test_what_is_no_text_is_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(TypeError, match="is str, not"):
         ServerSentEvent(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "a\x0cb",
+        "a\x01b",
+        "a\x7fb",
+        "a\x85b",
+        "x" * 9000,
+        "x" * 4097,
+        "é" * 2049,
+        " padded ",
+        " a",
+        "a ",
+        "tab\t",
+        "a\tb",
+    ],
+)
+def test_case_10_an_id_that_would_not_come_back_is_refused(id_: str) -> None:
+    for make in (lambda: ServerSentEvent("x", id=id_), lambda: ServerSentEvent.json(1, id=id_)):
+        with pytest.raises(ValueError, match="an event's id has"):
+            make()
+
+
+@pytest.mark.parametrize("retry", ["5", True, None.__class__, [1]])
+def test_a_time_is_a_number(retry: object) -> None:
+    with pytest.raises(TypeError, match="is a number of seconds, not"):
+        ServerSentEvent("x", retry=retry)  # type: ignore[arg-type]
 
 
 def test_json_refuses_what_is_none() -> None:

@@ -112,7 +112,7 @@ async def test_e21_a_stream_that_ended_properly_keeps_the_connection(kind, autoj
             await peer.say(GET)
             assert peer.take() == CHUNKED_HEAD + b"4\r\ntick\r\n0\r\n\r\n"
         await peer.end()
-        assert peer.ended_at == 60
+        assert peer.ended_at == 75
     assert house.watch.names() == ["accept", *["start", "stop"] * 2, "close"]
     assert [event.kind for name, event in house.watch.events if name == "stop"] == [kind] * 2
 

@@ -144,7 +144,7 @@ async def test_a_whole_request_in_the_tick_an_idle_connection_ends_is_answered_o
             peer = house.peer()
             await peer.say(GET)
             peer.take()
-            await trio.sleep(60)
+            await trio.sleep(75)
             peer.slip(GET)
             seen.add(await peer.end())
         assert house.watch.names() == ["accept", "start", "stop", "close"]

@@ -17,7 +17,7 @@ def test_the_defaults_are_the_documented_ones():
     assert dataclasses.asdict(Timeouts()) == {
         "handshake": 10,
         "request": 30,
-        "keep_alive": 60,
+        "keep_alive": 75,
         "body": 300,
         "handler": math.inf,
         "write": 30,
@@ -31,9 +31,9 @@ def test_the_defaults_are_the_documented_ones():
         "max_requests": 1000,
         "max_body": 10 * 1024 * 1024,
         "max_request_line": 8192,
-        "max_field_line": 8192,
-        "max_field_section": 10240,
-        "max_fields": 128,
+        "max_field_line": 16384,
+        "max_field_section": 32768,
+        "max_fields": 200,
         "min_bytes_per_second": 100,
         "min_send_rate": 240,
         "backlog": 1024,
@@ -68,6 +68,34 @@ def test_a_limit_has_a_least_value(name, least):
     assert getattr(Limits(**{name: least}), name) == least
     with pytest.raises(ValueError, match=f"at least {least}, not {least - 1}"):
         Limits(**{name: least - 1})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"max_field_line": 65536},
+        {"max_field_line": 32769},
+        {"max_field_line": 16383, "max_field_section": 16382},
+        {"max_field_line": 101, "max_field_section": 100},
+    ],
+)
+def test_case_17_a_limit_that_can_never_be_reached_is_refused(given):
+    line, section = given["max_field_line"], given.get("max_field_section", 32768)
+    message = rf"Limits\.max_field_line \({line}\) can never be .* Limits\.max_field_section \({section}\)"
+    with pytest.raises(ValueError, match=message):
+        Limits(**given)
+
+
+def test_the_default_of_a_line_gives_way_to_a_section_that_somebody_chose():
+    narrow = Limits(max_field_section=100)
+    assert narrow.max_field_section == 100
+    assert dataclasses.replace(narrow, max_field_section=200).max_field_section == 200
+    assert Limits(max_field_line=100, max_field_section=100).max_field_line == 100
+    assert Limits(max_field_line=65536, max_field_section=65536).max_field_line == 65536
+
+
+def test_case_16_an_idle_connection_outlives_the_balancers_patience():
+    assert Timeouts().keep_alive > 65
 
 
 def test_only_an_optional_setting_can_be_none():
