@@ -84,7 +84,7 @@ ROOMS = {
         "context",
     ],
     "websocket": ["link", "core", "session", "handler"],
-    "apps": ["routes", "router"],
+    "apps": ["routes", "table", "router"],
     "server": [
         "presence",
         "report",

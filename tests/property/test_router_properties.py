@@ -67,7 +67,12 @@ def same(one, other):
     return later.methods is not None and bool(first.methods & later.methods)
 
 
-def declare(table, namer, above="", before=None):
+def joined(prefix, path):
+    """A path below a prefix."""
+    return prefix.rstrip("/") + ("" if path == "/" else path) or "/"
+
+
+def declare(table, namer, above="/", before=None):
     """The table as routes and groups, and beside it as a flat list of whole paths with their routes.
 
     Routes that are the same as one before them, which a router refuses, are left out; so a list for ``before``, all
@@ -80,15 +85,16 @@ def declare(table, namer, above="", before=None):
             end, methods = more
             path = namer.path(segments, end)
             route = Route(path, handler, methods=methods)
-            if not any(same(other, (above + path, route)) for other in before):
-                before.append((above + path, route))
+            whole = (joined(above, path), route)
+            if not any(same(other, whole) for other in before):
+                before.append(whole)
                 declared.append(route)
                 flat.append((path, route))
         else:
             prefix = namer.path(*segments)
-            inner, below = declare(more[0], namer, above + prefix.rstrip("/"), before)
+            inner, below = declare(more[0], namer, joined(above, prefix), before)
             declared.append(Group(prefix, inner))
-            flat += [(prefix.rstrip("/") + ("" if path == "/" else path) or "/", route) for path, route in below]
+            flat += [(joined(prefix, path), route) for path, route in below]
     return declared, flat
 
 
