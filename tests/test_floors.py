@@ -27,6 +27,7 @@ ROOMS = {
         "cached_open",
         "files",
         "forks",
+        "parties",
         "wire",
         "streams",
         "tls_files",

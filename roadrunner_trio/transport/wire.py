@@ -14,12 +14,13 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 import trio
 
 from . import forks
 from .files import READ_SIZE, OpenFile
+from .parties import Attendant, Reader, Writer
 from .poller import ROOM, URGENT, WOKEN, Poller
 
 EPOLLIN = getattr(select, "EPOLLIN", 1)
@@ -38,30 +39,6 @@ class PeerTooSlow(PeerGone):
 
 class BodyTimeout(trio.TooSlowError):
     """The peer took too long to send a request body that the application is reading."""
-
-
-class Attendant(Protocol):
-    """Who is told when the peer of a wire leaves."""
-
-    def hang_up(self, events: int) -> None:
-        """``events`` is a mask of ``select.EPOLL*``. Synchronous; must not raise."""
-        ...
-
-
-class Reader(Protocol):
-    """Who reads a wire without a task that waits for it."""
-
-    def read_now(self) -> None:
-        """Something has arrived, or the peer has gone. Synchronous; must not raise."""
-        ...
-
-
-class Writer(Protocol):
-    """Who writes to a wire without a task that waits for it."""
-
-    def write_now(self) -> None:
-        """The socket may take more again, or the peer has gone. Synchronous; must not raise."""
-        ...
 
 
 class SocketWire(trio.abc.HalfCloseableStream):

@@ -249,8 +249,7 @@ def judge(line: RequestLine, fields: Fields, raw: bytes) -> RequestHead:
         raw: the head as it came, with the empty line.
 
     Raises:
-        ProtocolError: Host, Content-Length or Transfer-Encoding is wrong, or they contradict each other, or a CONNECT
-            has content.
+        ProtocolError: Host, Content-Length or Transfer-Encoding is wrong or contradicted, or a CONNECT has content.
     """
     judged = [field for field in fields if field[0] in _JUDGED]
     if len(judged) == 1 and line.version == (1, 1) and line.authority is None:

@@ -117,12 +117,13 @@ async def test_case_46_a_nursery_of_the_applications_own_takes_a_stray_for_its_o
 async def test_case_46_before_the_handler_a_stray_is_a_500_too(place, what, kind, autojump_clock, caplog):
     error = await foreign(what)
 
-    def step(exchange):
-        if exchange.request.path == "/":
-            raise error
+    class Step(rr.RequestIds):
+        def __call__(self, exchange):
+            if exchange.request.path == "/":
+                raise error
 
     settings = {"handler": Planning(error)} if place == "plan" else POINTS["handler"](trio.lowlevel.checkpoint)
-    async with open_house(**settings, tcp=True, request_ids=None if place == "plan" else step) as house:
+    async with open_house(**settings, tcp=True, request_ids=None if place == "plan" else Step()) as house:
         neighbour, peer = house.meet(kind), house.meet(kind)
         await neighbour.say(NEXT_DOOR)
         await peer.say(GET)
