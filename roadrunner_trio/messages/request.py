@@ -274,6 +274,10 @@ class Request:
         """Keeps a body that has been read whole; ``stream`` gives it once more."""
         self._body = self._left = body
 
+    def drop_body(self) -> None:
+        """Lets go of it: a request that has failed may be held by the frames of what it failed by, for a while."""
+        self._body, self._left = None, b""
+
     def detach(self) -> None:
         """Ends the exchange: the connection goes on, and the next request's body must not be read through this one."""
         self._source = None

@@ -8,9 +8,9 @@ asks: whose they are is the protocol's affair.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Final, TypeVarTuple
 
 import trio
 
@@ -26,6 +26,8 @@ from ..transport.tls import TLSInfo
 from ..transport.tls_stream import RecordLayer, TLSStream, encrypted
 from ..transport.wire import PeerGone, PeerTooSlow, SocketWire
 from .presence import RESET
+
+Args = TypeVarTuple("Args")
 
 WRITE_SIZE: Final = 65536
 """Octets that the write timeout is for: a slow but honest peer may take long for all of a large response."""
@@ -236,18 +238,10 @@ class Carrier:
             self.broken = taken < count
         return taken
 
-    @contextmanager
-    def _patience(self, sent: int, octets: int) -> Generator[trio.CancelScope]:
-        """Around a wait for the peer to take ``octets``: the write timeout, and the least rate over all such waits."""
+    def _patience(self, sent: int, octets: int) -> _Patience:
         if self._meter is None:
             self._meter = SendMeter(self.context.limits.min_send_rate, self.context.timeouts.write)
-        began = trio.current_time()
-        seconds = min(self.context.timeouts.write, self._meter.allowance(sent, octets))
-        with trio.move_on_at(began + seconds) as scope:
-            yield scope
-            self._meter.took(octets, min(seconds, trio.current_time() - began))
-        if scope.cancelled_caught:
-            self._meter.took(0, seconds)
+        return _Patience(self._meter, min(self.context.timeouts.write, self._meter.allowance(sent, octets)), octets)
 
     def _spared(self) -> int:
         """Octets that the kernel has taken in the time that is up, when it would take more now: then we were late.
@@ -269,15 +263,14 @@ class Carrier:
             return trio.BusyResourceError("another task is sending this response")
         return PeerGone("an earlier write was not finished")
 
-    @contextmanager
-    def harmless(self, to: str) -> Generator[None]:
-        """Around what a stream may fail ``to`` do when all is over: that is logged, and is nobody else's affair."""
+    async def try_to(self, what: str, attempt: Callable[[*Args], Awaitable[object]], *args: *Args) -> None:
+        """What a stream may fail to do when all is over: that is logged, and is nobody else's affair."""
         try:
-            yield
+            await attempt(*args)
         except BaseException as exc:
             if part_ways(exc)[1] is not None:
                 raise
-            log.exception("the stream of %s failed to %s", shown(self.peer), to)
+            log.exception("the stream of %s failed to %s", shown(self.peer), what)
 
     def _lost(self, why: str) -> PeerGone:
         self.gone = self.broken = True
@@ -300,6 +293,36 @@ class Carrier:
             age = trio.current_time() - self.born
             event = ConnectionClosed(self.context.name, self.peer, age, self.served)
             observers.tell(observers.listener_conn_close, event)
+
+
+class _Patience:
+    """Around a wait for the peer to take ``octets``: the write timeout, and the least rate over all such waits.
+
+    No generator: what cancels one is held by its frames, and these hold each other.
+    """
+
+    __slots__ = ("began", "meter", "octets", "scope", "seconds")
+
+    def __init__(self, meter: SendMeter, seconds: float, octets: int) -> None:
+        self.meter = meter
+        self.octets = octets
+        self.seconds = seconds
+        self.began = trio.current_time()
+        self.scope = trio.CancelScope(deadline=self.began + seconds)
+
+    def __enter__(self) -> None:
+        self.scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self.scope.__exit__(kind, value, traceback)
+        caught = self.scope.cancelled_caught
+        if caught:
+            self.meter.took(0, self.seconds)
+        elif kind is None:
+            self.meter.took(self.octets, min(self.seconds, trio.current_time() - self.began))
+        return caught
 
 
 class _Writing:

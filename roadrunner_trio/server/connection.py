@@ -135,8 +135,8 @@ class Connection(Carrier):
         due = self.drain.cut <= trio.current_time() and self.phase.phase in (Phase.READ_BODY, Phase.DISPATCH)
         try:
             if cut_short and due:
-                with self.harmless("take the last word"), trio.move_on_after(LAST_WORD, shield=True):
-                    await exchange.say(503)
+                with trio.move_on_after(LAST_WORD, shield=True):
+                    await self.try_to("take the last word", exchange.say, 503)
         finally:
             self.phase.close()
             exchange.dismiss()
@@ -151,8 +151,7 @@ class Connection(Carrier):
             exchange.reset()
             del self.exchange  # each of the two holds the other
             if self.wire is None:
-                with self.harmless("close"):
-                    await trio.aclose_forcefully(self.stream)
+                await self.try_to("close", trio.aclose_forcefully, self.stream)
 
     def wants_linger(self) -> bool:
         """Whether the peer may still be sending: not when it has finished, or asked for the close itself."""

@@ -8,8 +8,9 @@ in :mod:`.http1_sender`.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
 from typing import Final
 
 import trio
@@ -251,35 +252,12 @@ class Http1Exchange(Http1Sender):
     async def _fill_for_handler(self, request: Request, now: float, most: int) -> int:
         """Inside user code a wait has a scope of its own: the connection's deadline is not moved from there."""
         octets, deadline = 0, now + self.timeouts.body - self.meter.waited
-        with self._wait_of(request, deadline) as scope:
+        with _Wait(self, request, deadline) as scope:
             octets = await self.fill(most)
         if scope.cancelled_caught:
             self.spoiled = True
             raise BodyTimeout("the peer took too long to send its body")
         return octets
-
-    @contextmanager
-    def _wait_of(self, request: Request, deadline: float) -> Generator[trio.CancelScope]:
-        """Around a wait in the application's name, which is over when its exchange is.
-
-        Raises:
-            RuntimeError: that has come.
-        """
-        if request.over:
-            raise RuntimeError(OVER)
-        waits = self.waits = self.waits or []
-        with trio.CancelScope(deadline=deadline) as scope:
-            waits.append(scope)
-            try:
-                yield scope
-            finally:
-                waits.remove(scope)
-                if not waits:
-                    self.waits = None
-                if request.over and self._readers is not None:
-                    self._readers.unpark_all()  # the connection may wait for this
-        if request.over:
-            raise RuntimeError(OVER)
 
     def dismiss(self) -> None:
         """The exchange has ended: so does every wait in its name."""
@@ -291,6 +269,14 @@ class Http1Exchange(Http1Sender):
         self.dismiss()
         while self.waits:
             await self._park()
+
+    def has_left(self, scope: trio.CancelScope) -> None:
+        """One of the waits is over."""
+        if self.waits is not None:
+            self.waits.remove(scope)
+            self.waits = self.waits or None
+        if self.request.over and self._readers is not None:
+            self._readers.unpark_all()  # the connection may wait for this
 
     async def skip_body(self) -> bool:
         """Reads and forgets the rest of the body; False when it cannot be had, and the connection not be reused."""
@@ -312,11 +298,11 @@ class Http1Exchange(Http1Sender):
         if conn.wire is not None and conn.wire.polled:
             if not (conn.hung_up or conn.gone or engine.ended):
                 self._waiting = self._waiting or trio.lowlevel.ParkingLot()
-                with self._wait_of(request, math.inf):
+                with _Wait(self, request, math.inf):
                     await self._waiting.park()
             return
         while not (conn.gone or engine.ended):
-            with self._wait_of(request, math.inf):
+            with _Wait(self, request, math.inf):
                 if engine.buffered >= READ_AHEAD:
                     await self._park()
                 else:
@@ -361,3 +347,37 @@ class Http1Exchange(Http1Sender):
         self.phase.enter(Phase.HANDED_OFF, math.inf)
         early = self.engine.release()
         return PrefixedStream(self.head.raw + early if replay_head else early, self.conn.stream)
+
+
+class _Wait:
+    """Around a wait in the application's name, which is over when its exchange is.
+
+    No generator: what cancels one is held by its frames, and these hold each other.
+
+    Raises:
+        RuntimeError: that has come.
+    """
+
+    __slots__ = ("exchange", "request", "scope")
+
+    def __init__(self, exchange: Http1Exchange, request: Request, deadline: float) -> None:
+        self.exchange = exchange
+        self.request = request
+        self.scope = trio.CancelScope(deadline=deadline)
+
+    def __enter__(self) -> trio.CancelScope:
+        if self.request.over:
+            raise RuntimeError(OVER)
+        self.exchange.waits = self.exchange.waits or []
+        self.exchange.waits.append(self.scope)
+        return self.scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self.exchange.has_left(self.scope)
+        self.scope.__exit__(kind, value, traceback)
+        caught = self.scope.cancelled_caught
+        if self.request.over and (caught or kind is None):
+            raise RuntimeError(OVER)
+        return caught

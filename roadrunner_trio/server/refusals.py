@@ -64,8 +64,10 @@ async def turn_away(exchange: Http1Exchange, refusal: Refusal) -> None:
 async def fail(exchange: Http1Exchange, error: BaseException) -> BaseException | None:
     """Answers what the application raised; or gives what ends the connection, when that is the peer's doing.
 
-    Gives, and does not raise: its frame would hold the exception that holds its frame.
+    Gives, and does not raise: its frame would hold the exception that holds its frame. The body has had its use: in
+    Trio the exception of a nursery's body is a cycle of frames, down to those that hold the request.
     """
+    exchange.request.drop_body()
     match error:
         case BodyTimeout():
             late = ProtocolError(408, "body_timeout")
