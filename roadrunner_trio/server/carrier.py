@@ -7,7 +7,6 @@ asks: whose they are is the protocol's affair.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import trio
 
 from ..answering.context import ServerContext
 from ..answering.faults import part_ways
+from ..journal import log
 from ..protocol.proxy_header import ProxyHeader
 from ..telemetry.observe import ConnectionAccepted, ConnectionClosed
 from ..transport.files import SLICE, OpenFile
@@ -26,8 +26,6 @@ from ..transport.tls import TLSInfo
 from ..transport.tls_stream import RecordLayer, TLSStream, encrypted
 from ..transport.wire import PeerGone, PeerTooSlow, SocketWire
 from .presence import RESET
-
-log = logging.getLogger("roadrunner_trio")
 
 WRITE_SIZE: Final = 65536
 """Octets that the write timeout is for: a slow but honest peer may take long for all of a large response."""

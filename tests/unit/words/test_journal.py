@@ -188,7 +188,7 @@ def test_a_standard_error_that_nobody_reads_is_not_waited_for(failing, monkeypat
 
 
 PACKAGE = Path(roadrunner_trio.__file__).parent
-MAY_ASK = {"journal.py", "telemetry/logs.py", "server/connection.py", "server/door.py"}
+MAY_ASK = {"journal.py", "telemetry/logs.py"}
 """The observers guard their own loggers, which are others'."""
 
 
