@@ -78,7 +78,7 @@ async def test_case_41_what_a_peer_sent_is_no_line_of_the_log(notation: str, tmp
 WITH_A_FILTER_THAT_FAILS = """
 import logging
 import trio
-from roadrunner_trio import AccessLog, Listener, Observer, Response, serve
+from roadrunner_trio import AccessLog, Listener, Observer, Plan, Response, serve
 
 class Fails(logging.Filter):
     def filter(self, record):
@@ -97,12 +97,22 @@ async def handler(request):
         raise ValueError
     return Response.text("hello")
 
+class App:
+    def plan(self, request):
+        if request.path == "/plan":
+            raise ValueError
+        return Plan("buffered", 1000)
+
+    async def __call__(self, exchange):
+        response = await handler(exchange.request)
+        await exchange.respond(200, [], response.body)
+
 class Status:
     def started(self, listeners):
         print(listeners[0].port, flush=True)
 
 async def main():
-    listener = Listener(handler, bind="127.0.0.1:0", observers=[AccessLog(), Failing()])
+    listener = Listener(App(), bind="127.0.0.1:0", observers=[AccessLog(), Failing()])
     await serve(listener, grace=1, task_status=Status())
 
 trio.run(main)
@@ -112,7 +122,8 @@ trio.run(main)
 @pytest.mark.parametrize("wrong", ["RuntimeError", "SystemExit(7)", "GeneratorExit"])
 async def test_case_43_a_filter_that_always_raises_ends_nothing(wrong: str, tmp_path: Path) -> None:
     async with script(WITH_A_FILTER_THAT_FAILS.format(wrong=wrong), tmp_path) as server:
-        for said, status in ((b"GET / ", 200), (b"GET /fails ", 500), (b"nonsense", 400), (b"GET / ", 200)):
+        tries = ((b"GET / ", 200), (b"GET /fails ", 500), (b"GET /plan ", 500), (b"nonsense", 400), (b"GET / ", 200))
+        for said, status in tries:
             with await Peer.connect(server.port) as peer:
                 await peer.send(said + b"HTTP/1.1\r\nHost: h\r\n\r\n")
                 assert (await peer.answer()).status == status
