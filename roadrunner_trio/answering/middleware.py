@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
+from ..messages.functions import is_generator
 from ..messages.request import Request
 from ..messages.response import AnyResponse
 
@@ -24,13 +25,15 @@ def checked(middlewares: Sequence[Middleware]) -> tuple[Middleware, ...]:
     """Middlewares as they may be composed.
 
     Raises:
-        TypeError: they are no list, or one of them cannot be called.
+        TypeError: they are no list, or one of them cannot be called, or is a generator.
     """
     if callable(middlewares):
         raise TypeError(f"middlewares is a list, the outermost first; write [{_name(middlewares)}]")
     for middleware in middlewares:
         if not callable(middleware):
             raise TypeError(f"a middleware is an async function of a request and the next call, not {middleware!r}")
+        if is_generator(middleware):
+            raise TypeError(f"{_name(middleware)} is a generator; write `return await call_next(request)`, not `yield`")
     return tuple(middlewares)
 
 

@@ -265,7 +265,7 @@ async def test_an_app_whose_plan_raises_is_a_500_and_the_neighbours_notice_nothi
         assert await peer.end() == ERROR_500
         await neighbour.say(GET.replace(b"/ ", b"/ok ", 1))
         assert neighbour.take() == answer(b"hi")
-        assert await house.empty() == 62
+        assert await house.empty() == 77
     assert house.watch.names() == ["accept", "accept", "start", "stop", "close", "close"]
     assert caplog.messages == ["the connection of memory failed"]
 
