@@ -19,6 +19,7 @@ from ..fields import FieldsLike, encoded
 from ..protocol.codec.sse import HEARTBEAT, ServerSentEvent, comment
 from ..transport.wire import PeerGone
 from ..units import Duration, seconds
+from .functions import check_async
 from .request import Request
 from .response import Send, StreamResponse
 
@@ -250,8 +251,8 @@ def _runner(source: Any) -> Callable[[EventSender], Awaitable[object]]:
         return run
     if inspect.isasyncgenfunction(source):
         raise TypeError(f"{source!r} is an async generator function: call it, and give what it returns")
-    if not callable(source):
-        raise TypeError(f"an event stream's source is an async iterable or an async function, not {source!r}")
+    wanted = "an event stream's source is an async iterable or an async function"
+    check_async(source, wanted, "async def source(sender)")
     return cast("Callable[[EventSender], Awaitable[object]]", source)
 
 

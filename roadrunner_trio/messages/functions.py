@@ -22,17 +22,21 @@ def check_async(given: Any, what: str, example: str, instead: str = "") -> None:
     Raises:
         TypeError: it is a plain function, a generator function, or cannot be called; the message says what to write.
     """
-    flags = _flags(given)
-    if flags & _ASYNC and not flags & _GENERATORS:
+    if _flags(given) & _ASYNC and not is_generator(given):
         return
     expected = f"{what}; write `{example}`"
     if inspect.iscoroutine(given):
         given.close()  # it will not be awaited, of which Python would warn
         raise TypeError(f"{expected} and give the function itself, not what calling it returns")
-    if flags & _GENERATORS or hasattr(given, "__aiter__"):
+    if is_generator(given):
         raise TypeError(f"{expected}, not a generator{instead and '; ' + instead}")
     if not callable(given) or isinstance(given, type) or (inspect.isroutine(given) and _is_plain(given)):
         raise TypeError(f"{expected}, not {given!r}")
+
+
+def is_generator(given: Any) -> bool:
+    """Whether what is given, or what calling it makes, is a generator, which nobody awaits."""
+    return bool(_flags(given) & _GENERATORS) or (hasattr(given, "__aiter__") and not callable(given))
 
 
 def _flags(given: Any) -> int:

@@ -40,7 +40,7 @@ class BodyFraming(enum.Enum):
     """How a response body is delimited (RFC 9112 section 6.3)."""
 
     NONE = "none"
-    """HEAD, 204, 304: a body is never written, whatever the application gives (N22, N23)."""
+    """HEAD, 204, 205, 304: a body is never written, whatever the application gives (N22, N23)."""
     LENGTH = "content-length"
     CHUNKED = "chunked"
     CLOSE = "close"

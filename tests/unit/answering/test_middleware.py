@@ -275,6 +275,15 @@ def test_what_is_no_middleware_fails_when_it_is_given(make):
         make(marking("alone"))
 
 
+def test_a_generator_is_no_middleware():
+    async def around(request, call_next):
+        yield await call_next(request)
+
+    with pytest.raises(TypeError, match=r"around is a generator; write `return await call_next\(request\)`"):
+        rr.Listener(hello, middlewares=[around])
+    assert checked([lambda request, call_next: call_next(request)])
+
+
 def test_any_sequence_will_do():
     one = marking("one")
     assert checked([one]) == checked((one,)) == (one,)

@@ -145,6 +145,10 @@ async def test_an_event_that_is_made_has_its_fields() -> None:
         assert (await server.client().get("/")).body == b""
 
 
+def plain(sender: object) -> None:
+    """No source: nobody can wait for it."""
+
+
 async def test_a_source_that_is_none() -> None:
     async with open_server(streaming(silence)) as server:
         request = server  # anything will do: it is not looked at
@@ -152,6 +156,8 @@ async def test_a_source_that_is_none() -> None:
             EventStream(request, numbers)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="an async iterable or an async function"):
             EventStream(request, ["x"])  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"write `async def source\(sender\)`, not <function plain"):
+            EventStream(request, plain)  # type: ignore[arg-type]
         for settings in ({"heartbeat": 0}, {"heartbeat": math.nan}, {"retry": -1}, {"drain_retry": math.inf}):
             with pytest.raises(ValueError, match="seconds"):
                 EventStream(request, silence, **settings)  # type: ignore[arg-type]
