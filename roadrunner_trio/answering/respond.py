@@ -214,7 +214,7 @@ async def _loop(exchange: Exchange, response: LoopResponse) -> None:
 async def _serve_messages(exchange: Exchange, response: LoopResponse, send: Send) -> bool:
     """Passes messages to the handler until it is done; False when the peer was gone first."""
     into, mailbox = trio.open_memory_channel[Any](0)
-    failure = None
+    ended, failure = False, None
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_forward, response.messages, into, name="loop response: messages")

@@ -81,7 +81,7 @@ class ResponseHead:
         self.status = status
         self.fields: list[Field] = fields if type(fields) is Own else encoded(fields)
         if reason is not None:
-            if not isinstance(reason, str):
+            if not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise TypeError(f"a reason phrase is text, not {reason!r}")
             self.reason = reason.encode("latin-1")
             status_line(self.status, self.reason)  # raises ValueError now, not when it is written
@@ -156,7 +156,7 @@ class Response(ResponseHead):
         """
         if status not in (301, 302, 303, 307, 308):
             raise ValueError(f"a redirect is 301, 302, 303, 307 or 308, not {status}")
-        if not isinstance(location, str):
+        if not isinstance(location, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"a location is text, not {location!r}")
         return cls(status=status, fields=[(b"location", to_uri(location).encode("ascii")), *encoded(fields)])
 

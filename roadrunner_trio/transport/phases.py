@@ -62,7 +62,7 @@ class PhaseScope:
         self.phase = Phase.HANDSHAKE
         self.deadline = math.inf
         self.armed = math.inf
-        self.spared = math.inf
+        self.spared: float = math.inf
         """The deadline that was put off because something had arrived: once, or a drip could go on for ever."""
         self.expired = False
         """Whether the phase's time ran out, as opposed to a drain's word."""

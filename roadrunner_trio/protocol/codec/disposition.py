@@ -25,7 +25,7 @@ def attachment(name: str) -> bytes:
             lead elsewhere or nowhere, or a lone surrogate.
         TypeError: it is no text.
     """
-    if not isinstance(name, str):
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"the name of a file is text, not {name!r}")
     if name in ("", ".", "..") or set("/\\") & set(name):
         raise ValueError(f"{name!r} is no name to save a file under: it has no folder, and is not empty, '.' or '..'")

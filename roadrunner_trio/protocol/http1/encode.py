@@ -139,7 +139,7 @@ def status_line(status: int, reason: bytes | None = None) -> bytes:
         raise ValueError(f"a response status is a number from 100 to 599, not {status!r}")
     if reason is None:
         return line
-    if not isinstance(reason, bytes):
+    if not isinstance(reason, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"a reason phrase is bytes, not {type(reason).__name__}")
     if _bad_reason(reason):
         raise ValueError(f"the reason phrase {reason!r} has a control character in it")
