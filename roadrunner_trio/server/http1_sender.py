@@ -18,6 +18,7 @@ from ..messages.request import Request
 from ..protocol.heads import Framing, RequestHead
 from ..protocol.http1 import encode
 from ..protocol.http1.encode import BodyFraming
+from ..protocol.wishes import bodiless, content, declared
 from ..transport.drain import Drain
 from ..transport.files import READ_SIZE, SLICE, OpenFile
 from ..transport.wire import PeerGone, SocketWire
@@ -126,12 +127,18 @@ class Http1Sender:
             await self.conn.send(encode.head(encode.status_line(status), fields))
 
     async def respond(self, status: int, fields: Sequence[Field], body: bytes, *, reason: bytes | None = None) -> None:
-        """A whole response in one write; a large body after its head, without a copy for each slow reader."""
+        """A whole response in one write; a large body after its head, without a copy for each slow reader.
+
+        Raises:
+            ValueError, TypeError: it cannot be said, or the body is no octets; nothing is out, and a 500 can be said.
+        """
         self.kind, rest = "buffered", b""
         wishes = encode.sift(tuple(fields))
-        if self._bodiless(status):
-            declared = wishes.length if not body else len(body)
-            data = self._head(status, reason, wishes, BodyFraming.NONE, None if status == 204 else declared)
+        if type(body) is not bytes:
+            body = content(body)
+        if bodiless(status, self.head.method):
+            length = declared(status, len(body) if body else wishes.length)
+            data = self._head(status, reason, wishes, BodyFraming.NONE, length)
         else:
             length = len(body)
             data = self._head(status, reason, wishes, BodyFraming.LENGTH, length)
@@ -153,8 +160,8 @@ class Http1Sender:
     async def start_response(self, status: int, fields: Sequence[Field], *, reason: bytes | None = None) -> bool:
         """The head of a response whose content follows; False when none will be written."""
         wishes = encode.sift(tuple(fields))
-        if self._bodiless(status):
-            framing, length = BodyFraming.NONE, None if status == 204 else wishes.length
+        if bodiless(status, self.head.method):
+            framing, length = BodyFraming.NONE, declared(status, wishes.length)
         elif wishes.length is not None:
             framing, length = BodyFraming.LENGTH, wishes.length
         elif self.head.version >= (1, 1):
@@ -239,9 +246,6 @@ class Http1Sender:
             except PeerGone:
                 return
             self.status, self.ended, self.kind = status, True, "none"
-
-    def _bodiless(self, status: int) -> bool:
-        return status in (204, 304) or self.head.method == b"HEAD"
 
     def _head(
         self,
