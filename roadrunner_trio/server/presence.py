@@ -59,20 +59,14 @@ class Grace:
 
     __slots__ = ("armed", "deadline", "exchange", "request", "sent")
 
-    exchange: Attended | None
-    request: Request | None
-
-    def __init__(self) -> None:
+    def __init__(self, exchange: Attended) -> None:
+        self.exchange = exchange
         self.armed = self.deadline = math.inf
-        self.forget()
 
-    def forget(self) -> None:
-        """Lets go of what it was about: the clock may hold on to it for a while."""
-        self.exchange = self.request = None
-
-    def begin(self, exchange: Attended) -> None:
+    def begin(self) -> None:
         """Counts from now, for the request that the exchange is about."""
-        self.exchange, self.request = exchange, exchange.request
+        exchange = self.exchange
+        self.request = exchange.request
         self.sent = exchange.sent
         self.deadline = exchange.phase.now() + exchange.plan.disconnect_grace
         if self.deadline < self.armed:
@@ -81,11 +75,11 @@ class Grace:
     def fire(self) -> None:
         """The clock's word."""
         exchange = self.exchange
-        if exchange is None or exchange.request is not self.request or not in_handler(exchange):
+        if exchange.request is not self.request or not in_handler(exchange):
             return
         takes = exchange.sent != self.sent or exchange.phase.phase is Phase.RESPOND
         if takes and not exchange.was_reset:
-            self.begin(exchange)
+            self.begin()
         else:
             exchange.give_up(f"the peer left {exchange.plan.disconnect_grace:g} seconds ago")
 
@@ -105,13 +99,12 @@ def miss(exchange: Attended) -> None:
     if exchange.was_reset and exchange.phase.phase is Phase.DISPATCH and exchange.kind != "loop":
         exchange.give_up("the peer has reset the connection")
         return
-    exchange.grace = exchange.grace or Grace()
-    exchange.grace.begin(exchange)
+    exchange.grace = exchange.grace or Grace(exchange)
+    exchange.grace.begin()
 
 
 def look_away(exchange: Attended) -> None:
     """Takes the grace off the clock: the exchange is over for good."""
     if exchange.grace is not None:
         exchange.clock.disarm(exchange.grace)
-        exchange.grace.forget()
         exchange.grace = None

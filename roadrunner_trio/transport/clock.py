@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import trio
 
@@ -41,11 +41,18 @@ class Timer(Protocol):
         ...
 
 
+class _Entry(list[Any]):
+    """When to look at a timer, the order among those of one moment, the timer or None, whether it has been put off."""
+
+    __slots__ = ()
+
+
 class Clock:
     """Fires timers at their deadlines while :meth:`run` runs."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timer, bool]] = []  # last: it has been put off
+        self._heap: list[_Entry] = []
+        self._filed: dict[Timer, _Entry] = {}
         self._order = count()
         self._dead = 0
         self._sleep = trio.CancelScope()
@@ -63,18 +70,15 @@ class Clock:
 
     def arm(self, timer: Timer) -> None:
         """Makes sure ``timer`` is looked at by its deadline. Call it when the deadline is earlier than ``armed``."""
-        replaced = timer.armed != math.inf
+        self._bury(timer)
         self._file(timer, excused=timer.deadline <= self.time())  # in the past already: not for want of a turn
-        if replaced:
-            self._bury()
         if timer.deadline < self._sleep.deadline:
             self._sleep.deadline = timer.deadline
 
     def disarm(self, timer: Timer) -> None:
-        """Forgets ``timer``; its entry is swept later."""
-        if timer.armed != math.inf:
-            timer.armed = math.inf
-            self._bury()
+        """Forgets ``timer``, and holds nothing of it; its entry is swept later."""
+        timer.armed = math.inf
+        self._bury(timer)
 
     async def run(self) -> None:
         """Sleeps to the next deadline, fires what is due, for ever."""
@@ -87,9 +91,10 @@ class Clock:
         now = trio.current_time()
         while self._heap and self._heap[0][0] <= now:
             armed, _, timer, excused = heappop(self._heap)
-            if timer.armed != armed:
+            if timer is None:
                 self._dead -= 1
                 continue
+            del self._filed[timer]
             timer.armed = math.inf
             late = now - timer.deadline
             if late > LATE and not (excused and timer.deadline == armed):
@@ -102,14 +107,17 @@ class Clock:
 
     def _file(self, timer: Timer, *, excused: bool) -> None:
         timer.armed = timer.deadline
-        heappush(self._heap, (timer.deadline, next(self._order), timer, excused))
+        entry = self._filed[timer] = _Entry((timer.deadline, next(self._order), timer, excused))
+        heappush(self._heap, entry)
 
-    def _bury(self) -> None:
-        """Counts an entry nobody waits for; a heap that is mostly such entries is rebuilt and cannot grow on them."""
+    def _bury(self, timer: Timer) -> None:
+        """Empties the entry of a timer; a heap that is mostly such entries is rebuilt and cannot grow on them."""
+        if (entry := self._filed.pop(timer, None)) is None:
+            return
+        entry[2] = None
         self._dead += 1
         if self._dead > 64 and self._dead * 2 > len(self._heap):
-            awaited = {id(entry[2]): entry for entry in self._heap if entry[2].armed == entry[0]}  # one a timer
-            self._heap = list(awaited.values())
+            self._heap = [each for each in self._heap if each[2] is not None]
             heapify(self._heap)
             self._dead = 0
 

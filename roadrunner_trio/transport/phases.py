@@ -99,6 +99,5 @@ class PhaseScope:
         self.scope.cancel(reason=reason)
 
     def close(self) -> None:
-        """Takes the deadline off the clock, whose heap may hold on to it for a while."""
+        """Takes the deadline off the clock."""
         self.clock.disarm(self)
-        self.source = None

@@ -361,7 +361,7 @@ class House:
 @asynccontextmanager
 async def open_house(handler: Any = hello, *, tcp: bool = False, **settings: Any) -> AsyncIterator[House]:
     """Serves ``handler`` in memory; when the block is over, all events must be paired and all slots free."""
-    watch, door = Watch(), Door()
+    watch, door = settings.pop("watch", None) or Watch(), Door()
     bind = [door, "127.0.0.1:0"] if tcp else door
     listener = rr.Listener(handler, bind=bind, observers=(watch, *settings.pop("observers", ())), **settings)
     async with trio.open_nursery() as nursery:

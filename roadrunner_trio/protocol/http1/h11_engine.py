@@ -133,6 +133,7 @@ class H11Engine:
         if not self._section.read(self._lines):
             return None
         head = judge(self._line, tuple(self._section.fields), self._lines.drop())
+        del self._section  # an idle connection would keep it
         confirm(head)
         return head
 

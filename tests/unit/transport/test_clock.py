@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 import pytest
 import trio
@@ -221,6 +222,28 @@ async def test_a_timer_armed_many_times_for_one_moment_does_not_fill_the_clock(a
         assert len(clock) <= 70
     await trio.sleep(100)
     assert (alarm.log, other.log) == ([("a", 5)], [])
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_timer_disarmed_is_held_no_more(again, autojump_clock, clock):
+    """It may be all that is left of a connection, and of its last request."""
+    alarm = Alarm("a")
+    alarm.set(clock, 1000)
+    if again:
+        alarm.set(clock, 500)
+    clock.disarm(alarm)
+    gone = weakref.ref(alarm)
+    del alarm
+    assert gone() is None
+
+
+async def test_a_timer_that_has_fired_is_held_no_more(autojump_clock, clock):
+    alarm = Alarm("a")
+    alarm.set(clock, 5)
+    await trio.sleep(6)
+    gone = weakref.ref(alarm)
+    del alarm
+    assert gone() is None
 
 
 class Counted(Alarm):
