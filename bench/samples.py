@@ -36,9 +36,9 @@ STEPS: Final = (
     ("the wire and the poller", r"roadrunner_trio/transport/(wire|poller|streams|tls)"),
     (
         "reading: heads, bodies, frames",
-        r"roadrunner_trio/protocol/(http1/(scan|head|body|engine|h11_engine)|ws/|codec/)|/(h11|wsproto)/",
+        r"roadrunner_trio/protocol/(heads|http1/(scan|head|body|engine|h11_engine)|ws/|codec/)|/(h11|wsproto)/",
     ),
-    ("writing: heads, framing, one send", r"roadrunner_trio/(protocol/http1/encode|server/http1_sender|date)"),
+    ("writing: heads, framing, one send", r"roadrunner_trio/(protocol/(http1/encode|wishes)|server/http1_sender|date)"),
     (
         "requests and responses as objects",
         r"roadrunner_trio/(messages/|answering/respond|fields|telemetry/request_ids|apps/)",

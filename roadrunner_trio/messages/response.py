@@ -81,13 +81,17 @@ class ResponseHead:
         self.status = status
         self.fields: list[Field] = fields if type(fields) is Own else encoded(fields)
         if reason is not None:
-            if not isinstance(reason, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise TypeError(f"a reason phrase is text, not {reason!r}")
-            self.reason = reason.encode("latin-1")
+            self.reason = _text("a reason phrase", reason).encode("latin-1")
             status_line(self.status, self.reason)  # raises ValueError now, not when it is written
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.status} {phrase(self.status)}>"
+
+
+def _text(what: str, given: Any) -> str:
+    if not isinstance(given, str):
+        raise TypeError(f"{what} is text, not {given!r}")
+    return given
 
 
 def _number(status: Any) -> int:
@@ -156,9 +160,8 @@ class Response(ResponseHead):
         """
         if status not in (301, 302, 303, 307, 308):
             raise ValueError(f"a redirect is 301, 302, 303, 307 or 308, not {status}")
-        if not isinstance(location, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"a location is text, not {location!r}")
-        return cls(status=status, fields=[(b"location", to_uri(location).encode("ascii")), *encoded(fields)])
+        uri = to_uri(_text("a location", location)).encode("ascii")
+        return cls(status=status, fields=[(b"location", uri), *encoded(fields)])
 
     @classmethod
     def attachment(cls, body: bytes | str, filename: str, *, status: int = 200, fields: FieldsLike = ()) -> Self:

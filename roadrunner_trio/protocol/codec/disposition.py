@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, cast
 from urllib.parse import quote
 
 _ATTR: Final = "!#$&+-.^_`|~"
@@ -25,7 +25,7 @@ def attachment(name: str) -> bytes:
             lead elsewhere or nowhere, or a lone surrogate.
         TypeError: it is no text.
     """
-    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(cast("object", name), str):
         raise TypeError(f"the name of a file is text, not {name!r}")
     if name in ("", ".", "..") or set("/\\") & set(name):
         raise ValueError(f"{name!r} is no name to save a file under: it has no folder, and is not empty, '.' or '..'")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast
 
 from ...date import date_line
 from ...errors import phrase
@@ -139,7 +139,7 @@ def status_line(status: int, reason: bytes | None = None) -> bytes:
         raise ValueError(f"a response status is a number from 100 to 599, not {status!r}")
     if reason is None:
         return line
-    if not isinstance(reason, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(cast("object", reason), bytes):
         raise TypeError(f"a reason phrase is bytes, not {type(reason).__name__}")
     if _bad_reason(reason):
         raise ValueError(f"the reason phrase {reason!r} has a control character in it")

@@ -258,10 +258,7 @@ def judge(line: RequestLine, fields: Fields, raw: bytes) -> RequestHead:
             return RequestHead(
                 line.method, line.target, line.path, (1, 1), fields, value, Framing.NONE, 0, True, False, raw
             )
-    framing, length = _framing(line.version, judged)
-    if line.method == b"CONNECT" and framing is not Framing.NONE:
-        # It has no content (RFC 9110 section 9.3.6): what follows it is the tunnel's, for some readers all of it.
-        raise ProtocolError(400, "connect_with_body")
+    framing, length = _framing(line, judged)
     host = _host(line.version, judged)
     connection = tokens(judged, b"connection")
     modern = line.version == (1, 1)
@@ -298,15 +295,18 @@ def _host(version: tuple[int, int], fields: Sequence[Field]) -> bytes:
     return hosts[0]
 
 
-def _framing(version: tuple[int, int], fields: Sequence[Field]) -> tuple[Framing, int]:
+def _framing(line: RequestLine, fields: Sequence[Field]) -> tuple[Framing, int]:
     # RFC 9112 section 6.3, with no repair of what is ambiguous: a list or a repeat of Content-Length is
     # refused even when its members agree (N10), and so is any Transfer-Encoding beside one, or from 1.0 (N9).
     codings = _values(fields, b"transfer-encoding")
     lengths = _values(fields, b"content-length")
     if (codings and lengths) or len(lengths) > 1:
         raise ProtocolError(400, "conflicting_framing")
+    if line.method == b"CONNECT" and (codings or lengths):
+        # It has no content (RFC 9110 section 9.3.6): what follows it is the tunnel's, for some readers all of it.
+        raise ProtocolError(400, "connect_with_body")
     if codings:
-        _check_codings(version, codings)
+        _check_codings(line.version, codings)
         return Framing.CHUNKED, 0
     if lengths:
         return Framing.LENGTH, _content_length(lengths[0])
