@@ -44,6 +44,8 @@ from .report import tell_aborted, tell_end, tell_rejected
 
 NEWBORN: Final = 1.0
 """Seconds in which a connection that a drain finds silent may still send its first byte."""
+QUIET: Final = 1.0
+"""Seconds after which an idle peer is taken to have read its last answer: its end need only be acknowledged."""
 LAST_WORD: Final = 0.5
 """Seconds in which a request that the drain's deadline cut off is told 503."""
 OWED: Final = {Phase.READ_REQUEST: 408, Phase.READ_BODY: 408, Phase.DISPATCH: 503}
@@ -108,6 +110,12 @@ class Connection(Carrier):
             return False
         self.phase.shorten(grown)
         return True
+
+    def idle_for(self) -> float:
+        """Seconds for which it has waited for a request since the last answer; 0 when it does not wait."""
+        if self.phase.phase is not Phase.IDLE:
+            return 0.0
+        return self.context.timeouts.keep_alive - self.phase.deadline + self.phase.now() if self.served else math.inf
 
     def arrived(self) -> bool:
         """Whether anything of a next request has reached us, down to the socket's buffer."""
@@ -378,7 +386,7 @@ async def part(conn: Connection, status: int | None) -> None:
     if status is None and conn.tls is None and not conn.wants_linger():
         conn.finished = True
         return
-    seconds = conn.context.timeouts.linger
+    seconds, quiet = conn.context.timeouts.linger, conn.idle_for() >= QUIET
     with trio.move_on_at(min(trio.current_time() + seconds, conn.drain.cut)):
         if status is not None:
             await exchange.say(status)
@@ -387,4 +395,4 @@ async def part(conn: Connection, status: int | None) -> None:
             conn.stream = await close_notify(conn.tls)
         if conn.wants_linger():
             conn.phase.phase = Phase.FINISH
-            await linger(conn.stream, seconds, LINGER_OCTETS)
+            await linger(conn.stream, seconds, LINGER_OCTETS, idle=quiet)
