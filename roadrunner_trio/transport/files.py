@@ -93,7 +93,7 @@ class OpenFile:
                 raise trio.ClosedResourceError("this file is closed")
             self._readers += 1
         try:
-            return os.pread(self.fd, count, offset)
+            return _read_whole(self.fd, offset, count)
         finally:
             with self._lock:
                 self._readers -= 1
@@ -116,6 +116,14 @@ class OpenFile:
             idle = not self._readers
         if idle:
             os.close(self.fd)
+
+
+def _read_whole(fd: int, offset: int, count: int) -> bytes:
+    """Up to ``count`` octets; a file system may give fewer at a time, and that is no end yet."""
+    data = os.pread(fd, count, offset)
+    while 0 < len(data) < count and (more := os.pread(fd, count - len(data), offset + len(data))):
+        data += more
+    return data
 
 
 async def open_file(path: str | os.PathLike[str]) -> OpenFile:

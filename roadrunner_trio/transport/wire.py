@@ -180,7 +180,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
             events -= ROOM
         if events & URGENT:
             self.wary = True
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, True)  # else its octet hides what is behind
+            with suppress(OSError):  # out of line its octet would hide what is behind; a listener's sockets have it set
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, True)
             events -= URGENT
         if events | EPOLLIN != EPOLLIN:
             self.wary = self.hung_up = True

@@ -306,6 +306,14 @@ async def test_a_range_is_read_short_only_at_the_end(path):
         assert await file.read(10, 10) == b""
 
 
+async def test_a_file_system_may_give_little_at_a_time(path, monkeypatch):
+    read = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, count, offset: read(fd, min(count, 4), offset))
+    with await open_file(path) as file:
+        assert await file.read(0, 10) == b"0123456789"
+        assert await file.read(3, 100) == b"3456789"
+
+
 async def test_reading_is_done_in_a_thread(path, monkeypatch):
     threads = []
     read = os.pread
