@@ -116,8 +116,10 @@ class Http1Sender:
 
     @property
     def truncated(self) -> bool:
-        """Whether a response that ends with the connection was cut: only a reset can tell the peer (N25)."""
-        return self.started and not self.ended and self.framing is BodyFraming.CLOSE
+        """Whether a response was cut, and only a reset can tell the peer (N25): its end is the connection's, or we could
+        not go on, as when the disk fails."""
+        cut = self.framing is BodyFraming.CLOSE or (self.conn.broken and not self.conn.gone)
+        return cut and self.started and not self.ended
 
     async def send_interim(self, status: int, fields: Sequence[Field] = ()) -> None:
         """An interim response (RFC 9110 section 15.2); nothing to an HTTP/1.0 peer, or after the final head."""
