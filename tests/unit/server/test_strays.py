@@ -211,18 +211,6 @@ async def sends_on(send):
         await send(b"STRAY")
 
 
-def sending(strays, make):
-    """A handler whose first response leaves its ``send`` behind."""
-
-    async def handler(request):
-        if request.path == "/stray":
-            return make(strays)
-        await trio.sleep(1)
-        return rr.StreamResponse(lambda send: send(b"hi"))
-
-    return handler
-
-
 def a_stream(strays):
     async def produce(send):
         await send(b"tick")
@@ -246,9 +234,6 @@ def an_event_stream(strays):
     async def source(sender):
         await sender.send("tick")
         strays.leave(sends_on, lambda octets: sender.send(octets.decode()))
-
-    async def head_only(request):
-        pass
 
     return source
 
