@@ -48,7 +48,7 @@ class Http1Exchange(Http1Sender):
         plan: what the application wants done with the request in hand.
         meter: how fast its peer sends it.
         grace: the time it has left when its peer has gone; made when first needed.
-        waits: scopes of those who wait for something of the request in hand in the application's name; None is nobody.
+        waits: those of the application for something of the request in hand; None is nobody's.
     """
 
     __slots__ = (
@@ -74,7 +74,7 @@ class Http1Exchange(Http1Sender):
         self._received = 0
         self._readers: trio.lowlevel.ParkingLot | None = None
         self._waiting: trio.lowlevel.ParkingLot | None = None
-        self.waits: list[trio.CancelScope] | None = None
+        self.waits: list[_Wait] | None = None
 
     # -- what it has of its connection -------------------------------------------------------------
 
@@ -235,6 +235,8 @@ class Http1Exchange(Http1Sender):
         if self.continue_owed:
             self.continue_owed = False
             await self.send_interim(100)
+            if request.over:
+                raise RuntimeError(OVER)
         before, most = trio.current_time(), BULK_SIZE if self._bulk else RECEIVE_SIZE
         if self.phase.phase in (Phase.READ_BODY, Phase.FINISH):
             octets = await self.fill(most)
@@ -261,8 +263,8 @@ class Http1Exchange(Http1Sender):
 
     def dismiss(self) -> None:
         """The exchange has ended: so does every wait in its name."""
-        for scope in self.waits or ():
-            scope.cancel(reason=OVER)
+        for wait in self.waits or ():
+            wait.dismiss()
 
     async def settle(self) -> None:
         """Dismisses, and returns when all have gone: only then may somebody else read."""
@@ -270,13 +272,13 @@ class Http1Exchange(Http1Sender):
         while self.waits:
             await self._park()
 
-    def has_left(self, scope: trio.CancelScope) -> None:
+    def has_left(self, wait: _Wait) -> None:
         """One of the waits is over."""
         if self.waits is not None:
-            self.waits.remove(scope)
+            self.waits.remove(wait)
             self.waits = self.waits or None
-        if self.request.over and self._readers is not None:
-            self._readers.unpark_all()  # the connection may wait for this
+        if wait.dismissed and self._readers is not None:
+            self._readers.unpark_all()  # the connection waits for this
 
     async def skip_body(self) -> bool:
         """Reads and forgets the rest of the body; False when it cannot be had, and the connection not be reused."""
@@ -344,6 +346,8 @@ class Http1Exchange(Http1Sender):
                 raise
         self.status = status or 101
         self.taken_over = True
+        if self.wire is None or not self.wire.polled:
+            await self.settle()  # who waits for the peer to go reads here, and two cannot read one stream
         self.phase.enter(Phase.HANDED_OFF, math.inf)
         early = self.engine.release()
         return PrefixedStream(self.head.raw + early if replay_head else early, self.conn.stream)
@@ -358,26 +362,32 @@ class _Wait:
         RuntimeError: that has come.
     """
 
-    __slots__ = ("exchange", "request", "scope")
+    __slots__ = ("dismissed", "exchange", "request", "scope")
 
     def __init__(self, exchange: Http1Exchange, request: Request, deadline: float) -> None:
         self.exchange = exchange
         self.request = request
         self.scope = trio.CancelScope(deadline=deadline)
+        self.dismissed = False
+
+    def dismiss(self) -> None:
+        """Ends it, though its time is not up."""
+        self.dismissed = True
+        self.scope.cancel(reason=OVER)
 
     def __enter__(self) -> trio.CancelScope:
         if self.request.over:
             raise RuntimeError(OVER)
         self.exchange.waits = self.exchange.waits or []
-        self.exchange.waits.append(self.scope)
+        self.exchange.waits.append(self)
         return self.scope.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        self.exchange.has_left(self.scope)
+        self.exchange.has_left(self)
         self.scope.__exit__(kind, value, traceback)
         caught = self.scope.cancelled_caught
-        if self.request.over and (caught or kind is None):
+        if (self.dismissed or self.request.over) and (caught or kind is None):
             raise RuntimeError(OVER)
         return caught

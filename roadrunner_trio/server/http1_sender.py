@@ -116,8 +116,8 @@ class Http1Sender:
 
     @property
     def truncated(self) -> bool:
-        """Whether a response was cut, and only a reset can tell the peer (N25): its end is the connection's, or we could
-        not go on, as when the disk fails."""
+        """Whether a response was cut, and only a reset can tell the peer (N25): its end is the connection's, or
+        we could not go on, as when the disk fails."""
         cut = self.framing is BodyFraming.CLOSE or (self.conn.broken and not self.conn.gone)
         return cut and self.started and not self.ended
 
