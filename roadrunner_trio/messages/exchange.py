@@ -102,7 +102,7 @@ class Exchange(Protocol):
         ...
 
     async def start_response(self, status: int, fields: Sequence[Field], *, reason: bytes | None = None) -> bool:
-        """The head of a response; False when no body will be written (HEAD, 204, 304)."""
+        """The head of a response; False when no body will be written (HEAD, 204, 205, 304)."""
         ...
 
     async def send_body(self, data: bytes) -> None:

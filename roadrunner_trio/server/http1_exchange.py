@@ -37,6 +37,8 @@ READ_AHEAD: Final = 65536
 BULK_SIZE: Final = 262144
 """Octets that are read at once of a body whose peer is faster than we are: a read costs 15 µs, whatever its size."""
 NO_PLAN: Final = Plan()
+GULPS: Final = 2
+"""Pieces of a body taken without a wait before the neighbours have a turn: the smallest chunks make one of 4 ms."""
 OVER: Final = "this request's exchange is over"
 
 
@@ -53,6 +55,7 @@ class Http1Exchange(Http1Sender):
 
     __slots__ = (
         "_bulk",
+        "_gulps",
         "_readers",
         "_reading",
         "_received",
@@ -194,6 +197,7 @@ class Http1Exchange(Http1Sender):
         self.continue_owed = self.head.expects_continue and not self.engine.buffered  # N17
         self.meter.reset()
         self._bulk = False
+        self._gulps = 0
         return plan.body == "buffered" or bool(plan.early)
 
     async def receive_body(self) -> bytes:
@@ -204,6 +208,10 @@ class Http1Exchange(Http1Sender):
         """
         request = self.request
         while not self.body_done:
+            if self._gulps >= GULPS:
+                await self._yield()
+                if request.over:
+                    raise RuntimeError(OVER)
             if (piece := self._next_piece()) is not None:
                 return piece
             if not self.body_done:
@@ -218,6 +226,7 @@ class Http1Exchange(Http1Sender):
             self.spoiled = True
             raise
         if isinstance(piece, bytes):
+            self._gulps += 1
             if self._readers is not None:
                 self._readers.unpark_all()  # there is room again to read ahead
             return piece
@@ -242,8 +251,14 @@ class Http1Exchange(Http1Sender):
             octets = await self.fill(most)
         else:
             octets = await self._fill_for_handler(request, before, most)
+        self._gulps = 0
         self._bulk = octets > RECEIVE_SIZE // 2
         self.meter.add(octets, trio.current_time() - before)
+
+    async def _yield(self) -> None:
+        """The neighbours' turn: a body of crumbs that has come at once is costly, and there is no wait in it."""
+        self._gulps = 0
+        await trio.lowlevel.checkpoint()
 
     def _too_slow(self) -> Exception:
         self.spoiled = True
@@ -286,6 +301,8 @@ class Http1Exchange(Http1Sender):
             return False  # nobody knows whether the peer will send it (RFC 9110 section 10.1.1)
         try:
             while not self.body_done:
+                if self._gulps >= GULPS:
+                    await self._yield()
                 if self._next_piece() is None and not self.body_done:
                     await self._await_body(self.request)
         except (ProtocolError, PeerGone):
