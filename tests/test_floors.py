@@ -33,6 +33,7 @@ ROOMS = {
         "unix",
         "bind",
         "dump",
+        "stdio",
     ],
     "protocol": [
         "http1",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from types import CodeType, FrameType
@@ -41,7 +42,20 @@ def render_tasks(notes: Mapping[trio.lowlevel.Task, str] | None = None, root: tr
 
 def stack_of(task: trio.lowlevel.Task) -> str:
     """Where ``task`` is suspended, outermost frame first: ``site/app.py:12 in handler > site/db.py:7 in get``."""
-    frames = list(_frames(task))
+    return _steps(list(_frames(task)))
+
+
+def stack_of_thread(thread: threading.Thread, frame: FrameType | None = None) -> str:
+    """Where ``thread`` is, in the same words, also while it runs; ``frame`` is its innermost that counts."""
+    frame = frame or sys._current_frames().get(thread.ident or 0)  # pyright: ignore[reportPrivateUsage]  # documented
+    frames: list[tuple[FrameType, int]] = []
+    while frame is not None:
+        frames.append((frame, frame.f_lineno or 0))
+        frame = frame.f_back
+    return _steps(frames[::-1])
+
+
+def _steps(frames: list[tuple[FrameType, int]]) -> str:
     telling = [step for step in frames if not _is_machinery(step[0])]
     return " > ".join(_place(*step) for step in telling or frames) or "nowhere"
 
@@ -52,8 +66,13 @@ def _lines(top: trio.lowlevel.Task, notes: Mapping[trio.lowlevel.Task, str]) -> 
     while waiting:
         task, depth = waiting.pop()
         note = notes.get(task)
-        yield "  " * depth + task.name + " @ " + _waits_at(task) + (f"  [{note}]" if note else "")
+        yield "  " * depth + _escaped(task.name) + " @ " + _waits_at(task) + (f"  [{note}]" if note else "")
         waiting += [(child, depth + 1) for child in reversed(_children(task))]
+
+
+def _escaped(name: str) -> str:
+    """A name that may be a peer's, such as the path of its Unix socket: it colours no terminal and breaks no line."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
 
 
 def _children(task: trio.lowlevel.Task) -> list[trio.lowlevel.Task]:

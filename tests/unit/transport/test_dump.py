@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,7 +16,7 @@ from roadrunner_trio.messages.request import Request
 from roadrunner_trio.messages.response import Response
 from roadrunner_trio.server.listener import ConnectionInfo
 from roadrunner_trio.testing import open_server
-from roadrunner_trio.transport.dump import render_tasks, stack_of
+from roadrunner_trio.transport.dump import render_tasks, stack_of, stack_of_thread
 
 HERE = "tests/unit/transport/test_dump.py"
 
@@ -155,6 +156,41 @@ async def test_stack_of_sees_through_an_async_generator() -> None:
         (task,) = nursery.child_tasks
         assert stack_of(task).endswith("in numbers")
         nursery.cancel_scope.cancel()
+
+
+async def test_a_name_colours_no_terminal_and_breaks_no_line() -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outer, name="main: /run/\x1b[31m\n.sock")
+        await trio.testing.wait_all_tasks_blocked()
+        text = render_tasks(root=trio.lowlevel.current_task())
+        nursery.cancel_scope.cancel()
+    assert len(text.splitlines()) == 3
+    assert r"main: /run/\x1b[31m\n.sock @ " in text
+
+
+def test_stack_of_a_thread_that_runs() -> None:
+    def spin() -> None:
+        begun.set()
+        while not over.is_set():
+            pass
+
+    begun, over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=spin, daemon=True)
+    thread.start()
+    begun.wait()
+    stack = stack_of_thread(thread)
+    over.set()
+    thread.join()
+    assert stack.startswith(f"{HERE}:")
+    assert stack.endswith("in spin")
+    assert stack_of_thread(thread) == "nowhere"
+
+
+def test_stack_of_a_thread_from_a_frame_on() -> None:
+    def inner() -> str:
+        return stack_of_thread(threading.current_thread(), sys._getframe(1))
+
+    assert inner().endswith("in test_stack_of_a_thread_from_a_frame_on")
 
 
 def test_outside_trio_there_is_nothing_to_show() -> None:
