@@ -2,18 +2,20 @@
 
 Reads the command line, finds the handler, serves until it has drained. What is wrong at the start is one line on
 standard error that says what to do, and exit status 3; a drain ends with 0; a second signal with 128 and its number.
+What it tells on the standard streams it tells by ``stdio``, so that none of it can end anything.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import errno
 import logging
 import math
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -24,12 +26,16 @@ from ..answering.respond import Handler
 from ..apps.router import Router
 from ..demo import board, demo
 from ..messages.exchange import BodyMode
+from ..server.leaving import TELLING, leave, see_off
 from ..server.listener import Listener
 from ..server.listener_info import ConnectionInfo, Drained
-from ..server.serve import leave, serve
+from ..server.serve import serve_watched
+from ..server.signals import prepare as prepare_signals
+from ..server.watchdog import Watchdog, outlast_to_the_end
 from ..telemetry.logs import AccessLog, LogFormatter
 from ..transport.bind import listed
 from ..transport.dump import render_tasks
+from ..transport.stdio import open_closed, settle, tell, within
 from ..transport.streams import Address, shown
 from .configuration import Configuration, Values, render, resolve
 from .door_options import addressed, bounds, doors
@@ -57,12 +63,13 @@ over a variable, and that over a file.
 
 EPILOG: Final = """\
 signals:
-  SIGINT, SIGTERM  finish what has begun, within --grace, and exit with 0; once more: stop at once
-                   (with --shutdown-delay: go on serving first; once more: finish; and again: stop at once)
-  SIGUSR1          print every task and where it waits, to standard error
+  SIGINT, SIGTERM, SIGHUP  finish what has begun, within --grace, and exit with 0; once more: stop at once
+                           (with --shutdown-delay: go on serving first; once more: finish; and again: stop at once)
+  SIGUSR1                  print every task and where it waits, to standard error
+  SIGUSR2                  nothing
 
 exit status:
-  0 drained, 1 something was stuck, 2 bad usage, 3 could not start, 128+n stopped by signal n
+  0 drained, 1 something was stuck or failed, 2 bad usage, 3 could not start, 128+n stopped by signal n
 """
 
 
@@ -75,11 +82,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: bad usage (2), ``--help``, ``--version``, or a second signal.
     """
+    ours = argv is None  # the process, too
+    if ours:
+        prepare_signals(signal.SIGUSR1, signal.SIGUSR2)
+        atexit.register(outlast_to_the_end)
+    open_closed()
+    status = 1
+    try:
+        status = obey(argv)
+        if ours:
+            see_off(status)
+        return status
+    except SystemExit as exc:
+        status = exc.code if isinstance(exc.code, int) else 1
+        raise
+    finally:
+        if not settle():
+            os._exit(status)
+
+
+def obey(argv: Sequence[str] | None) -> int:
+    """Does what the command line says; returns the exit status."""
     chosen = parsers()[0].parse_args(argv)
     try:
         configuration = resolve(chosen, os.environ)
         for note in configuration.notes:
-            sys.stderr.write(f"{PROGRAM}: {note}\n")
+            tell(f"{PROGRAM}: {note}\n")
         status: int = chosen.command(configuration, chosen)
         return status
     except LoadError as exc:
@@ -92,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def refuse(message: str, report: str = "") -> int:
     """Says why there is no server; returns the exit status."""
-    sys.stderr.write(f"{report}{PROGRAM}: {message}\n")
+    tell(f"{report}{PROGRAM}: {message}\n")
     return BAD_START
 
 
@@ -150,18 +178,23 @@ def _command(
 def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """Serves until it has drained."""
     if chosen.print_config:
-        print(render(configuration), end="")
-        return 0
+        return put_out(render(configuration))
     listeners, title = prepare(configuration)
     server = configuration.server
-    return trio.run(serve_until_drained, listeners, title, server["grace"], server["shutdown-delay"])
+    watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
+    status = 1
+    try:
+        status = trio.run(serve_until_drained, listeners, title, watchdog)
+    finally:
+        watchdog.finish(status, at_exit=True)
+    return status
 
 
 def check_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """Says where it would listen."""
     listeners, title = prepare(configuration)
     for listener in listeners:
-        print(f"{title} can be served on {', '.join(map(str, listener.bind))}")
+        tell(f"{title} can be served on {', '.join(map(str, listener.bind))}\n", to="stdout")
     return 0
 
 
@@ -178,9 +211,18 @@ def routes_command(configuration: Configuration, chosen: argparse.Namespace) -> 
             (methods, endpoint.pattern, endpoint.name or "-", called(endpoint.route and endpoint.route.handler))
         )
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    for row in rows:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
-    return 0
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
+    ]
+    return put_out("\n".join(lines) + "\n")
+
+
+def put_out(text: str) -> int:
+    """Writes what was asked for, to standard output; returns the exit status."""
+    if tell(text, to="stdout"):
+        return 0
+    tell(f"{PROGRAM}: standard output does not take it\n")
+    return 1
 
 
 def called(handler: object) -> str:
@@ -209,6 +251,7 @@ def application(server: Values) -> tuple[Handler, str]:
 
 def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
     """The listeners that were asked for, and the name of what they serve.
+    format: str = server[name]
 
     Raises:
         LoadError: there is no such handler.
@@ -269,37 +312,45 @@ def start_logging(server: Values) -> None:
     log.setLevel(level)
 
 
-async def serve_until_drained(listeners: Sequence[Listener], title: str, grace: float, delay: float) -> int:
+async def serve_until_drained(listeners: Sequence[Listener], title: str, watchdog: Watchdog) -> int:
     """Serves, with what else a server in a shell needs, and returns the exit status."""
     async with trio.open_nursery() as nursery:
         if hasattr(signal, "SIGUSR1"):
             await nursery.start(dump_on_signal, listeners, name="SIGUSR1")
-        if title == DEMO:
-            nursery.start_soon(board.beat, listeners[0], name="the demo's beat")
-        status = await attempt(listeners, title, grace, delay)
+        status = await attempt(listeners, title, watchdog)
         nursery.cancel_scope.cancel(reason="the server has ended")
     return status
 
 
-async def attempt(listeners: Sequence[Listener], title: str, grace: float, delay: float) -> int:
+async def attempt(listeners: Sequence[Listener], title: str, watchdog: Watchdog) -> int:
     """Serves; what comes of it becomes an exit status here, before a nursery makes a group of it."""
     banner = Banner(title)
+    services = [partial(board.beat, listeners[0])] if title == DEMO else []
     try:
-        outcomes = await serve(*listeners, grace=grace, shutdown_delay=delay, on_stuck=give_up, task_status=banner)
+        report(await serve_watched(watchdog, *listeners, services=services, on_stuck=give_up, task_status=banner))
     except OSError as exc:
-        if banner.shown:
-            raise
-        return refuse(explain(exc))
+        return ended(exc) if banner.shown else refuse(explain(exc))
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else 1
-    report(outcomes)
+    except KeyboardInterrupt as exc:  # a handler's
+        return ended(exc, 128 + signal.SIGINT)
+    except (Exception, BaseExceptionGroup) as exc:
+        return ended(exc)
     return 0
+
+
+def ended(exc: BaseException, status: int = 1) -> int:
+    """Says that the server is no more, although nobody has asked for its end; returns the exit status."""
+    with suppress(Exception):  # a filter's
+        log.critical("the server has ended, and nobody has asked for it", exc_info=exc)
+    return status
 
 
 def report(outcomes: Sequence[Drained]) -> None:
     """A line for each drain."""
-    for outcome in outcomes:
-        log.info("drained: %d finished, %d cut, %d stuck", outcome.finished, outcome.cut, outcome.stuck)
+    with suppress(Exception):  # a filter's
+        for outcome in outcomes:
+            log.info("drained: %d finished, %d cut, %d stuck", outcome.finished, outcome.cut, outcome.stuck)
 
 
 class Banner(trio.TaskStatus[tuple[Listener, ...]]):
@@ -318,7 +369,8 @@ class Banner(trio.TaskStatus[tuple[Listener, ...]]):
         self.shown = True
         for listener in value:
             for address in listener.addresses:
-                print(f"Serving {self.title} on {url(listener, address)} (Ctrl-C drains, twice stops)", flush=True)
+                line = f"Serving {self.title} on {url(listener, address)} (Ctrl-C drains, twice stops)\n"
+                tell(line, to="stdout")
 
 
 def url(listener: Listener, address: Address) -> str:
@@ -330,11 +382,8 @@ def url(listener: Listener, address: Address) -> str:
 
 def give_up(outcomes: Sequence[Drained]) -> None:
     """Ends the process although a thread or a shield in it will not end; the listener's log has said which."""
-    report(outcomes)
-    log.error("some connections cannot be ended: leaving with exit status 1")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    leave()
+    within(TELLING, partial(report, outcomes))
+    leave(1, "some connections cannot be ended: leaving with exit status 1")
 
 
 def explain(exc: OSError) -> str:
@@ -365,8 +414,11 @@ async def dump_on_signal(
     with trio.open_signal_receiver(signal.SIGUSR1) as received:
         task_status.started()
         async for _ in received:
-            sys.stderr.write(render_tasks(connection_notes(listeners)))
-            sys.stderr.flush()
+            try:
+                text = render_tasks(connection_notes(listeners))
+            except Exception as exc:  # an awaitable that cannot be looked into, a name that is none
+                text = f"{PROGRAM}: the tasks cannot be shown: {type(exc).__name__}\n"
+            await trio.to_thread.run_sync(tell, text, abandon_on_cancel=True)  # somebody may have to read first
 
 
 def connection_notes(listeners: Sequence[Listener]) -> dict[trio.lowlevel.Task, str]:
