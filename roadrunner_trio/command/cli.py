@@ -14,8 +14,9 @@ import logging
 import math
 import os
 import signal
+import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -32,15 +33,16 @@ from ..server.listener_info import ConnectionInfo, Drained
 from ..server.serve import serve_watched
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
+from ..telemetry.access_lines import FORMATS
 from ..telemetry.logs import AccessLog, LogFormatter
-from ..transport.bind import listed
+from ..transport.bind import open_listeners
 from ..transport.dump import render_tasks
 from ..transport.stdio import open_closed, settle, tell, within
 from ..transport.streams import Address, shown
 from .configuration import Configuration, Values, render, resolve
-from .door_options import addressed, bounds, doors
-from .flags import add_flags
-from .load import LoadError, load_handler
+from .door_options import bounds, doors, places
+from .flags import Parser, add_flags
+from .load import LoadError, Words, load_handler
 
 log = logging.getLogger("roadrunner_trio")
 
@@ -134,7 +136,7 @@ exit status:
 
 def parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """The parser of the whole command line, and that of ``serve``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=PROGRAM,
         description="An HTTP server for Trio.",
         epilog=f"`{PROGRAM} serve --help` has the rest.",
@@ -143,7 +145,7 @@ def parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     serving = _command(commands, "serve", "serve a handler, or the demo", DESCRIPTION, EPILOG, serve_command)
-    about = "Does all that `serve` does before it listens: reads the settings, imports the application."
+    about = "Does all that `serve` does before it serves: reads the settings, imports the application, binds."
     _command(commands, "check", "look whether `serve` would start", about, CHECK_EPILOG, check_command)
     about = "Prints the routes of an application that is a router, in the order in which they are tried."
     _command(commands, "routes", "print the routes of an application", about, "", routes_command)
@@ -193,6 +195,10 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
 def check_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """Says where it would listen."""
     listeners, title = prepare(configuration)
+    try:
+        trio.run(bind_and_let_go, listeners, [values["reuse-port"] for values in configuration.listeners])
+    except OSError as exc:
+        return refuse(explain(exc))
     for listener in listeners:
         tell(f"{title} can be served on {', '.join(map(str, listener.bind))}\n", to="stdout")
     return 0
@@ -246,29 +252,38 @@ def application(server: Values) -> tuple[Handler, str]:
         if server["factory"]:
             raise ValueError(f"{server.where('factory')} needs an app: app:make_handler")
         return demo, DEMO
-    return load_handler(target, server["app-dir"], factory=server["factory"]), target
+    said = [
+        server.where(name) if server.has(name) else server.spell(name, like="app") for name in ("app-dir", "factory")
+    ]
+    try:
+        return load_handler(target, server["app-dir"], factory=server["factory"], words=Words(*said)), target
+    except LoadError as exc:
+        given = server.given("app")
+        if given.source == "flag":  # it is there to be seen
+            raise
+        raise LoadError(f"{given.where}: {exc}", exc.report) from None
 
 
 def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
     """The listeners that were asked for, and the name of what they serve.
-    format: str = server[name]
 
     Raises:
         LoadError: there is no such handler.
         ValueError: an address or a setting is bad.
     """
     server = configuration.server
-    places = [listed(addressed(values)) for values in configuration.listeners]
+    binds = [places(values) for values in configuration.listeners]
     handler, title = application(server)
     start_logging(server)
     observers = [AccessLog(access_log_format(server))] if server["access-log"] else []
     made: list[Listener] = []
-    for values, bind in zip(configuration.listeners, places, strict=True):
+    for values, bind in zip(configuration.listeners, binds, strict=True):
         timeouts, limits = bounds(values)
         body: BodyMode = values["body"] or ("streaming" if title == DEMO else "buffered")
         if body == "buffered" and limits.max_body is None:
             raise ValueError(
-                f"{values.where('max-body')} none needs --body streaming: a buffered body must have a bound"
+                f"{values.where('max-body')} none needs {values.spell('body', like='max-body')} streaming: "
+                "a buffered body must have a bound"
             )
         made.append(
             Listener(
@@ -292,11 +307,13 @@ def access_log_format(server: Values) -> str:
         ValueError: it is none.
     """
     name = "access-log-format" if server.has("access-log-format") else "log-format"
+    format: str = server[name]
+    if format.lower() in FORMATS:
+        format = format.lower()
     try:
-        AccessLog(server[name])
+        AccessLog(format)
     except ValueError as exc:
         raise ValueError(f"{server.where(name)}: {exc}") from None
-    format: str = server[name]
     return format
 
 
@@ -310,6 +327,19 @@ def start_logging(server: Values) -> None:
         output.setFormatter(LogFormatter(server["log-format"]))
     logging.basicConfig(handlers=[output], level=level)
     log.setLevel(level)
+
+
+async def bind_and_let_go(listeners: Sequence[Listener], reuse_port: Sequence[bool]) -> None:
+    """Binds all the addresses together.
+
+    Raises:
+        OSError: one cannot be had; ``filename`` says which.
+    """
+    with ExitStack() as opened:
+        for listener, reuse in zip(listeners, reuse_port, strict=True):
+            for each in await open_listeners(listener.bind, 1, reuse_port=reuse):
+                if isinstance(each, socket.socket):
+                    opened.enter_context(each)
 
 
 async def serve_until_drained(listeners: Sequence[Listener], title: str, watchdog: Watchdog) -> int:
