@@ -18,6 +18,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
+from ..transport.dump import step_of_loop
 from .leaving import leave, main_stack, see_off
 from .signals import EARS, ENDING, HEARD, IGNORED
 
@@ -29,6 +30,8 @@ PATIENCE: Final = 1.0
 """Seconds past the deadline of a drain at which everything is over."""
 PROBE: Final = 0.5
 """Seconds before that the loop is asked whether it turns; and, if it does, how much longer it has to end by itself."""
+BUSY: Final = 3.0
+"""Seconds past the deadline that a loop has which only has much to do, on a machine that has, too."""
 NET: Final = 2.0
 """Seconds after all that, in which the process should have been left, until it is left without a word."""
 
@@ -83,6 +86,7 @@ class Watchdog:
         self._open = False
         self._has_turned = True
         self._answer: bool | None = None
+        self._step: FrameType | None = None
         self._net = -1
         self._before: dict[int, Any] = {number: signal.getsignal(number) for number in HEARD}
 
@@ -185,15 +189,22 @@ class Watchdog:
         if self.stage is Stage.STOPPING:
             self._leave(128 + self.number, f"{AT_ONCE:g} s after a second signal something has not ended, and is left")
         elif self._answer is None:
-            self._answer = False
+            self._answer, self._step = False, step_of_loop(threading.main_thread())
             self._post(self._hear_answer)
             self.until = self.deadline + PATIENCE
         elif self._answer:
-            self._answer = False  # it has found out by itself what is stuck, and is about to leave
+            self._answer, self._step = False, None  # it has found out by itself what is stuck, and is about to leave
+            self.until = now + PROBE
+        elif now < self.deadline + BUSY and self._goes_on():
             self.until = now + PROBE
         else:
             where = main_stack(EARS.interrupted)
             self._leave(1, f"past the drain's deadline the loop does not turn, or does not end: {where}")
+
+    def _goes_on(self) -> bool:
+        """Whether the loop, which has not answered, is at something else than it was: there is much to be cancelled."""
+        before, self._step = self._step, step_of_loop(threading.main_thread())
+        return before is not None and self._step is not before
 
     def _is_the_same(self, number: int, now: float) -> bool:
         """Whether a signal is the last one once more; a terminal that closes, or systemd, sends SIGHUP beside it."""
@@ -208,7 +219,7 @@ class Watchdog:
         self.deadline = deadline
         if self._owner:
             self._answer, self.until = None, deadline + PATIENCE - PROBE
-            self._spread_net(deadline + PATIENCE + NET - now)
+            self._spread_net(deadline + BUSY + NET - now)
 
     def _stop(self, now: float, *, turns: bool) -> None:
         self.stage = Stage.STOPPING

@@ -55,6 +55,19 @@ def stack_of_thread(thread: threading.Thread, frame: FrameType | None = None) ->
     return _steps(frames[::-1])
 
 
+def step_of_loop(thread: threading.Thread) -> FrameType | None:
+    """The outermost frame of the task that Trio's loop, in ``thread``, is at, or of what else it does.
+
+    As long as one task blocks the loop it is the same object.
+    """
+    frame = sys._current_frames().get(thread.ident or 0)  # pyright: ignore[reportPrivateUsage]  # documented
+    while frame is not None and (caller := frame.f_back) is not None:
+        if caller.f_code.co_name == "unrolled_run" and caller.f_globals.get("__name__") == "trio._core._run":
+            return frame
+        frame = caller
+    return None
+
+
 def _steps(frames: list[tuple[FrameType, int]]) -> str:
     telling = [step for step in frames if not _is_machinery(step[0])]
     return " > ".join(_place(*step) for step in telling or frames) or "nowhere"

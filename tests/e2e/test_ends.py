@@ -295,7 +295,7 @@ async def test_case_45_a_crowd_in_nurseries_is_ended_in_time(tmp_path: Path, pat
             assert (await peer.answer()).status == 503
             peer.socket.close()
     assert status == 0
-    assert took < 2 + 1 + 1, "a second for a machine that is busy with other things"
+    assert took < 2 + 1 + 3, "three seconds for a machine that is busy with other things"
 
 
 # -- signals that mean something else ------------------------------------------------------------

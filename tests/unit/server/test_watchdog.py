@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roadrunner_trio.server import watchdog
 from roadrunner_trio.server.signals import ENDING
-from roadrunner_trio.server.watchdog import AT_ONCE, PATIENCE, PROBE, TWICE, Stage, Watchdog
+from roadrunner_trio.server.watchdog import AT_ONCE, BUSY, PATIENCE, PROBE, TWICE, Stage, Watchdog
 
 HUP, INT, TERM, USR2 = signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR2
 
@@ -144,6 +145,31 @@ def test_one_that_turns_has_the_first_word_and_is_left_all_the_same() -> None:
     with pytest.raises(Left) as left:
         scene.dog.late(scene.dog.until)
     assert left.value.status == 1
+
+
+def test_one_that_has_much_to_do_has_longer_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "step_of_loop", lambda thread: object())
+    scene = Scene()
+    scene.signal(TERM, 100)
+    for look in (0.5, 1.0, 1.5, 2.0, 2.5):
+        assert scene.dog.until == 110 + look
+        scene.dog.late(scene.dog.until)
+    with pytest.raises(Left) as left:
+        scene.dog.late(110 + BUSY)
+    assert left.value.status == 1
+
+
+def test_one_that_stays_where_it_was_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [object(), object(), None]
+    steps[2] = steps[1]
+    monkeypatch.setattr(watchdog, "step_of_loop", lambda thread: steps.pop(0))
+    scene = Scene()
+    scene.signal(TERM, 100)
+    scene.dog.late(scene.dog.until)
+    scene.dog.late(scene.dog.until)
+    assert scene.dog.until == 110 + PATIENCE + PROBE
+    with pytest.raises(Left):
+        scene.dog.late(scene.dog.until)
 
 
 def test_without_a_deadline_nobody_is_left() -> None:

@@ -6,6 +6,7 @@ import inspect
 import sys
 import threading
 from collections.abc import AsyncIterator
+from types import FrameType
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from roadrunner_trio.messages.request import Request
 from roadrunner_trio.messages.response import Response
 from roadrunner_trio.server.listener import ConnectionInfo
 from roadrunner_trio.testing import open_server
-from roadrunner_trio.transport.dump import render_tasks, stack_of, stack_of_thread
+from roadrunner_trio.transport.dump import render_tasks, stack_of, stack_of_thread, step_of_loop
 
 HERE = "tests/unit/transport/test_dump.py"
 
@@ -191,6 +192,29 @@ def test_stack_of_a_thread_from_a_frame_on() -> None:
         return stack_of_thread(threading.current_thread(), sys._getframe(1))
 
     assert inner().endswith("in test_stack_of_a_thread_from_a_frame_on")
+
+
+async def test_the_step_of_a_loop_is_the_same_until_it_goes_on() -> None:
+    def look() -> None:
+        steps.append(step_of_loop(threading.main_thread()))
+
+    def look_from_outside() -> None:
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+
+    async def other() -> None:
+        look_from_outside()
+
+    steps: list[FrameType | None] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        look_from_outside()
+        look_from_outside()
+    first, second, third = steps
+    assert first is second is not third is not None
+    assert third.f_code is other.__code__
+    assert step_of_loop(threading.Thread()) is None
 
 
 def test_outside_trio_there_is_nothing_to_show() -> None:
