@@ -52,10 +52,7 @@ async def tell(message: object, send: Send) -> object:
 async def main() -> None:
     """The clock and the server, side by side; the clock ends when the server has drained."""
     ticker = Ticker()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(ticker.run)
-        await serve(Listener(ticker.handler, bind="127.0.0.1:8000"))
-        nursery.cancel_scope.cancel()
+    await serve(Listener(ticker.handler, bind="127.0.0.1:8000"), services=[ticker.run])
 
 
 if __name__ == "__main__":

@@ -51,6 +51,10 @@ class Journal:
         """As the logger's."""
         self._write(logging.ERROR, message, args, exc_info)
 
+    def critical(self, message: str, *args: object, exc_info: BaseException | None = None) -> None:
+        """As the logger's."""
+        self._write(logging.CRITICAL, message, args, exc_info)
+
     def exception(self, message: str, *args: object) -> None:
         """As the logger's: an error, with the exception that is being handled."""
         self._write(logging.ERROR, message, args, True)

@@ -156,7 +156,8 @@ class Reader:
         """Does what a command does."""
         command = command.split(" && ")[-1]  # what stands before makes an environment, which the tests run in
         if question := QUESTIONS.fullmatch(command):
-            self.ask(dict(each.split("=") for each in question[1].split()), shlex.split(question[2]), said)
+            variables = dict(each.split("=") for each in question[1].split())
+            self.ask(variables, shlex.split(self.here(question[2])), self.here(said))
         elif server := SERVERS.fullmatch(command):
             arguments = shlex.split(self.here(server["arguments"]))
             if "8000" not in command:

@@ -104,6 +104,15 @@ TIME = (
         ),
     ),
     Threat(
+        "Makes the application stand still, if it can, when the server is to end",
+        ("server.watchdog:PATIENCE", "server.watchdog:AT_ONCE"),
+        "a close: the process is left a second past the drain's deadline, or after a second signal",
+        (
+            "tests/e2e/test_ends.py::test_case_31_a_second_signal_stops_at_once",
+            "tests/e2e/test_ends.py::test_case_33_a_blocked_loop_is_ended_by_the_deadline",
+        ),
+    ),
+    Threat(
         "Goes on sending after it has been refused",
         ("Timeouts.linger", "server.connection:LINGER_OCTETS"),
         "a close",

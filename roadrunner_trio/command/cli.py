@@ -2,17 +2,20 @@
 
 Reads the command line, finds the handler, serves until it has drained. What is wrong at the start is one line on
 standard error that says what to do, and exit status 3; a drain ends with 0; a second signal with 128 and its number.
+What it tells on the standard streams it tells by ``stdio``, so that none of it can end anything.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import errno
 import math
 import os
 import signal
-import sys
+import socket
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final
 
@@ -24,18 +27,23 @@ from ..apps.router import Router
 from ..demo import board, demo
 from ..journal import log
 from ..messages.exchange import BodyMode
+from ..server.leaving import see_off
 from ..server.listener import Listener
 from ..server.listener_info import ConnectionInfo
-from ..server.serve import serve
+from ..server.serve import serve_watched
 from ..server.shell import Banner, give_up, report
+from ..server.signals import prepare as prepare_signals
+from ..server.watchdog import Watchdog, outlast_to_the_end
 from ..telemetry import log_output
+from ..telemetry.access_lines import FORMATS
 from ..telemetry.logs import AccessLog
-from ..transport.bind import listed
+from ..transport.bind import open_listeners
 from ..transport.dump import render_tasks
+from ..transport.stdio import open_closed, settle, tell
 from .configuration import Configuration, Values, render, resolve
-from .door_options import addressed, bounds, doors, names
-from .flags import add_flags
-from .load import LoadError, load_handler
+from .door_options import bounds, doors, names, places
+from .flags import Parser, add_flags
+from .load import LoadError, Words, load_handler
 
 PROGRAM: Final = "roadrunner-trio"
 BAD_START: Final = 3
@@ -56,12 +64,13 @@ over a variable, and that over a file.
 
 EPILOG: Final = """\
 signals:
-  SIGINT, SIGTERM  finish what has begun, within --grace, and exit with 0; once more: stop at once
-                   (with --shutdown-delay: go on serving first; once more: finish; and again: stop at once)
-  SIGUSR1          print every task and where it waits, to standard error
+  SIGINT, SIGTERM, SIGHUP  finish what has begun, within --grace, and exit with 0; once more: stop at once
+                           (with --shutdown-delay: go on serving first; once more: finish; and again: stop at once)
+  SIGUSR1                  print every task and where it waits, to standard error
+  SIGUSR2                  nothing
 
 exit status:
-  0 drained, 1 something was stuck, 2 bad usage, 3 could not start, 128+n stopped by signal n
+  0 drained, 1 something was stuck or failed, 2 bad usage, 3 could not start, 128+n stopped by signal n
 """
 
 
@@ -74,11 +83,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: bad usage (2), ``--help``, ``--version``, or a second signal.
     """
+    ours = argv is None  # the process, too
+    if ours:
+        prepare_signals(signal.SIGUSR1, signal.SIGUSR2)
+        atexit.register(outlast_to_the_end)
+    open_closed()
+    status = 1
+    try:
+        status = obey(argv)
+        if ours:
+            see_off(status)
+        return status
+    except SystemExit as exc:
+        status = exc.code if isinstance(exc.code, int) else 1
+        raise
+    finally:
+        if not settle():
+            os._exit(status)
+
+
+def obey(argv: Sequence[str] | None) -> int:
+    """Does what the command line says; returns the exit status."""
     chosen = parsers()[0].parse_args(argv)
     try:
         configuration = resolve(chosen, os.environ)
         for note in configuration.notes:
-            sys.stderr.write(f"{PROGRAM}: {note}\n")
+            tell(f"{PROGRAM}: {note}\n")
         status: int = chosen.command(configuration, chosen)
         return status
     except LoadError as exc:
@@ -91,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def refuse(message: str, report: str = "") -> int:
     """Says why there is no server; returns the exit status."""
-    sys.stderr.write(f"{report}{PROGRAM}: {message}\n")
+    tell(f"{report}{PROGRAM}: {message}\n")
     return BAD_START
 
 
@@ -105,7 +135,7 @@ exit status:
 
 def parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """The parser of the whole command line, and that of ``serve``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=PROGRAM,
         description="An HTTP server for Trio.",
         epilog=f"`{PROGRAM} serve --help` has the rest.",
@@ -114,7 +144,7 @@ def parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     serving = _command(commands, "serve", "serve a handler, or the demo", DESCRIPTION, EPILOG, serve_command)
-    about = "Does all that `serve` does before it listens: reads the settings, imports the application."
+    about = "Does all that `serve` does before it serves: reads the settings, imports the application, binds."
     _command(commands, "check", "look whether `serve` would start", about, CHECK_EPILOG, check_command)
     about = "Prints the routes of an application that is a router, in the order in which they are tried."
     _command(commands, "routes", "print the routes of an application", about, "", routes_command)
@@ -149,18 +179,27 @@ def _command(
 def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """Serves until it has drained."""
     if chosen.print_config:
-        print(render(configuration), end="")
-        return 0
+        return put_out(render(configuration))
     listeners, title = prepare(configuration)
     server = configuration.server
-    return trio.run(serve_until_drained, listeners, title, server["grace"], server["shutdown-delay"])
+    watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
+    status = 1
+    try:
+        status = trio.run(serve_until_drained, listeners, title, watchdog)
+    finally:
+        watchdog.finish(status, at_exit=True)
+    return status
 
 
 def check_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """Says where it would listen."""
     listeners, title = prepare(configuration)
+    try:
+        trio.run(bind_and_let_go, listeners, [values["reuse-port"] for values in configuration.listeners])
+    except OSError as exc:
+        return refuse(explain(exc))
     for listener in listeners:
-        print(f"{title} can be served on {', '.join(map(str, listener.bind))}")
+        tell(f"{title} can be served on {', '.join(map(str, listener.bind))}\n", to="stdout")
     return 0
 
 
@@ -177,9 +216,18 @@ def routes_command(configuration: Configuration, chosen: argparse.Namespace) -> 
             (methods, endpoint.pattern, endpoint.name or "-", called(endpoint.route and endpoint.route.handler))
         )
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    for row in rows:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
-    return 0
+    lines = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
+    ]
+    return put_out("\n".join(lines) + "\n")
+
+
+def put_out(text: str) -> int:
+    """Writes what was asked for, to standard output; returns the exit status."""
+    if tell(text, to="stdout"):
+        return 0
+    tell(f"{PROGRAM}: standard output does not take it\n")
+    return 1
 
 
 def called(handler: object) -> str:
@@ -203,7 +251,16 @@ def application(server: Values) -> tuple[Handler, str]:
         if server["factory"]:
             raise ValueError(f"{server.where('factory')} needs an app: app:make_handler")
         return demo, DEMO
-    return load_handler(target, server["app-dir"], factory=server["factory"]), target
+    said = [
+        server.where(name) if server.has(name) else server.spell(name, like="app") for name in ("app-dir", "factory")
+    ]
+    try:
+        return load_handler(target, server["app-dir"], factory=server["factory"], words=Words(*said)), target
+    except LoadError as exc:
+        given = server.given("app")
+        if given.source == "flag":  # it is there to be seen
+            raise
+        raise LoadError(f"{given.where}: {exc}", exc.report) from None
 
 
 def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
@@ -214,17 +271,18 @@ def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
         ValueError: an address or a setting is bad.
     """
     server = configuration.server
-    places = [listed(addressed(values)) for values in configuration.listeners]
+    binds = [places(values) for values in configuration.listeners]
     handler, title = application(server)
     start_logging(server)
     observers = [AccessLog(access_log_format(server))] if server["access-log"] else []
     made: list[Listener] = []
-    for values, bind, name in zip(configuration.listeners, places, names(configuration.listeners), strict=True):
+    for values, bind, name in zip(configuration.listeners, binds, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)
         body: BodyMode = values["body"] or ("streaming" if title == DEMO else "buffered")
         if body == "buffered" and limits.max_body is None:
             raise ValueError(
-                f"{values.where('max-body')} none needs --body streaming: a buffered body must have a bound"
+                f"{values.where('max-body')} none needs {values.spell('body', like='max-body')} streaming: "
+                "a buffered body must have a bound"
             )
         made.append(
             Listener(
@@ -248,11 +306,13 @@ def access_log_format(server: Values) -> str:
         ValueError: it is none.
     """
     name = "access-log-format" if server.has("access-log-format") else "log-format"
+    format: str = server[name]
+    if format.lower() in FORMATS:
+        format = format.lower()
     try:
-        AccessLog(server[name])
+        AccessLog(format)
     except ValueError as exc:
         raise ValueError(f"{server.where(name)}: {exc}") from None
-    format: str = server[name]
     return format
 
 
@@ -263,31 +323,50 @@ def start_logging(server: Values) -> None:
     log.logger.setLevel(level)
 
 
-async def serve_until_drained(listeners: Sequence[Listener], title: str, grace: float, delay: float) -> int:
+async def bind_and_let_go(listeners: Sequence[Listener], reuse_port: Sequence[bool]) -> None:
+    """Binds all the addresses together.
+
+    Raises:
+        OSError: one cannot be had; ``filename`` says which.
+    """
+    with ExitStack() as opened:
+        for listener, reuse in zip(listeners, reuse_port, strict=True):
+            for each in await open_listeners(listener.bind, 1, reuse_port=reuse):
+                if isinstance(each, socket.socket):
+                    opened.enter_context(each)
+
+
+async def serve_until_drained(listeners: Sequence[Listener], title: str, watchdog: Watchdog) -> int:
     """Serves, with what else a server in a shell needs, and returns the exit status."""
     async with trio.open_nursery() as nursery:
         if hasattr(signal, "SIGUSR1"):
             await nursery.start(dump_on_signal, listeners, name="SIGUSR1")
-        if title == DEMO:
-            nursery.start_soon(board.beat, listeners[0], name="the demo's beat")
-        status = await attempt(listeners, title, grace, delay)
+        status = await attempt(listeners, title, watchdog)
         nursery.cancel_scope.cancel(reason="the server has ended")
     return status
 
 
-async def attempt(listeners: Sequence[Listener], title: str, grace: float, delay: float) -> int:
+async def attempt(listeners: Sequence[Listener], title: str, watchdog: Watchdog) -> int:
     """Serves; what comes of it becomes an exit status here, before a nursery makes a group of it."""
     banner = Banner(title)
+    services = [partial(board.beat, listeners[0])] if title == DEMO else []
     try:
-        outcomes = await serve(*listeners, grace=grace, shutdown_delay=delay, on_stuck=give_up, task_status=banner)
+        report(await serve_watched(watchdog, *listeners, services=services, on_stuck=give_up, task_status=banner))
     except OSError as exc:
-        if banner.shown:
-            raise
-        return refuse(explain(exc))
+        return ended(exc) if banner.shown else refuse(explain(exc))
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else 1
-    report(outcomes)
+    except KeyboardInterrupt as exc:  # a handler's
+        return ended(exc, 128 + signal.SIGINT)
+    except (Exception, BaseExceptionGroup) as exc:
+        return ended(exc)
     return 0
+
+
+def ended(exc: BaseException, status: int = 1) -> int:
+    """Says that the server is no more, although nobody has asked for its end; returns the exit status."""
+    log.critical("the server has ended, and nobody has asked for it", exc_info=exc)
+    return status
 
 
 def explain(exc: OSError) -> str:
@@ -318,8 +397,11 @@ async def dump_on_signal(
     with trio.open_signal_receiver(signal.SIGUSR1) as received:
         task_status.started()
         async for _ in received:
-            sys.stderr.write(render_tasks(connection_notes(listeners)))
-            sys.stderr.flush()
+            try:
+                text = render_tasks(connection_notes(listeners))
+            except Exception as exc:  # an awaitable that cannot be looked into, a name that is none
+                text = f"{PROGRAM}: the tasks cannot be shown: {type(exc).__name__}\n"
+            await trio.to_thread.run_sync(tell, text, abandon_on_cancel=True)  # somebody may have to read first
 
 
 def connection_notes(listeners: Sequence[Listener]) -> dict[trio.lowlevel.Task, str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
-from .setting_table import BY_NAME, Option
+from .setting_table import BY_NAME, VARIABLE, Option, instead
 
 PYPROJECT: Final = "pyproject.toml"
 TOOL: Final = "roadrunner-trio"
@@ -32,12 +32,18 @@ class Given:
     Attributes:
         value: as the setting's kind reads it.
         where: in words: ``"--max-body"``, ``"ROADRUNNER_MAX_BODY"``, ``"max-body in app.toml, line 3"``.
-        source: in few: ``"flag"``, ``"variable"``, ``"app.toml, line 3"``, ``"default"``.
+        source: in few: ``"flag"``, ``"ROADRUNNER_MAX_BODY"``, ``"app.toml, line 3"``, ``"default"``.
     """
 
     value: Any
     where: str
     source: str
+
+    def spell(self, option: Option) -> str:
+        """Another setting, as whoever gave this value would write it."""
+        if self.source in ("flag", "default"):
+            return option.flag
+        return option.variable if self.source.startswith(VARIABLE) else option.name
 
 
 @dataclass(slots=True)
@@ -48,11 +54,13 @@ class ConfigFile:
         path: its name; None when there is none.
         common: settings of all listeners, and of the server.
         listeners: the settings of each ``[[listen]]``.
+        notes: what may be a mistake and is none for certain.
     """
 
     path: Path | None = None
     common: dict[str, Given] = field(default_factory=dict[str, Given])
     listeners: list[dict[str, Given]] = field(default_factory=list[dict[str, Given]])
+    notes: list[str] = field(default_factory=list[str])
 
 
 def read_config(path: str | None) -> ConfigFile:
@@ -70,14 +78,27 @@ def read_config(path: str | None) -> ConfigFile:
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise ValueError(f"{file}: {reason}") from None
-    tool = data.get("tool")
-    if isinstance(tool, dict) and TOOL in tool:
-        return _Reader(file, text, f"tool.{TOOL}").read(tool[TOOL])
+    found, notes = data.get("tool"), list[str]()
+    if isinstance(found, dict):
+        tool = cast("dict[str, Any]", found)
+        notes += [
+            f"{file}: nobody reads [tool.{name}]; ours is [tool.{TOOL}]" for name in tool if _looks_like_ours(name)
+        ]
+        if TOOL in tool:
+            ours = _Reader(file, text, f"tool.{TOOL}").read(tool[TOOL])
+            ours.notes += notes
+            return ours
     if file.name != PYPROJECT:
         return _Reader(file, text, "").read(data)
     if path is None:
-        return ConfigFile()
-    raise ValueError(f"{file} has no table [tool.{TOOL}]")
+        return ConfigFile(notes=notes)
+    raise ValueError("; ".join([f"{file} has no table [tool.{TOOL}]", *notes]))
+
+
+def _looks_like_ours(name: str) -> bool:
+    """Whether the name of a tool's table may have been meant for ours: ``roadrunner_trio``, ``roadrunner``."""
+    plain = name.lower().replace("_", "-")
+    return name != TOOL and bool(closest(plain, [TOOL, *TOOL.split("-")[:1]]))
 
 
 class _Reader:
@@ -121,7 +142,8 @@ class _Reader:
             option = BY_NAME.get(name)
             if option is None:
                 hint = f"; did you mean {close}?" if (close := closest(name, BY_NAME)) else ""
-                raise ValueError(f"{where}: there is no such setting{hint}")
+                advice = instead(name, lambda ours: ours.name)
+                raise ValueError(f"{where}: {advice or 'there is no such setting' + hint}")
             if for_listener and option.server:
                 raise ValueError(f"{where}: this is the whole server's, not that of a listener; write it above")
             found[name] = read_value(option, value, where, source)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .config_file import ConfigFile, Given, checked, closest, read_config
+from .flags import spelled
 from .kinds import quoted
-from .setting_table import APP, BY_NAME, GROUPS, OPTIONS, VARIABLE
+from .setting_table import APP, BY_NAME, GROUPS, OPTIONS, VARIABLE, instead
 
 PLACE: Final = ("bind", "host", "port")
 CONFIG: Final = VARIABLE + "CONFIG"
@@ -39,6 +40,10 @@ class Values:
     def where(self, name: str) -> str:
         """Who says so, in words."""
         return self.given(name).where
+
+    def spell(self, name: str, *, like: str) -> str:
+        """A setting as whoever gave ``like`` would write it: as a flag, a variable, a key."""
+        return self.given(like).spell(BY_NAME[name])
 
     def has(self, name: str) -> bool:
         """Whether anybody says something."""
@@ -90,13 +95,13 @@ def resolve(chosen: argparse.Namespace, variables: Mapping[str, str]) -> Configu
     elsewhere = any(name in layer for layer in (flags, environment) for name in PLACE)
     tables = [] if elsewhere else file.listeners
     listeners = tuple(Values(flags, environment, table, file.common) for table in tables) or (server,)
-    return Configuration(server, listeners, tuple(_notes(variables)))
+    return Configuration(server, listeners, (*_notes(variables), *file.notes))
 
 
 def _from_flags(chosen: argparse.Namespace) -> Iterator[tuple[str, Given]]:
     for option in (APP, *OPTIONS):
         if hasattr(chosen, option.dest):
-            where = option.flag if option is not APP else "the command line"
+            where = spelled(chosen, option) if option is not APP else "the command line"
             yield option.name, checked(option, Given(getattr(chosen, option.dest), where, "flag"))
 
 
@@ -115,8 +120,11 @@ def _notes(variables: Mapping[str, str]) -> Iterator[str]:
     known = {CONFIG, *(option.variable for option in BY_NAME.values())}
     rests = [name.removeprefix(VARIABLE) for name in known]
     for name in sorted(variables):
-        if name.startswith(VARIABLE) and name not in known and (close := closest(name.removeprefix(VARIABLE), rests)):
-            yield f"the variable {name} is no setting; did you mean {VARIABLE}{close}?"
+        if name.startswith(VARIABLE) and name not in known:
+            rest = name.removeprefix(VARIABLE)
+            hint = f"; did you mean {VARIABLE}{close}?" if (close := closest(rest, rests)) else ""
+            advice = instead(rest.lower().replace("_", "-"), lambda option: option.variable)
+            yield f"the variable {name} is no setting" + (f": {advice}" if advice else hint)
 
 
 def render(configuration: Configuration) -> str:

@@ -8,14 +8,18 @@ import ssl
 from collections.abc import Sequence
 from typing import Any
 
+from ..answering.health import with_health
 from ..answering.rate_limit import RateLimit
-from ..protocol.trust import ProxyHeaders, ProxyProtocol
+from ..messages.exchange import Exchange, Plan
+from ..messages.request import Request
+from ..protocol.trust import FORWARDED, X_FORWARDED, ProxyHeaders, ProxyProtocol
 from ..settings import Contradiction, Limits, Timeouts
 from ..telemetry.request_ids import RequestIds
+from ..transport.bind import Bindable, listed
 from ..transport.tls import server_context
 from .configuration import Values
 from .options import addresses, count, duration
-from .setting_table import BY_NAME, DEFAULT_FIELDS, OPTIONS
+from .setting_table import DEFAULT_FIELDS, OPTIONS
 
 
 def addressed(values: Values) -> tuple[str, ...]:
@@ -26,10 +30,26 @@ def addressed(values: Values) -> tuple[str, ...]:
     """
     place = values.place()
     found = {name: given.value for name, given in place.items()}
+    if found.get("bind") and len(found) > 1:
+        host, port = (values.spell(name, like="bind") for name in ("host", "port"))
+        both = f"it says host and port already: leave out {host} and {port}, or give only those"
+        raise ValueError(f"{place['bind'].where}: {both}")
+    return addresses(found.get("bind"), found.get("host"), found.get("port"))
+
+
+def places(values: Values) -> list[Bindable]:
+    """The same, looked at.
+
+    Raises:
+        ValueError: also when one is malformed.
+    """
+    addresses = addressed(values)
     try:
-        return addresses(found.get("bind"), found.get("host"), found.get("port"))
+        return listed(addresses)
     except ValueError as exc:
-        raise ValueError(f"{place['bind'].where}: {exc}") from None
+        given = next(iter(values.place().values()), None)
+        elsewhere = given is not None and given.source != "flag"  # on the command line it is there to be seen
+        raise ValueError(f"{given.where}: {exc}" if given and elsewhere else str(exc)) from None
 
 
 def names(listeners: Sequence[Values]) -> list[str]:
@@ -87,7 +107,7 @@ def doors(values: Values) -> dict[str, Any]:
         "rate_limit": _rate_limit(values),
         "request_ids": _request_ids(values),
         "reuse_port": values["reuse-port"],
-        "health_path": values["health-path"],
+        "health_path": _health_path(values),
         "evict_idle": values["evict-idle"],
         "log_context": values["log-context"],
     }
@@ -115,19 +135,38 @@ def _proxy_protocol(values: Values) -> ProxyProtocol | None:
         raise ValueError(f"{values.where('proxy-protocol')}: {exc}") from None
 
 
+def _health_path(values: Values) -> str | None:
+    path: str | None = values["health-path"]
+    try:
+        with_health(_Nothing(), path)
+    except ValueError as exc:
+        raise ValueError(f"{values.where('health-path')} {str(exc).removeprefix('health_path ')}") from None
+    return path
+
+
+class _Nothing:
+    """An app of which nothing is asked."""
+
+    def plan(self, request: Request) -> Plan:
+        return Plan("buffered", 0)
+
+    async def __call__(self, exchange: Exchange) -> None: ...
+
+
 def _proxy_headers(values: Values) -> ProxyHeaders | None:
     if not values.has("proxy-headers"):
         _alone(values, "proxy-headers", "proxy-fields")
         return None
     fields: Sequence[str] = DEFAULT_FIELDS
-    where = values.where("proxy-headers")
     if values.has("proxy-fields"):
-        fields = _listed(values["proxy-fields"])
-        where += f", {values.where('proxy-fields')}"
+        fields = [field.lower() for field in _listed(values["proxy-fields"])]
+        if not fields or (set(fields) - set(X_FORWARDED) and fields != [FORWARDED]):
+            right = f"{FORWARDED} alone, or some of {', '.join(X_FORWARDED)}"
+            raise ValueError(f"{values.where('proxy-fields')}: fields are {right}, not {','.join(fields) or 'nothing'}")
     try:
         return ProxyHeaders(_listed(values["proxy-headers"]), fields)
     except ValueError as exc:
-        raise ValueError(f"{where}: {exc}") from None
+        raise ValueError(f"{values.where('proxy-headers')}: {exc}") from None
 
 
 def _rate_limit(values: Values) -> RateLimit | None:
@@ -141,8 +180,8 @@ def _rate_limit(values: Values) -> RateLimit | None:
             raise ValueError("the time is not a whole number of seconds")
         return RateLimit(count(rate), int(seconds), values["rate-burst"])
     except (ValueError, OverflowError, argparse.ArgumentTypeError) as exc:
-        shown = f"{values.where('rate-limit')} {values['rate-limit']}"
-        raise ValueError(f"{shown}: {exc}; write 20 or 300/60s") from None
+        shown, why = f"{values.where('rate-limit')} {values['rate-limit']}", str(exc).removeprefix("RateLimit.")
+        raise ValueError(f"{shown}: {why}; write 20 or 300/60s") from None
 
 
 def _request_ids(values: Values) -> RequestIds | None:
@@ -158,7 +197,7 @@ def _request_ids(values: Values) -> RequestIds | None:
 def _alone(values: Values, needed: str, *names: str) -> None:
     for name in names:
         if values.has(name):
-            raise ValueError(f"{values.where(name)} does nothing without {BY_NAME[needed].flag}")
+            raise ValueError(f"{values.where(name)} does nothing without {values.spell(needed, like=name)}")
 
 
 def _listed(values: Sequence[str]) -> list[str]:

@@ -95,15 +95,15 @@ def number(value: Any) -> str:
 
 
 def one_of(*choices: str) -> Kind:
-    """A word out of few.
+    """A word out of few, in letters of any case.
 
     Its ``parse`` raises ``argparse.ArgumentTypeError``.
     """
 
     def parse(word: str) -> str:
-        if word not in choices:
+        if word.lower() not in choices:
             raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(choices)}")
-        return word
+        return word.lower()
 
     return Kind("choice of " + ", ".join(choices), "{" + ",".join(choices) + "}", parse, quoted)
 

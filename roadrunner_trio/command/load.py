@@ -13,7 +13,7 @@ import os
 import sys
 import traceback
 from types import ModuleType, TracebackType
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from ..answering.callables import HANDLER, complaint, gives_awaitable, takes
 from ..answering.respond import Handler
@@ -34,13 +34,24 @@ class LoadError(Exception):
         self.report = report
 
 
-def load_handler(target: str, app_dir: str = ".", *, factory: bool = False) -> Handler:
+class Words(NamedTuple):
+    """What the settings are called where they were given, for what is said of them."""
+
+    app_dir: str = "--app-dir"
+    factory: str = "--factory"
+
+
+WORDS: Final = Words()
+
+
+def load_handler(target: str, app_dir: str = ".", *, factory: bool = False, words: Words = WORDS) -> Handler:
     """Imports ``module:attribute`` and checks that it is an async function of one parameter.
 
     Args:
         target: dotted module, colon, dotted attribute.
         app_dir: put first on :data:`sys.path`.
         factory: the attribute is called, without arguments, and returns the handler.
+        words: what these are called.
 
     Raises:
         LoadError: there is no such thing, it is no handler, or the application's own code raised.
@@ -50,18 +61,18 @@ def load_handler(target: str, app_dir: str = ".", *, factory: bool = False) -> H
         raise LoadError(f"{target!r} names a file, not a module: {HINT}")
     if not all(part.isidentifier() for name in (module_name, attribute) for part in name.split(".")):
         raise LoadError(f"{target!r} does not name a handler: {HINT}")
-    handler = _find(_import(module_name, app_dir), attribute)
+    handler = _find(_import(module_name, app_dir, words), attribute)
     if factory:
-        handler = _make(handler, target)
+        handler = _make(handler, target, words)
         target += "()"
-    _check(handler, target, factory=factory)
+    _check(handler, target, words, factory=factory)
     return cast(Handler, handler)
 
 
-def _import(name: str, app_dir: str) -> ModuleType:
+def _import(name: str, app_dir: str, words: Words) -> ModuleType:
     folder = os.path.abspath(app_dir)
     if not os.path.isdir(folder):
-        raise LoadError(f"--app-dir {app_dir}: there is no such directory")
+        raise LoadError(f"{words.app_dir} {app_dir}: there is no such directory")
     if folder not in sys.path:
         sys.path.insert(0, folder)
     importlib.invalidate_caches()
@@ -70,7 +81,8 @@ def _import(name: str, app_dir: str) -> ModuleType:
     except ModuleNotFoundError as exc:
         if exc.name is not None and (name + ".").startswith(exc.name + "."):
             raise LoadError(
-                f"no module named {exc.name!r} in {folder}: start where it is, or name its directory with --app-dir"
+                f"no module named {exc.name!r} in {folder}: "
+                f"start where it is, or name its directory with {words.app_dir}"
             ) from None
         raise _theirs(exc, f"importing {name!r} failed") from exc
     except Exception as exc:
@@ -91,18 +103,18 @@ def _find(module: ModuleType, attribute: str) -> Any:
     return found
 
 
-def _make(factory: Any, target: str) -> Any:
+def _make(factory: Any, target: str, words: Words) -> Any:
     if not callable(factory):
-        raise LoadError(f"{target} is {_kind(factory)}, which cannot be called: leave out --factory")
+        raise LoadError(f"{target} is {_kind(factory)}, which cannot be called: leave out {words.factory}")
     if gives_awaitable(factory):
-        raise LoadError(f"{target} is async: a factory is a plain function; for a handler leave out --factory")
+        raise LoadError(f"{target} is async: a factory is a plain function; for a handler leave out {words.factory}")
     try:
         return factory()
     except Exception as exc:
         raise _theirs(exc, f"the factory {target} failed") from exc
 
 
-def _check(handler: Any, target: str, *, factory: bool) -> None:
+def _check(handler: Any, target: str, words: Words, *, factory: bool) -> None:
     wanted = "a handler is `async def handler(request)`"
     if inspect.iscoroutine(handler):
         handler.close()  # or Python would warn that nobody awaited it
@@ -111,7 +123,7 @@ def _check(handler: Any, target: str, *, factory: bool) -> None:
     verdict = gives_awaitable(handler)
     fits = takes(handler, 1)
     if not (verdict or (verdict is None and fits)):
-        hint = "" if factory or fits else "; if it makes the handler, add --factory"
+        hint = "" if factory or fits else f"; if it makes the handler, add {words.factory}"
         raise LoadError(f"{target} is {_kind(handler)}, not an async function: {wanted}{hint}")
     if not fits:
         raise LoadError(f"{target}{inspect.signature(handler)} cannot be called with one argument: {wanted}")

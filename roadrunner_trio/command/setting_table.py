@@ -39,6 +39,8 @@ class Option:
         field: the class it is a field of, and the field's name.
         bounds: what values may be, in words.
         endless: whether a time may be ``none``.
+        least: the least that they may be, where no field says so,
+        most: and the most.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Option:
     field: tuple[type, str] | None = None
     bounds: str = ""
     endless: bool = True
+    least: int | None = None
+    most: int | None = None
 
     @property
     def flag(self) -> str:
@@ -88,6 +92,8 @@ class Option:
         """
         if not self.endless and value == math.inf:
             raise ValueError("must be a finite time, not none")
+        if self.least is not None and not self.least <= value <= (value if self.most is None else self.most):
+            raise ValueError(f"must be {self.bounds}, not {value}")
         if self.field is not None:
             kind, name = self.field
             try:
@@ -115,6 +121,15 @@ GROUPS: Final = {
 }
 
 
+ELSEWHERE: Final = {
+    "max-requests": (
+        "max-requests-per-connection",
+        "in other servers it restarts workers, of which there are none here; for requests on one connection write {}",
+    )
+}
+"""Names that mean something else in other servers: what we call it instead, and what to say."""
+
+
 def _from_fields(kind: type, group: str) -> tuple[Option, ...]:
     rows: list[Option] = []
     for each in dataclasses.fields(kind):
@@ -122,9 +137,10 @@ def _from_fields(kind: type, group: str) -> tuple[Option, ...]:
         optional = each.name in OPTIONAL
         values = TIME if seconds else (OPTIONAL_SIZE if optional else SIZE) if octets else None
         least = each.metadata.get("least")
+        name = each.name.replace("_", "-")
         rows.append(
             Option(
-                name=("timeout-" if seconds else "") + each.name.replace("_", "-"),
+                name="timeout-" + name if seconds else ELSEWHERE.get(name, (name,))[0],
                 kind=values or (OPTIONAL_COUNT if optional else COUNT),
                 help=each.metadata["help"],
                 default=math.inf if seconds and each.default is None else each.default,
@@ -154,6 +170,8 @@ OPTIONS: Final = (
         note="8000",
         group=SERVING,
         bounds="0 to 65535",
+        least=0,
+        most=65535,
     ),
     Option(name="reuse-port", kind=SWITCH, help="share TCP ports with others that do", default=False, group=SERVING),
     Option(
@@ -289,7 +307,15 @@ OPTIONS: Final = (
         help="requests of one peer, such as 20 a second or 300/60s, else 429",
         group=DOORS,
     ),
-    Option(name="rate-burst", kind=COUNT, help="how many of them at once", note="N", group=DOORS, bounds="at least 1"),
+    Option(
+        name="rate-burst",
+        kind=COUNT,
+        help="how many of them at once",
+        note="N",
+        group=DOORS,
+        bounds="at least 1",
+        least=1,
+    ),
     *_from_fields(Timeouts, TIMEOUTS),
     *_from_fields(Limits, LIMITS),
     Option(
@@ -306,3 +332,15 @@ APP: Final = Option(
 """The first argument of the command, which has no flag."""
 
 BY_NAME: Final = {option.name: option for option in (APP, *OPTIONS)}
+
+
+def instead(name: str, spell: Callable[[Option], str]) -> str:
+    """What to say of a name of :data:`ELSEWHERE`; ``""`` of all others.
+
+    Args:
+        spell: how a setting is written where the name was found.
+    """
+    if name not in ELSEWHERE:
+        return ""
+    ours, advice = ELSEWHERE[name]
+    return advice.format(spell(BY_NAME[ours]))

@@ -167,6 +167,11 @@ class Listener:
         ]
 
     @property
+    def drained(self) -> bool:
+        """Whether a drain has begun; without one, nothing but a cancellation ends it in order."""
+        return self._context.drain.draining
+
+    @property
     def _active(self) -> int:
         return len(self._context.drain.members) + sum(len(drain.members) for drain in self._told)
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Unpack
 
@@ -20,10 +21,13 @@ from ..messages.exchange import App
 from ..telemetry.log_output import start_logging
 from ..transport.bind import Bindable
 from ..transport.drain import Drain
+from ..transport.dump import stack_of
+from ..transport.stdio import open_closed
 from ..transport.streams import peer_of, shown, wired
 from ..units import Duration, seconds
 from .connection import Connection
 from .connection import serve_connection as serve_one
+from .leaving import leave
 from .listener import Listener
 from .listener_info import Drained
 from .listener_settings import (
@@ -35,9 +39,9 @@ from .listener_settings import (
     served,
     with_access_log,
 )
-from .shell import Banner, give_up, leave, report
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from .services import tended, titled
+from .shell import Banner, give_up, report
+from .watchdog import AT_ONCE, Stage, Watchdog
 
 
 def run(
@@ -49,9 +53,11 @@ def run(
     log: bool = True,
     **settings: Unpack[ListenerSettings],
 ) -> None:
-    """Serves ``handler`` until SIGINT or SIGTERM, then drains; a second signal stops at once.
+    """Serves ``handler`` until SIGINT, SIGTERM or SIGHUP, then drains; a second signal stops at once.
 
-    Owns the event loop, and the process: should something be stuck past the drain's deadline, it exits with 1.
+    Owns the event loop, and the process: what is stuck a second past the drain's deadline is left by exit status 1, and
+    so is a loop that does not turn. Threads that keep the process after the drain have a second, and are then left
+    behind with 0. Outside of the main thread there are no signals, and it serves for as long as the thread lives.
 
     Args:
         handler, bind: as for :class:`Listener`.
@@ -63,59 +69,101 @@ def run(
     Raises:
         OSError: an address cannot be bound.
         ValueError, TypeError: as :class:`Listener` and :func:`serve`, before anything listens.
+        RuntimeError: the server has ended, and nobody has asked for it.
         SystemExit: 128 and the signal's number, after a second signal.
     """
     if flag("log", log):
         settings["observers"] = with_access_log(settings.get("observers", ()))
+    watchdog = Watchdog(*_times(grace, shutdown_delay), owner=True)
     listener = Listener(handler, bind=bind, **settings)
-    if not log:
-        trio.run(partial(serve, listener, grace=grace, shutdown_delay=shutdown_delay, on_stuck=leave))
-        return
-    start_logging("text", "INFO")
-    title = Banner(named(handler))
-    told = partial(serve, listener, grace=grace, shutdown_delay=shutdown_delay, on_stuck=give_up, task_status=title)
-    report(trio.run(told))
+    open_closed()
+    _own(watchdog, listener, Banner(named(handler)) if log else None)
+
+
+def _own(watchdog: Watchdog, listener: Listener, banner: Banner | None) -> None:
+    """Serves in a loop and a process of its own; with a banner, tells what there is to tell."""
+    status = None
+    try:
+        if banner is None:
+            trio.run(partial(serve_watched, watchdog, listener, on_stuck=lambda _: leave(1)))
+        else:
+            start_logging("text", "INFO")
+            report(trio.run(partial(serve_watched, watchdog, listener, on_stuck=give_up, task_status=banner)))
+        status = 0
+    finally:
+        watchdog.finish(status)
 
 
 async def serve(
     *listeners: Listener,
+    services: Sequence[Callable[[], Awaitable[object]]] = (),
     grace: Duration = 10.0,
     shutdown_delay: Duration = 0.0,
     on_stuck: Callable[[tuple[Drained, ...]], None] | None = None,
     task_status: trio.TaskStatus[tuple[Listener, ...]] = trio.TASK_STATUS_IGNORED,
 ) -> tuple[Drained, ...]:
-    """Serves several listeners until SIGINT or SIGTERM, then drains them together, within ``grace`` seconds.
+    """Serves several listeners until SIGINT, SIGTERM or SIGHUP, then drains them together, within ``grace`` seconds.
 
-    A second signal cancels everything; during ``shutdown_delay`` it ends the delay first. Must run in the main thread.
-    ``task_status.started`` gives the listeners back once all of them listen.
+    A second signal cancels everything; during ``shutdown_delay`` it ends the delay first. Should that not be the end
+    of everything within a second, the process is left, by ``os._exit``. A signal that comes again within 0.3 s is the
+    same. SIGHUP and SIGUSR2, which means nothing, are left to whoever handles or ignores them already. Outside of the
+    main thread there are no signals. ``task_status.started`` gives the listeners back once all of them listen.
 
     Args:
+        services: async functions that run beside the listeners, from before they listen until all are closed. One may
+            return; one that raises ends the server.
         grace: seconds, or ``"5s"``, that the drain may take.
         shutdown_delay: likewise between the first signal and the drain, for balancers: see :meth:`Listener.retire`.
         on_stuck: called with how the drains went, when something in them cannot be cancelled; it is waited for still.
 
     Returns:
-        How the drain of each went, in order; empty when they ended without one.
+        How the drain of each went, in order; those are missing that were drained by others.
 
     Raises:
         OSError: an address cannot be bound.
-        ValueError, TypeError: there is no listener, or one is none, or two have one name; or a time is none.
+        RuntimeError: a listener has ended, and nobody has asked for it; or a service raised what may not leave a task.
+        ValueError, TypeError: there is no listener, or one is none, or two have one name; a service is none; or a time.
         SystemExit: 128 and the signal's number, after a second signal.
     """
-    service = _Service(_checked(listeners), *_times(grace, shutdown_delay), on_stuck)
+    watchdog = Watchdog(*_times(grace, shutdown_delay))
+    return await serve_watched(watchdog, *listeners, services=services, on_stuck=on_stuck, task_status=task_status)
+
+
+async def serve_watched(
+    watchdog: Watchdog,
+    *listeners: Listener,
+    services: Sequence[Callable[[], Awaitable[object]]] = (),
+    on_stuck: Callable[[tuple[Drained, ...]], None] | None = None,
+    task_status: trio.TaskStatus[tuple[Listener, ...]] = trio.TASK_STATUS_IGNORED,
+) -> tuple[Drained, ...]:
+    """:func:`serve`, with the watchdog of whoever owns the process."""
+    service, token = _Serving(_checked(listeners), watchdog, on_stuck), trio.lowlevel.current_trio_token()
+    beside_them = titled(services)
+
+    def soon(do: Callable[[], None]) -> None:
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(do)
+
+    if not watchdog.open(soon, service.told):
+        log.debug("not in the main thread: signals are left alone")
     try:
-        async with trio.open_nursery() as watching:
+        async with trio.open_nursery() as beside:
             async with trio.open_nursery() as serving:
-                await watching.start(service.watch, serving, name="signals")  # before anybody can connect
+                beside.start_soon(service.watch, serving, name="signals")
+                for name, each in beside_them:
+                    beside.start_soon(tended, each, name, name=name)
                 for listener in listeners:
-                    await serving.start(listener.serve, name=f"{listener.name}: listener")
+                    await serving.start(service.keep, listener, name=f"{listener.name}: listener")
                 service.up.set()
                 task_status.started(listeners)
-            watching.cancel_scope.cancel(reason="every listener is closed")
+            beside.cancel_scope.cancel(reason="every listener is closed")
     except BaseExceptionGroup as group:
-        raise _alone(group) from None
-    if service.second is not None:
-        raise SystemExit(128 + service.second)
+        error = _alone(group)
+        raise error from error.__cause__
+    finally:
+        watchdog.close()
+    if watchdog.stage is Stage.STOPPING:
+        raise SystemExit(128 + watchdog.number)
     return service.in_order()
 
 
@@ -140,46 +188,72 @@ def _checked(listeners: Sequence[Any]) -> Sequence[Listener]:
     return listeners
 
 
-class _Service:
+class _Serving:
     """What the signals do to the listeners."""
 
     def __init__(
         self,
         listeners: Sequence[Listener],
-        grace: float,
-        delay: float,
+        watchdog: Watchdog,
         on_stuck: Callable[[tuple[Drained, ...]], None] | None,
     ) -> None:
         self.listeners = listeners
-        self.grace = grace
-        self.delay = delay
+        self.watchdog = watchdog
         self.on_stuck = on_stuck
         self.up = trio.Event()
+        self.stages = {stage: trio.Event() for stage in Stage}
+        self.name = ""
         self.outcomes: dict[Listener, Drained] = {}
-        self.second: signal.Signals | None = None
 
-    async def watch(
-        self, serving: trio.Nursery, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    def told(self, stage: Stage, number: signal.Signals) -> None:
+        """By the watchdog, in the loop: this far the end has come, by this signal."""
+        self.name = number.name
+        if stage is Stage.SERVING:
+            log.info("%s: ignored", number.name)
+        for each in Stage:
+            if each <= stage:
+                self.stages[each].set()
+
+    async def watch(self, serving: trio.Nursery) -> None:
+        """The first signal drains, after the delay, which another ends; the next cancels."""
+        await self.stages[Stage.RETIRING].wait()
+        if delay := self.watchdog.delay:
+            log.info("%s: draining in %g s; again to do so at once", self.name, delay)
+            with trio.move_on_after(delay):
+                await self.up.wait()
+                for listener in self.listeners:
+                    listener.retire()
+                await self.stages[Stage.DRAINING].wait()
+            self.watchdog.drains()
+        log.info("%s: draining for at most %g s; again to stop at once", self.name, self.watchdog.grace)
+        serving.start_soon(self.drain, serving, name="drain")
+        await self.stages[Stage.STOPPING].wait()
+        serving.cancel_scope.cancel(reason=f"a second signal, {self.name}")
+        await trio.sleep(AT_ONCE / 2)
+        for listener in self.listeners:
+            for each in listener.connections():
+                where = stack_of(each.task) if each.task else "it has no task yet"
+                log.error("the connection of %s does not end: %s", shown(each.peer), where)
+
+    async def keep(
+        self, listener: Listener, *, task_status: trio.TaskStatus[Listener] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """The first signal drains, after the delay, which another ends; the next cancels, and is remembered."""
-        with trio.open_signal_receiver(*SIGNALS) as received:
-            task_status.started()
-            first = signal.Signals(await anext(received))
-            if self.delay:
-                log.info("%s: draining in %g s; again to do so at once", first.name, self.delay)
-                with trio.move_on_after(self.delay):
-                    await self.up.wait()
-                    for listener in self.listeners:
-                        listener.retire()
-                    first = signal.Signals(await anext(received))
-            log.info("%s: draining for at most %g s; again to stop at once", first.name, self.grace)
-            serving.start_soon(self.drain, name="drain")
-            self.second = signal.Signals(await anext(received))
-            serving.cancel_scope.cancel(reason=f"a second signal, {self.second.name}")
+        """Serves one listener, which has to end by a drain, whoever asks for it.
 
-    async def drain(self) -> None:
+        Raises:
+            RuntimeError: it has ended without one.
+        """
+        await tended(partial(listener.serve, task_status=task_status), f"listener {listener.name!r}")
+        if not listener.drained:
+            raise RuntimeError(f"listener {listener.name!r} has ended, and nobody has asked for it")
+
+    async def drain(self, serving: trio.Nursery) -> None:
         """All listeners together, once all are up; then whoever wants to know hears of stuck connections."""
-        await self.up.wait()
+        with trio.move_on_after(self.watchdog.remaining):
+            await self.up.wait()
+        if not self.up.is_set():
+            serving.cancel_scope.cancel(reason="it did not listen until the drain's deadline")
+            return
         async with trio.open_nursery() as nursery:
             for listener in self.listeners:
                 nursery.start_soon(self.drain_one, listener)
@@ -193,7 +267,7 @@ class _Service:
 
     async def drain_one(self, listener: Listener) -> None:
         """One of them."""
-        self.outcomes[listener] = await listener.drain(self.grace)
+        self.outcomes[listener] = await listener.drain(self.watchdog.remaining)
 
 
 def _alone(group: BaseExceptionGroup) -> BaseException:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from functools import partial
 
 import trio
 
 from ..journal import log
+from ..transport.stdio import has_room, tell, within
 from ..transport.streams import Address, shown
+from .leaving import TELLING, leave
 from .listener import Listener
 from .listener_info import Drained
 
@@ -28,11 +27,13 @@ class Banner(trio.TaskStatus[tuple[Listener, ...]]):
         self.shown = False
 
     def started(self, value: Sequence[Listener] = ()) -> None:
-        """One line an address, on standard output."""
+        """One line an address, on standard output, if that takes it."""
         self.shown = True
         for listener in value:
             for address in listener.addresses:
-                print(f"Serving {self.title} on {url(listener, address)} (Ctrl-C drains, twice stops)", flush=True)
+                line = f"Serving {self.title} on {url(listener, address)} (Ctrl-C drains, twice stops)\n"
+                if has_room("stdout"):
+                    tell(line, to="stdout")
 
 
 def url(listener: Listener, address: Address) -> str:
@@ -50,16 +51,5 @@ def report(outcomes: Sequence[Drained]) -> None:
 
 def give_up(outcomes: Sequence[Drained]) -> None:
     """Ends the process although a thread or a shield in it will not end; the listener's log has said which."""
-    report(outcomes)
-    log.error("some connections cannot be ended: leaving with exit status 1")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    leave()
-
-
-def leave(_: tuple[Drained, ...] = ()) -> NoReturn:
-    """Ends the process although something in it cannot be ended."""
-    try:
-        logging.shutdown()  # handlers are anybody's, and what they raise is no reason to stay
-    finally:
-        os._exit(1)
+    within(TELLING, partial(report, outcomes))
+    leave(1, "some connections cannot be ended: leaving with exit status 1")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from types import CodeType, FrameType
@@ -43,7 +44,33 @@ def render_tasks(notes: Mapping[trio.lowlevel.Task, str] | None = None, root: tr
 
 def stack_of(task: trio.lowlevel.Task) -> str:
     """Where ``task`` is suspended, outermost frame first: ``site/app.py:12 in handler > site/db.py:7 in get``."""
-    frames = list(_frames(task))
+    return _steps(list(_frames(task)))
+
+
+def stack_of_thread(thread: threading.Thread, frame: FrameType | None = None) -> str:
+    """Where ``thread`` is, in the same words, also while it runs; ``frame`` is its innermost that counts."""
+    frame = frame or sys._current_frames().get(thread.ident or 0)  # pyright: ignore[reportPrivateUsage]  # documented
+    frames: list[tuple[FrameType, int]] = []
+    while frame is not None:
+        frames.append((frame, frame.f_lineno or 0))
+        frame = frame.f_back
+    return _steps(frames[::-1])
+
+
+def step_of_loop(thread: threading.Thread) -> FrameType | None:
+    """The outermost frame of the task that Trio's loop, in ``thread``, is at, or of what else it does.
+
+    As long as one task blocks the loop it is the same object.
+    """
+    frame = sys._current_frames().get(thread.ident or 0)  # pyright: ignore[reportPrivateUsage]  # documented
+    while frame is not None and (caller := frame.f_back) is not None:
+        if caller.f_code.co_name == "unrolled_run" and caller.f_globals.get("__name__") == "trio._core._run":
+            return frame
+        frame = caller
+    return None
+
+
+def _steps(frames: list[tuple[FrameType, int]]) -> str:
     telling = [step for step in frames if not _is_machinery(step[0])]
     return " > ".join(_place(*step) for step in telling or frames) or "nowhere"
 

@@ -18,6 +18,7 @@ import pytest
 import trio
 
 from roadrunner_trio import __version__
+from roadrunner_trio.server.watchdog import TWICE
 
 MODULE = (sys.executable, "-m", "roadrunner_trio")
 SCRIPT = (str(Path(sys.executable).with_name("roadrunner-trio")),)
@@ -264,6 +265,7 @@ async def test_a_second_signal_stops_at_once(folder: Path, second: signal.Signal
         await read_until(stream, "x\r\n")
         server.signal(signal.SIGTERM)
         await server.until("err", "SIGTERM: draining")
+        await trio.sleep(TWICE)
         server.signal(second)
         assert await server.end() == 128 + second
     assert "Traceback" not in server.err

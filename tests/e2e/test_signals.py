@@ -15,8 +15,12 @@ from process_tools import script
 from socket_tools import PATIENCE, Cut, Peer, eventually
 
 from roadrunner_trio import Drained, Listener, Request, Response, serve
+from roadrunner_trio.server.watchdog import TWICE
 
 BOTH = [signal.SIGINT, signal.SIGTERM]
+ALL = [*BOTH, signal.SIGHUP]
+APART = TWICE + 0.05
+"""Seconds from a signal to another that is not the same."""
 
 
 async def handler(request: Request) -> Response:
@@ -49,9 +53,9 @@ def listeners(*names: str) -> list[Listener]:
     return [Listener(handler, bind="127.0.0.1:0", name=name) for name in names]
 
 
-@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("number", ALL)
 async def test_a_signal_drains_all_listeners_together(number):
-    before = [signal.getsignal(each) for each in BOTH]
+    before = [signal.getsignal(each) for each in ALL]
     service = Service(*listeners("one", "other"))
     one, other = service.listeners
     async with trio.open_nursery() as nursery:
@@ -72,7 +76,7 @@ async def test_a_signal_drains_all_listeners_together(number):
             peer.socket.close()
     assert service.outcome == (Drained(2, 0, 0), Drained(1, 0, 0))
     assert [one.status, other.status] == ["closed", "closed"]
-    assert [signal.getsignal(each) for each in BOTH] == before
+    assert [signal.getsignal(each) for each in ALL] == before
 
 
 class Slow(Listener):
@@ -101,6 +105,7 @@ async def test_a_second_signal_stops_at_once(number):
             await eventually(lambda: bool(service.listeners[1].connections()))
             signal.raise_signal(signal.SIGTERM)
             await eventually(lambda: service.listeners[1].status == "draining")
+            await trio.sleep(APART)
             signal.raise_signal(number)
             with pytest.raises(Cut):
                 await peer.answer()
@@ -142,6 +147,7 @@ async def test_another_signal_ends_the_delay_and_a_third_everything():
             signal.raise_signal(signal.SIGTERM)
             await eventually(lambda: one._retiring and other._retiring)
             assert one.status == other.status == "accepting"
+            await trio.sleep(APART)
             signal.raise_signal(signal.SIGTERM)
             await eventually(lambda: one.status == "draining")
             signal.raise_signal(signal.SIGINT)
@@ -249,6 +255,7 @@ async def test_run_ends_at_once_after_a_second_signal(tmp_path, number):
             assert (await other.get("/")).status == 200
             server.terminate()
             assert await other.end()  # the first has been taken
+            await trio.sleep(APART)
             server.process.send_signal(number)
             assert await server.end(10) == 128 + number
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -116,3 +117,58 @@ async def command_line(source: str, folder: Path, *options: str) -> AsyncGenerat
     serve = [sys.executable, "-m", "roadrunner_trio", "serve", "app:handler", "--bind", "127.0.0.1:0"]
     async with running([*serve, "--app-dir", str(folder), *options], folder) as server:
         yield server
+
+
+@asynccontextmanager
+async def redirected(source: str, folder: Path, redirect: str, *options: str) -> AsyncGenerator[Server]:
+    """The same, in a shell that closes or redirects its standard streams: ``"2>&-"``, ``">/dev/full"``."""
+    (folder / "app.py").write_text(source)
+    port = _free_port()
+    serve = ["-m", "roadrunner_trio", "serve", "app:handler", "--port", str(port), "--app-dir", str(folder), *options]
+    async with _redirected(serve, folder, redirect, port) as server:
+        yield server
+
+
+@asynccontextmanager
+async def redirected_script(source: str, folder: Path, redirect: str) -> AsyncGenerator[Server]:
+    """A program in such a shell. It serves on the port that is its argument."""
+    (folder / "server.py").write_text(source)
+    port = _free_port()
+    async with _redirected(["server.py", str(port)], folder, redirect, port) as server:
+        yield server
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port: int = door.getsockname()[1]
+    return port
+
+
+@asynccontextmanager
+async def _redirected(arguments: list[str], folder: Path, redirect: str, port: int) -> AsyncGenerator[Server]:
+    shell = ["bash", "-c", f'exec "$0" "$@" {redirect}', sys.executable, *arguments]
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # with buffers it is harder
+    with (folder / "stderr").open("wb") as stderr:
+        process = await trio.lowlevel.open_process(shell, stderr=stderr, cwd=folder, env=env)
+    try:
+        server = Server(process, folder / "stderr")
+        server.port = port
+        with trio.fail_after(PATIENCE):
+            while not await _listens(port):
+                assert process.returncode is None, server.log()
+                await trio.sleep(0.02)
+        yield server
+    finally:
+        if process.returncode is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+async def _listens(port: int) -> bool:
+    try:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+    except OSError:
+        return False
+    await stream.aclose()
+    return True

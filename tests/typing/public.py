@@ -215,7 +215,8 @@ async def serves(app: App) -> None:
         await nursery.start(listener.serve)
     assert_type(listener.port, int)
     assert_type(await listener.drain(grace=1), Drained)
-    assert_type(await serve(listener, Listener(app)), tuple[Drained, ...])
+    assert_type(await serve(listener, Listener(app), services=[trio.sleep_forever]), tuple[Drained, ...])
+    assert_type(listener.drained, bool)
     async with open_server(reads) as server:
         assert_type(await server.client().get("/"), ClientResponse)
         await serve_connection(server.connect(), reads, body="streaming")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import socket
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -302,10 +303,13 @@ def test_what_is_wrong_in_a_variable(name: str, word: str, complaint: str) -> No
         resolved(**{name: word})
 
 
-def test_an_empty_variable_says_nothing_and_one_that_looks_like_ours_is_noted() -> None:
+def test_an_empty_variable_says_nothing_and_one_that_nobody_knows_is_noted() -> None:
     found = resolved(ROADRUNNER_MAX_BODY="", ROADRUNNER_MAXBODY="1", ROADRUNNER_QWXZJ="1", HOME="/")
     assert found.server["max-body"] == 10 << 20
-    assert found.notes == ("the variable ROADRUNNER_MAXBODY is no setting; did you mean ROADRUNNER_MAX_BODY?",)
+    assert found.notes == (
+        "the variable ROADRUNNER_MAXBODY is no setting; did you mean ROADRUNNER_MAX_BODY?",
+        "the variable ROADRUNNER_QWXZJ is no setting",
+    )
 
 
 # -- printed, and read back ----------------------------------------------------------------------
@@ -350,14 +354,30 @@ def test_print_config_is_all_that_happens(capsys: pytest.CaptureFixture[str]) ->
 # -- check and routes ----------------------------------------------------------------------------
 
 
-def test_check(write: Write, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "checked_site.py").write_text("async def handler(request): ...")
-    assert main(["check", "checked_site:handler", "--bind", ":81", "--bind", "unix:/s"]) == 0
-    assert capsys.readouterr().out == "checked_site:handler can be served on :81, unix:/s\n"
+    assert main(["check", "checked_site:handler", "--bind", "127.0.0.1:0", "--bind", "unix:s"]) == 0
+    assert capsys.readouterr().out == "checked_site:handler can be served on 127.0.0.1:0, unix:s\n"
+    assert not (folder / "s").exists()
     assert main(["check", "checked_site:handlr"]) == 3
     assert "did you mean 'handler'?" in capsys.readouterr().err
     assert main(["check", "checked_site:handler", "--tls-cert", "nowhere.pem"]) == 3
     assert "no TLS with nowhere.pem" in capsys.readouterr().err
+
+
+def test_check_tries_to_bind_and_lets_go(folder: Path, write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "checked_site.py").write_text("async def handler(request): ...")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert main(["check", "checked_site:handler", "--bind", place]) == 3
+        assert capsys.readouterr() == (
+            "",
+            f"roadrunner-trio: {place} is in use: stop what listens there, or choose another port\n",
+        )
+    for _ in range(2):
+        assert main(["check", "checked_site:handler", "--bind", place]) == 0
+    write(f'[[listen]]\nbind = "{place}"\n[[listen]]\nbind = "{place}"\n')
+    assert main(["check", "checked_site:handler", "-c", "app.toml"]) == 3, "two listeners cannot share one address"
 
 
 ROUTED = """

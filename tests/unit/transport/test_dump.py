@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 from collections.abc import AsyncIterator
+from types import FrameType
 
 import pytest
 import trio
@@ -15,7 +17,7 @@ from roadrunner_trio.messages.request import Request
 from roadrunner_trio.messages.response import Response
 from roadrunner_trio.server.listener import ConnectionInfo
 from roadrunner_trio.testing import open_server
-from roadrunner_trio.transport.dump import render_tasks, stack_of
+from roadrunner_trio.transport.dump import render_tasks, stack_of, stack_of_thread, step_of_loop
 
 HERE = "tests/unit/transport/test_dump.py"
 
@@ -167,6 +169,54 @@ async def test_stack_of_sees_through_an_async_generator() -> None:
         (task,) = nursery.child_tasks
         assert stack_of(task).endswith("in numbers")
         nursery.cancel_scope.cancel()
+
+
+def test_stack_of_a_thread_that_runs() -> None:
+    def spin() -> None:
+        begun.set()
+        while not over.is_set():
+            pass
+
+    begun, over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=spin, daemon=True)
+    thread.start()
+    begun.wait()
+    stack = stack_of_thread(thread)
+    over.set()
+    thread.join()
+    assert stack.startswith(f"{HERE}:")
+    assert stack.endswith("in spin")
+    assert stack_of_thread(thread) == "nowhere"
+
+
+def test_stack_of_a_thread_from_a_frame_on() -> None:
+    def inner() -> str:
+        return stack_of_thread(threading.current_thread(), sys._getframe(1))
+
+    assert inner().endswith("in test_stack_of_a_thread_from_a_frame_on")
+
+
+async def test_the_step_of_a_loop_is_the_same_until_it_goes_on() -> None:
+    def look() -> None:
+        steps.append(step_of_loop(threading.main_thread()))
+
+    def look_from_outside() -> None:
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+
+    async def other() -> None:
+        look_from_outside()
+
+    steps: list[FrameType | None] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        look_from_outside()
+        look_from_outside()
+    first, second, third = steps
+    assert first is second is not third is not None
+    assert third.f_code is other.__code__
+    assert step_of_loop(threading.Thread()) is None
 
 
 def test_outside_trio_there_is_nothing_to_show() -> None:

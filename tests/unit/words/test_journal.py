@@ -39,6 +39,7 @@ def say_all(journal: Journal) -> None:
     journal.info("%s", "info")
     journal.warning("%s", "warning")
     journal.error("%s", "error", exc_info=ValueError("given"))
+    journal.critical("%s", "critical", exc_info=ValueError("grave"))
     try:
         raise KeyError("handled")
     except KeyError:
@@ -51,9 +52,10 @@ def test_it_says_what_it_is_told(logger, records):
     say_all(Journal(logger))
     said = [(record.getMessage(), record.levelno) for record in records]
     assert said == [
-        ("debug", 10), ("info", 20), ("warning", 30), ("error", 40), ("exception", 40), ("log", 25), ("handle", 20),
+        ("debug", 10), ("info", 20), ("warning", 30), ("error", 40), ("critical", 50), ("exception", 40), ("log", 25),
+        ("handle", 20),
     ]  # fmt: skip
-    assert [str(record.exc_info[1]) for record in records if record.exc_info] == ["given", "'handled'"]
+    assert [str(record.exc_info[1]) for record in records if record.exc_info] == ["given", "grave", "'handled'"]
 
 
 def test_a_line_is_of_the_place_that_says_it(logger, records):
@@ -65,7 +67,7 @@ def test_a_line_is_of_the_place_that_says_it(logger, records):
 def test_what_the_level_leaves_out_is_not_made(logger, records):
     logger.setLevel(logging.ERROR)
     say_all(Journal(logger))
-    assert [record.getMessage() for record in records] == ["error", "exception", "handle"]
+    assert [record.getMessage() for record in records] == ["error", "critical", "exception", "handle"]
 
 
 def test_it_is_the_logger_that_the_documentation_names():
