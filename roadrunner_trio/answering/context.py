@@ -8,7 +8,9 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from ..fields import Field
 from ..messages.exchange import App, Exchange
+from ..protocol.http1.encode import Wishes, sift
 from ..protocol.http1.scan import Seen
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..settings import Limits, Timeouts
@@ -76,6 +78,7 @@ class ServerContext:
         seen: what the engines of its connections share.
         gate: what keeps requests out of the application, if anything does.
         variables: the context variables of whoever serves; each request begins with a copy of them.
+        sift: reads the fields of a response, and remembers how they are said.
         places: counts connections by their peers; None where nobody does.
     """
 
@@ -93,6 +96,7 @@ class ServerContext:
     poller: Poller | None = None
     places: Places | None = None
     counters: Counters = field(default_factory=Counters)
+    sift: Callable[[tuple[Field, ...]], Wishes] = sift
     variables: Context = field(default_factory=copy_context)
     seen: Seen = field(init=False)
 

@@ -110,6 +110,7 @@ def doors(values: Values) -> dict[str, Any]:
         "health_path": _health_path(values),
         "evict_idle": values["evict-idle"],
         "log_context": values["log-context"],
+        "preserve_case": values["preserve-case"],
     }
 
 

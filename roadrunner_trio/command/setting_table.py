@@ -316,6 +316,13 @@ OPTIONS: Final = (
         bounds="at least 1",
         least=1,
     ),
+    Option(
+        name="preserve-case",
+        kind=SWITCH,
+        help="say field names in the application's letters, for peers that read them in one way only",
+        default=False,
+        group=DOORS,
+    ),
     *_from_fields(Timeouts, TIMEOUTS),
     *_from_fields(Limits, LIMITS),
     Option(

@@ -135,7 +135,7 @@ class Http1Sender:
             ValueError, TypeError: it cannot be said, or the body is no octets; nothing is out, and a 500 can be said.
         """
         self.kind, rest = "buffered", b""
-        wishes = encode.sift(tuple(fields))
+        wishes = self.conn.context.sift(tuple(fields))
         if type(body) is not bytes:
             body = content(body)
         if bodiless(status, self.head.method):
@@ -161,7 +161,7 @@ class Http1Sender:
 
     async def start_response(self, status: int, fields: Sequence[Field], *, reason: bytes | None = None) -> bool:
         """The head of a response whose content follows; False when none will be written."""
-        wishes = encode.sift(tuple(fields))
+        wishes = self.conn.context.sift(tuple(fields))
         if bodiless(status, self.head.method):
             framing, length = BodyFraming.NONE, declared(status, wishes.length)
         elif wishes.length is not None:

@@ -80,6 +80,8 @@ class Listener:
         observers: who is told what happens; an :class:`ErrorLog` is added if there is none.
         request_ids: takes the ids of requests from trusted peers, and tells peers theirs.
         log_context: sets :data:`current_request` for every request, so that what a handler logs can say which it is.
+        preserve_case: field names of responses go out in the letters in which the application gave them, for peers that
+            read them in one way only; otherwise in lower case.
         middlewares: around the handler, or all that a router answers, the first outermost.
         health_path: a path, such as ``"/healthz"``, on which the server itself tells balancers 200, and 503 once its
             end is near; whatever limits there are on requests.

@@ -21,6 +21,7 @@ from ..answering.middleware import Middleware
 from ..answering.rate_limit import RateLimit
 from ..answering.respond import Handler, as_app
 from ..messages.exchange import App, BodyMode
+from ..protocol.http1.encode import sift_as_written
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..settings import Limits, Timeouts
 from ..telemetry.logs import AccessLog, with_error_log
@@ -50,6 +51,7 @@ class ConnectionSettings(TypedDict, total=False):
     request_ids: RequestIds | None
     middlewares: Sequence[Middleware]
     log_context: bool
+    preserve_case: bool
     tls: ssl.SSLContext | None
     proxy_protocol: ProxyProtocol | None
     proxy_headers: ProxyHeaders | None
@@ -106,6 +108,8 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     health, asked = with_health(app, health_path)
     on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers)
     context = ServerContext(health or app, name, timeouts, limits, told, drain, on_head, tls, proxy_protocol)
+    if flag("preserve_case", given.get("preserve_case", False)):
+        context.sift = sift_as_written
     context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
     return Served(context, health)
 

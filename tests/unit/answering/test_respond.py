@@ -394,3 +394,18 @@ async def test_neighbours_have_their_turn_after_some_sends(autojump_clock, data,
     sent = 0
     await exchanged(streaming(produce), GET)
     assert len(set(turns)) >= 3  # of eight turns; two in a row see one count if the order of the two tasks changes
+
+
+@pytest.mark.parametrize(("preserve", "name"), [(False, b"x-request-id"), (True, b"X-Request-ID")])
+async def test_names_are_said_in_lower_case_or_as_the_application_wrote_them(preserve, name, autojump_clock):
+    async def handler(request):
+        if request.path == "/stream":
+            return rr.StreamResponse(lambda send: send(b"x"), fields={"X-Request-ID": "7"})
+        return rr.Response(b"x", fields={"X-Request-ID": "7"})
+
+    async with open_server(handler, preserve_case=preserve) as server:
+        for path in ("/", "/stream"):
+            peer = server.connect()
+            await peer.send_all(b"GET %b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" % path.encode())
+            assert b"\r\n%b: 7\r\n" % name in await peer.receive_some()
+            await peer.aclose()

@@ -43,6 +43,7 @@ def test_all_of_it_is_off_by_default():
         "health_path": None,
         "evict_idle": False,
         "log_context": False,
+        "preserve_case": False,
     }
 
 
