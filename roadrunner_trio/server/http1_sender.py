@@ -82,7 +82,6 @@ class Http1Sender:
     def __init__(self, conn: Carrier) -> None:
         self.conn = conn
         self.phase = conn.phase
-        self.head = NO_HEAD
         self.extra = ()
         self.told = False
         self.framing = BodyFraming.NONE
@@ -98,6 +97,7 @@ class Http1Sender:
     def reset(self) -> None:
         """Before each request: nothing is known of it or its response, and what is left of the last one is let go."""
         self.request = NO_REQUEST
+        self.head = NO_HEAD
         self.body_done = False
         self.status = 0
         self.ended = False

@@ -46,6 +46,15 @@ class Forgetful(Watch):
         assert count["start"] == count["stop"] + count["exception"]
 
 
+_others: list[object] = []
+"""What other tests have left, those that have failed above all."""
+
+
+def _found() -> list[object]:
+    kinds = (Connection, Http1Exchange, Request)
+    return [each for each in gc.get_objects() if type(each) in kinds and each is not NO_REQUEST]
+
+
 class _Written(logging.Filter):
     """Makes text of a record: who keeps records, as tests do, would keep an exception, its frames and all they hold."""
 
@@ -64,11 +73,13 @@ def without_collector() -> Iterator[None]:
         logger.addFilter(written)
     gc.collect()
     gc.disable()
+    _others.extend(_found())
     tracemalloc.start()
     try:
         yield
     finally:
         tracemalloc.stop()
+        _others.clear()
         gc.enable()
         for logger in loggers:
             logger.removeFilter(written)
@@ -76,8 +87,8 @@ def without_collector() -> Iterator[None]:
 
 def remains() -> list[str]:
     """The kinds of what is left of connections and requests."""
-    kinds = (Connection, Http1Exchange, Request)
-    return sorted(type(each).__name__ for each in gc.get_objects() if type(each) in kinds and each is not NO_REQUEST)
+    others = set(map(id, _others))
+    return sorted(type(each).__name__ for each in _found() if id(each) not in others)
 
 
 def held() -> int:

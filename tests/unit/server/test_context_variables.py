@@ -82,6 +82,11 @@ class AtStop(rr.Observer):
         become(event.request)
 
 
+class Step(rr.RequestIds):
+    def __call__(self, exchange):
+        become(exchange.request)
+
+
 class Planning:
     def plan(self, request):
         become(request)
@@ -98,7 +103,7 @@ PLACES = {
     "observer": {"handler": tells, "observers": [AtStart()]},
     "observer of the end": {"handler": tells, "observers": [AtStop()]},
     "plan": {"handler": Planning()},
-    "step": {"handler": tells, "request_ids": lambda exchange: become(exchange.request)},
+    "step": {"handler": tells, "request_ids": Step()},
 }
 """Settings of houses in which the variable is set somewhere."""
 
