@@ -110,6 +110,38 @@ async def test_it_wakes_whoever_wants_to_be_woken() -> None:
         assert hearer.until == math.inf
 
 
+async def test_the_handler_wakes_it_too_for_what_it_has_read_the_thread_has_not() -> None:
+    with hearing(Hearer()) as hearer:
+        hearer.until = time.monotonic() + 0.05
+        EARS._handle(signal.SIGTERM, None)
+        wait_in_c(hearer.came)
+        assert hearer.until == math.inf
+
+
+def test_the_handler_waits_for_a_thread_that_waits_for_the_interpreter() -> None:
+    ears, hearer = signals.Ears(), Hearer()
+    ears._hearers.append(hearer)
+    ears._before, ears._ends = {signal.SIGTERM: signal.SIG_DFL}, os.pipe()
+    held = threading.Event()
+
+    def hold() -> None:
+        with ears._reading:
+            held.set()
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=hold)
+    try:
+        os.write(ears._ends[1], bytes([signal.SIGTERM]))
+        thread.start()
+        wait_in_c(held)
+        ears._handle(signal.SIGTERM, None)
+        assert hearer.numbers == [signal.SIGTERM]
+    finally:
+        thread.join()
+        for end in ears._ends:
+            os.close(end)
+
+
 async def test_what_the_process_handles_or_ignores_is_left_to_it() -> None:
     def reload(number: int, frame: object) -> None:
         reloads.append(number)
