@@ -50,6 +50,7 @@ class Http1Exchange(Http1Sender):
         meter: how fast its peer sends it.
         grace: the time it has left when its peer has gone; made when first needed.
         waits: those of the application for something of the request in hand; None is nobody's.
+        judged: by its head alone, for the time being.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Http1Exchange(Http1Sender):
         "_waiting",
         "engine",
         "grace",
+        "judged",
         "meter",
         "plan",
         "waits",
@@ -77,6 +79,7 @@ class Http1Exchange(Http1Sender):
         self._readers: trio.lowlevel.ParkingLot | None = None
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[_Wait] | None = None
+        self.judged = False
 
     # -- what it has of its connection -------------------------------------------------------------
 
@@ -202,9 +205,12 @@ class Http1Exchange(Http1Sender):
         """The next piece of the body; ``b""`` at its end.
 
         Raises:
-            RuntimeError: the exchange has ended in the meantime, and what comes now is not this request's.
+            RuntimeError: the exchange has ended in the meantime, and what comes now is not this request's; or nobody is
+                to read it yet.
         """
         request = self.request
+        if self.judged:
+            raise RuntimeError("an early middleware judges a request by its head, and cannot read its body")
         while not self.body_done:
             if (piece := self._next_piece()) is not None:
                 return piece
