@@ -4,6 +4,8 @@ The names here, those of :mod:`roadrunner_trio.testing` and of the modules in ``
 deeper imports are not.
 """
 
+from trio_websocket import CloseReason, ConnectionClosed
+
 from .answering.middleware import CallNext, Middleware
 from .answering.rate_limit import RateLimit
 from .answering.respond import Handler
@@ -37,7 +39,7 @@ from .telemetry.log_context import LogContext, current_request
 from .telemetry.logs import AccessLog, ErrorLog, LogFormatter
 from .telemetry.observe import (
     ConnectionAccepted,
-    ConnectionClosed,
+    ConnectionEnded,
     ConnectionRejected,
     DrainAcknowledged,
     ListenerClosed,
@@ -68,9 +70,11 @@ __all__ = [
     "BodyTimeout",
     "Broadcast",
     "CallNext",
+    "CloseReason",
     "Compression",
     "ConnectionAccepted",
     "ConnectionClosed",
+    "ConnectionEnded",
     "ConnectionInfo",
     "ConnectionRejected",
     "Disconnected",

@@ -22,7 +22,7 @@ from ..protocol.http1.engine import Http1Engine
 from ..telemetry.log_context import current_request
 from ..telemetry.observe import (
     ConnectionAccepted,
-    ConnectionClosed,
+    ConnectionEnded,
     Outcome,
     Part,
     RequestAborted,
@@ -65,7 +65,7 @@ class Reporting(Attended):
         observers = self.context.observers
         if self._accept_told and observers.listener_conn_close:
             age = trio.current_time() - self.born
-            event = ConnectionClosed(self.context.name, self.peer, age, self.served)
+            event = ConnectionEnded(self.context.name, self.peer, age, self.served)
             observers.tell(observers.listener_conn_close, event)
 
     def tell_end(self, request: Request, duration: float, error: BaseException | None) -> None:

@@ -670,7 +670,7 @@ async def test_a_connection_is_told_from_accept_to_close(autojump_clock):
         await peer.close()
     accepted, closed = events.only("listener_accept"), events.only("listener_conn_close")
     assert accepted[:2] == ("front", "memory")
-    assert closed == rr.ConnectionClosed("front", "memory", 7.0, 2)
+    assert closed == rr.ConnectionEnded("front", "memory", 7.0, 2)
 
 
 async def test_one_that_wants_closes_alone_gets_them_all(autojump_clock):
