@@ -24,7 +24,7 @@ def _count(default: int | None, help: str, *, least: int = 1) -> Any:
     return field(default=default, metadata={"unit": "", "help": help, "least": least})
 
 
-OPTIONAL: Final = frozenset({"disconnect_grace", "max_body", "max_concurrent_requests"})
+OPTIONAL: Final = frozenset({"disconnect_grace", "max_body", "max_buffered", "max_concurrent_requests"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,12 @@ class Limits:
     max_requests: int = _count(1000, "requests on one connection; the last is answered with connection: close")
     max_body: int | None = _size(
         10 * 1024 * 1024, "a request body, else 413; none lifts it (streaming handlers only)", least=0
+    )
+    max_buffered: int | None = _size(
+        256 * 1024 * 1024,
+        "request bodies and WebSocket messages that wait for the application, of all connections together, else 503, "
+        "or 1013; none lifts it",
+        least=0,
     )
     max_request_line: int = _size(8192, "the request line, else 414", least=16)
     max_field_line: int = _size(8192, "one field line, else 431", least=16)

@@ -22,6 +22,7 @@ ROOMS = {
     "transport": [
         "clock",
         "poller",
+        "turns",
         "phases",
         "drain",
         "wire",
@@ -58,7 +59,17 @@ ROOMS = {
     ],
     "messages": ["ids", "request", "exchange", "response", "event_stream", "broadcast"],
     "telemetry": ["observe", "request_ids", "log_context", "log_lines", "access_lines", "logs"],
-    "answering": ["rate_limit", "admission", "relayed", "faults", "middleware", "respond", "health", "context"],
+    "answering": [
+        "rate_limit",
+        "admission",
+        "buffers",
+        "relayed",
+        "faults",
+        "middleware",
+        "respond",
+        "health",
+        "context",
+    ],
     "websocket": ["link", "core", "session", "handler"],
     "apps": ["routes", "router"],
     "server": [

@@ -16,7 +16,9 @@ from ..telemetry.observe import Observers
 from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.poller import Poller
+from ..transport.turns import Turns
 from .admission import Gate
+from .buffers import Buffered
 from .relayed import believe
 
 OnHead: TypeAlias = Callable[[Exchange], None]
@@ -64,6 +66,8 @@ class ServerContext:
         proxy_protocol: whose connections begin with a PROXY header.
         seen: what the engines of its connections share.
         gate: what keeps requests out of the application, if anything does.
+        turns: where costly work of one connection waits, so that its neighbours do not.
+        buffered: what its connections hold in memory for the application, all together.
     """
 
     app: App
@@ -79,7 +83,10 @@ class ServerContext:
     clock: Clock = field(default_factory=Clock)
     poller: Poller | None = None
     counters: Counters = field(default_factory=Counters)
+    turns: Turns = field(default_factory=Turns)
     seen: Seen = field(init=False)
+    buffered: Buffered = field(init=False)
 
     def __post_init__(self) -> None:
         self.seen = Seen(self.limits)
+        self.buffered = Buffered(self.limits.max_buffered)
