@@ -4,6 +4,8 @@ The names here, those of :mod:`roadrunner_trio.testing` and of the modules in ``
 deeper imports are not.
 """
 
+from trio_websocket import CloseReason, ConnectionClosed
+
 from .answering.middleware import CallNext, Middleware, early
 from .answering.rate_limit import RateLimit
 from .answering.respond import Handler
@@ -38,7 +40,7 @@ from .telemetry.log_format import LogFormatter
 from .telemetry.logs import AccessLog, ErrorLog
 from .telemetry.observe import (
     ConnectionAccepted,
-    ConnectionClosed,
+    ConnectionEnded,
     ConnectionRejected,
     DrainAcknowledged,
     ListenerClosed,
@@ -69,9 +71,11 @@ __all__ = [
     "BodyTimeout",
     "Broadcast",
     "CallNext",
+    "CloseReason",
     "Compression",
     "ConnectionAccepted",
     "ConnectionClosed",
+    "ConnectionEnded",
     "ConnectionInfo",
     "ConnectionRejected",
     "Disconnected",

@@ -44,7 +44,9 @@ class Contradiction(ValueError):
 
 DEFAULT_LINE: Final = 16 * 1024
 """Octets of a field line, unless the whole section is to have fewer."""
-OPTIONAL: Final = frozenset({"disconnect_grace", "max_body", "max_concurrent_requests", "max_connections_per_peer"})
+OPTIONAL: Final = frozenset(
+    {"disconnect_grace", "max_body", "max_buffered", "max_concurrent_requests", "max_connections_per_peer"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,12 @@ class Limits:
     max_requests: int = _count(1000, "requests on one connection; the last is answered with connection: close")
     max_body: OptionalOctets = _size(
         10 * 1024 * 1024, "a request body, else 413; none lifts it (streaming handlers only)", least=0
+    )
+    max_buffered: OptionalOctets = _size(
+        256 * 1024 * 1024,
+        "request bodies and WebSocket messages that wait for the application, of all connections together, else 503, "
+        "or 1013; none lifts it",
+        least=0,
     )
     max_request_line: Octets = _size(8192, "the request line, else 414", least=16)
     max_field_line: Octets = _size(DEFAULT_LINE, "one field line, else 431; no more than max_field_section", least=16)

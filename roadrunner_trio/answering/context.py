@@ -20,7 +20,9 @@ from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.poller import Poller
 from ..transport.streams import Address
+from ..transport.turns import Turns
 from .admission import Gate
+from .buffers import Buffered
 from .relayed import believe
 
 OnHead: TypeAlias = Callable[[Exchange], None]
@@ -80,6 +82,8 @@ class ServerContext:
         variables: the context variables of whoever serves; each request begins with a copy of them.
         sift: reads the fields of a response, and remembers how they are said.
         places: counts connections by their peers; None where nobody does.
+        turns: where costly work of one connection waits, so that its neighbours do not.
+        buffered: what its connections hold in memory for the application, all together.
     """
 
     app: App
@@ -98,7 +102,10 @@ class ServerContext:
     counters: Counters = field(default_factory=Counters)
     sift: Callable[[tuple[Field, ...]], Wishes] = sift
     variables: Context = field(default_factory=copy_context)
+    turns: Turns = field(default_factory=Turns)
     seen: Seen = field(init=False)
+    buffered: Buffered = field(init=False)
 
     def __post_init__(self) -> None:
         self.seen = Seen(self.limits)
+        self.buffered = Buffered(self.limits.max_buffered)

@@ -84,10 +84,11 @@ class ProxyProtocol:
     when it does not. Anybody else is served as who they are, and a header from them is a bad request like any other.
 
     Args:
-        networks: as for :class:`Networks`.
+        networks: such as ``"10.0.0.0/8"``, ``"2001:db8::/32"``, ``"192.0.2.1"``; ``"unix"`` is every peer on a Unix
+            socket.
 
     Raises:
-        ValueError: as :class:`Networks`.
+        ValueError: one is no network, or has bits set below its mask; or there is none.
     """
 
     def __init__(self, networks: str | Iterable[str]) -> None:
@@ -113,13 +114,13 @@ class ProxyHeaders:
     """Proxies whose word on a request's origin is taken from its fields.
 
     Args:
-        networks: the proxies, as for :class:`Networks`.
+        networks: the proxies, written as for :class:`ProxyProtocol`.
         fields: which fields they write: ``("forwarded",)``, or some of ``x-forwarded-for``, ``x-forwarded-proto`` and
             ``x-forwarded-host``. Name only those that *every* one of the proxies sets or appends to: any other comes
             from the peer as it wrote it.
 
     Raises:
-        ValueError: as :class:`Networks`; or ``fields`` is none of these.
+        ValueError: as :class:`ProxyProtocol`; or ``fields`` is none of these.
     """
 
     def __init__(

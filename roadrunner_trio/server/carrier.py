@@ -18,7 +18,7 @@ from ..answering.context import ServerContext
 from ..answering.faults import part_ways
 from ..journal import log
 from ..protocol.proxy_header import ProxyHeader
-from ..telemetry.observe import ConnectionAccepted, ConnectionClosed
+from ..telemetry.observe import ConnectionAccepted, ConnectionEnded
 from ..transport.files import SLICE, OpenFile
 from ..transport.patience import Patience
 from ..transport.phases import Phase, PhaseScope
@@ -280,7 +280,7 @@ class Carrier:
         observers = self.context.observers
         if self._accept_told and observers.listener_conn_close:
             age = trio.current_time() - self.born
-            event = ConnectionClosed(self.context.name, self.peer, age, self.served)
+            event = ConnectionEnded(self.context.name, self.peer, age, self.served)
             observers.tell(observers.listener_conn_close, event)
 
 

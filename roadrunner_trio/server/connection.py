@@ -292,11 +292,7 @@ async def prepare(exchange: Http1Exchange) -> bool:
 async def read_body(exchange: Http1Exchange) -> None:
     """The whole body, for the handler to find."""
     exchange.phase.enter(Phase.READ_BODY, exchange.timeouts.body)
-    body: bytes | bytearray = await exchange.receive_body()
-    while piece := await exchange.receive_body():
-        body = body if isinstance(body, bytearray) else bytearray(body)  # a list of crumbs is 30 times as large
-        body += piece
-    exchange.request.keep_body(bytes(body))
+    exchange.request.keep_body(await exchange.gather_body())
     if exchange.phase.over:
         await trio.lowlevel.checkpoint()
 

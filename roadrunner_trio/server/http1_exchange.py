@@ -226,6 +226,28 @@ class Http1Exchange(Http1Sender):
                 await self._await_body(request)
         return b""
 
+    async def gather_body(self) -> bytes:
+        """The whole body, which counts among what all connections hold until the exchange is over.
+
+        Raises:
+            ProtocolError: 503, when together they would hold more than they may; before a piece is read, if that is known.
+        """
+        self._hold(self.head.content_length)
+        body: bytes | bytearray = await self.receive_body()
+        while piece := await self.receive_body():
+            body = body if isinstance(body, bytearray) else bytearray(body)  # a list of crumbs is 30 times as large
+            body += piece
+            self._hold(len(body))
+        self._hold(len(body))
+        return bytes(body)
+
+    def _hold(self, octets: int) -> None:
+        if octets > self.held:
+            if not self.context.buffered.take(octets - self.held):
+                self.spoiled = True
+                raise ProtocolError(503, "max_buffered")
+            self.held = octets
+
     def _next_piece(self) -> bytes | None:
         """A piece that is there, or None; at the end of the body too, which is then done."""
         try:

@@ -53,6 +53,7 @@ class Http1Sender:
         body_done: the request's body has been read to its end.
         taken_over: the stream belongs to somebody else.
         sent: octets of content written.
+        held: octets of the request's body that count among what all connections hold.
         extra: see :class:`Exchange`; gone when the final head is out.
     """
 
@@ -66,6 +67,7 @@ class Http1Sender:
         "extra",
         "framing",
         "head",
+        "held",
         "keep",
         "kind",
         "phase",
@@ -85,6 +87,7 @@ class Http1Sender:
         self.extra = ()
         self.told = False
         self.framing = BodyFraming.NONE
+        self.held = 0
         self._left: int | None = None
         self._pieces = 0
         # What ends a connection, and so is never taken back; `keep` is decided with each head.
@@ -98,6 +101,9 @@ class Http1Sender:
         """Before each request: nothing is known of it or its response, and what is left of the last one is let go."""
         self.request = NO_REQUEST
         self.head = NO_HEAD
+        if self.held:
+            self.context.buffered.give(self.held)
+            self.held = 0
         self.body_done = False
         self.status = 0
         self.ended = False

@@ -150,8 +150,8 @@ class Listener:
 
     def info(self) -> ListenerInfo:
         """Its numbers, now; also while it drains."""
-        cap, counters = self._context.limits.max_connections, self._context.counters
-        return ListenerInfo(self._active, cap, **{each.name: getattr(counters, each.name) for each in COUNTED})
+        cap, counters, held = self._context.limits.max_connections, self._context.counters, self._context.buffered.held
+        return ListenerInfo(self._active, cap, held, **{each.name: getattr(counters, each.name) for each in COUNTED})
 
     def connections(self) -> list[ConnectionInfo]:
         """Its connections, oldest first."""

@@ -26,11 +26,12 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class ListenerInfo:
-    """Numbers of a listener; all but ``active`` are cumulative.
+    """Numbers of a listener; all but ``active`` and ``buffered`` are cumulative.
 
     Attributes:
         active: connections now.
         max_connections: the cap.
+        buffered: octets of bodies and WebSocket messages that wait for the application now.
         accepted: connections that got a slot.
         rejected: connections turned away at the cap.
         handshakes_failed: connections that ended before a request could come: TLS, or a PROXY header that was due.
@@ -53,6 +54,7 @@ class ListenerInfo:
 
     active: int
     max_connections: int
+    buffered: int
     accepted: int
     rejected: int
     handshakes_failed: int

@@ -4,7 +4,7 @@ An observer implements only the hooks it wants; which ones those are is found ou
 are synchronous and must be quick. One that raises is switched off, with one log line, and never disturbs a request.
 Where nobody listens an event costs one ``if``: it is not even built.
 
-Pairs are unconditional. Every :class:`ConnectionAccepted` has one :class:`ConnectionClosed`. Every
+Pairs are unconditional. Every :class:`ConnectionAccepted` has one :class:`ConnectionEnded`. Every
 :class:`RequestStarted` has one :class:`RequestEnded`, by ``request_stop`` when the response is complete and by
 ``request_exception`` when it is not. A request that never starts has one :class:`RequestRejected`,
 :class:`RequestThrottled` or :class:`RequestAborted` instead.
@@ -47,7 +47,7 @@ class ConnectionAccepted(NamedTuple):
     system_time: float
 
 
-class ConnectionClosed(NamedTuple):
+class ConnectionEnded(NamedTuple):
     """A connection is over.
 
     Attributes:
@@ -334,7 +334,7 @@ class Observer:
     def listener_accept(self, event: ConnectionAccepted) -> None:
         """A connection was accepted."""
 
-    def listener_conn_close(self, event: ConnectionClosed) -> None:
+    def listener_conn_close(self, event: ConnectionEnded) -> None:
         """A connection is over; the pair of :meth:`listener_accept`."""
 
     def listener_conn_rejected(self, event: ConnectionRejected) -> None:
@@ -392,7 +392,7 @@ class Observers:
     """
 
     listener_accept: Hook[ConnectionAccepted]
-    listener_conn_close: Hook[ConnectionClosed]
+    listener_conn_close: Hook[ConnectionEnded]
     listener_conn_rejected: Hook[ConnectionRejected]
     listener_retire: Hook[ListenerRetiring]
     listener_drain: Hook[ListenerDraining]

@@ -2,5 +2,6 @@
 
 It knows Trio, sockets and the words (``errors``, ``settings`` …) and no protocol: nothing in here has heard of a
 request. Read ``clock``, ``patience``, ``phases`` and ``drain`` for how a connection's time is bounded and how it is
-told of the end; ``poller`` and ``wire`` for how octets move; then ``files``, ``streams`` and TLS, each by itself.
+told of the end; ``poller`` and ``wire`` for how octets move, ``turns`` for how costly work lets others pass; then
+``files``, ``streams`` and TLS, each by itself.
 """

@@ -171,7 +171,7 @@ class Watch(rr.Observer):
     def listener_accept(self, event: rr.ConnectionAccepted) -> None:
         self.events.append(("accept", event))
 
-    def listener_conn_close(self, event: rr.ConnectionClosed) -> None:
+    def listener_conn_close(self, event: rr.ConnectionEnded) -> None:
         self.events.append(("close", event))
         self.news.unpark_all()
 

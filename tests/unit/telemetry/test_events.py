@@ -671,7 +671,7 @@ async def test_a_connection_is_told_from_accept_to_close(autojump_clock):
         await peer.close()
     accepted, closed = events.only("listener_accept"), events.only("listener_conn_close")
     assert accepted[:2] == ("front", "memory")
-    assert closed == rr.ConnectionClosed("front", "memory", 7.0, 2)
+    assert closed == rr.ConnectionEnded("front", "memory", 7.0, 2)
 
 
 async def test_one_that_wants_closes_alone_gets_them_all(autojump_clock):
@@ -740,7 +740,7 @@ async def test_an_acknowledgement_says_by_when(draining, autojump_clock):
 def test_info_has_every_counter():
     info = rr.Listener(hello).info()
     counters = {each.name for each in dataclasses.fields(roadrunner_trio.answering.context.Counters)}
-    assert {each.name for each in dataclasses.fields(info)} == counters | {"active", "max_connections"}
+    assert {each.name for each in dataclasses.fields(info)} == counters | {"active", "buffered", "max_connections"}
     documented = inspect.getdoc(rr.ListenerInfo)
     assert [name for name in counters if f"\n    {name}: " not in documented] == []
 

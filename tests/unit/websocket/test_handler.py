@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio_websocket
 from story_tools import GET, answer, loud, open_house
 from trio_websocket import Endpoint
 from websocket_tools import KINDS, TEXT, Diary, closed, closing, echo, frame, handshake, said, sessions, switched
@@ -295,3 +296,23 @@ async def test_an_error_is_not_lost_when_the_farewell_is_cut_short(kind, autojum
         await trio.sleep(2)
     assert len(loud(caplog)) == 1
     assert "oops" in caplog.text
+
+
+# -- names -------------------------------------------------------------------------------------------
+
+
+async def test_the_end_of_a_session_is_caught_by_the_name_that_the_package_gives_it(autojump_clock):
+    ends = []
+
+    async def handler(request: WebSocketRequest) -> None:
+        session = await request.accept()
+        try:
+            await session.get_message()
+        except rr.ConnectionClosed as exc:
+            ends.append(exc.reason)
+
+    async with sessions(handler) as (house, meet):
+        await (await meet()).say(closing(4001, "enough"))
+        await house.empty()
+    assert [(type(end), end.code, end.reason) for end in ends] == [(rr.CloseReason, 4001, "enough")]
+    assert rr.ConnectionClosed is trio_websocket.ConnectionClosed, "a handler may import either"

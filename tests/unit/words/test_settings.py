@@ -30,6 +30,7 @@ def test_the_defaults_are_the_documented_ones():
         "max_concurrent_requests": None,
         "max_requests": 1000,
         "max_body": 10 * 1024 * 1024,
+        "max_buffered": 256 * 1024 * 1024,
         "max_request_line": 8192,
         "max_field_line": 16384,
         "max_field_section": 32768,
