@@ -24,7 +24,7 @@ from ..settings import Timeouts
 from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.phases import Phase
-from ..transport.streams import Address, PrefixedStream, RateMeter
+from ..transport.streams import Address, PrefixedStream, RateMeter, tidy
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
 from .http1_sender import Http1Sender
@@ -51,6 +51,7 @@ class Http1Exchange(Http1Sender):
 
     __slots__ = (
         "_bulk",
+        "_local",
         "_readers",
         "_reading",
         "_received",
@@ -73,6 +74,7 @@ class Http1Exchange(Http1Sender):
         self._readers: trio.lowlevel.ParkingLot | None = None
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[trio.CancelScope] | None = None
+        self._local: Address | None = None
 
     # -- what it has of its connection -------------------------------------------------------------
 
@@ -102,9 +104,21 @@ class Http1Exchange(Http1Sender):
         return self.conn.peer
 
     @property
+    def local(self) -> Address:
+        """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
+        if self._local is None:
+            self._local = self.context.name if self.wire is None else _own_end(self.wire, self.context.name)
+        return self._local
+
+    @property
     def gone(self) -> bool:
         """Whether nothing more comes from the peer, or can be said to it."""
         return self.conn.gone
+
+    @property
+    def gone_now(self) -> bool:
+        """Whether the peer is known to have gone, or to have ended what it sends; nobody waits or reads to find out."""
+        return self.conn.hung_up or self.conn.gone or self.engine.ended
 
     @property
     def was_reset(self) -> bool:
@@ -216,6 +230,8 @@ class Http1Exchange(Http1Sender):
             self.spoiled = True
             raise
         if isinstance(piece, bytes):
+            if self.head.framing is Framing.LENGTH and self.engine.body_taken == self.head.content_length:
+                self.body_done = True  # who has the last piece knows that it is the last
             if self._readers is not None:
                 self._readers.unpark_all()  # there is room again to read ahead
             return piece
@@ -253,6 +269,8 @@ class Http1Exchange(Http1Sender):
         with self._wait_of(request, deadline) as scope:
             octets = await self.fill(most)
         if scope.cancelled_caught:
+            if self.ended:
+                raise RuntimeError(OVER)
             self.spoiled = True
             raise BodyTimeout("the peer took too long to send its body")
         return octets
@@ -275,7 +293,7 @@ class Http1Exchange(Http1Sender):
                 waits.remove(scope)
                 if not waits:
                     self.waits = None
-                if request.over and self._readers is not None:
+                if (request.over or scope.cancel_called) and self._readers is not None:
                     self._readers.unpark_all()  # the connection may wait for this
         if request.over:
             raise RuntimeError(OVER)
@@ -284,6 +302,10 @@ class Http1Exchange(Http1Sender):
         """The exchange has ended: so does every wait in its name."""
         for scope in self.waits or ():
             scope.cancel(reason=OVER)
+
+    def release_waiters(self) -> None:
+        """The response is complete, or a WebSocket decided upon: nobody waits for the peer any more, to go or to send."""
+        self.dismiss()
 
     async def settle(self) -> None:
         """Dismisses, and returns when all have gone: only then may somebody else read."""
@@ -306,21 +328,22 @@ class Http1Exchange(Http1Sender):
     # -- the peer that leaves ----------------------------------------------------------------------
 
     async def disconnected(self) -> None:
-        """Returns when the peer has gone: a reset, or the end of what it sends."""
-        conn, engine, request = self.conn, self.engine, self.request
+        """Returns when the peer has gone: a reset, or the end of what it sends; or when waiters are released."""
+        conn, engine, request, released = self.conn, self.engine, self.request, False
         if conn.wire is not None and conn.wire.polled:
             if not (conn.hung_up or conn.gone or engine.ended):
                 self._waiting = self._waiting or trio.lowlevel.ParkingLot()
                 with self._wait_of(request, math.inf):
                     await self._waiting.park()
             return
-        while not (conn.gone or engine.ended):
-            with self._wait_of(request, math.inf):
+        while not (released or conn.gone or engine.ended):
+            with self._wait_of(request, math.inf) as scope:
                 if engine.buffered >= READ_AHEAD:
                     await self._park()
                 else:
                     with suppress(PeerGone):
                         await self.fill()
+            released = scope.cancelled_caught
 
     def peer_left(self) -> None:
         """The connection's word, which has it from the poller."""
@@ -349,6 +372,8 @@ class Http1Exchange(Http1Sender):
         if status == 101 and self.head.version < (1, 1):
             raise HTTPError(400, "An HTTP/1.0 connection cannot be upgraded.\n")  # RFC 9110 section 15.2
         self.keep = False
+        if self.waits:
+            await self.settle()  # from now on somebody else reads
         if status is not None:
             try:
                 await self.conn.send(encode.head(encode.status_line(status), (*fields, *self.extra)))
@@ -360,3 +385,10 @@ class Http1Exchange(Http1Sender):
         self.phase.enter(Phase.HANDED_OFF, math.inf)
         early = self.engine.release()
         return PrefixedStream(self.head.raw + early if replay_head else early, self.conn.stream)
+
+
+def _own_end(wire: SocketWire, otherwise: str) -> Address:
+    try:
+        return tidy(wire.socket.getsockname()) or otherwise
+    except OSError:  # it has been closed
+        return otherwise
