@@ -55,6 +55,14 @@ class HTTPError(Exception):
         return f"{self.status} {self.detail}"
 
 
+class StartupError(Exception):
+    """An application could not be started up, and nothing has been served."""
+
+
+class ShutdownError(Exception):
+    """An application failed to shut down, did not do so in time, or had ended by itself before."""
+
+
 _RENAMED = {
     413: "Content Too Large",
     414: "URI Too Long",

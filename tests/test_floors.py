@@ -60,7 +60,17 @@ ROOMS = {
     "telemetry": ["observe", "request_ids", "log_context", "log_lines", "access_lines", "logs"],
     "answering": ["rate_limit", "admission", "relayed", "faults", "middleware", "respond", "health", "context"],
     "websocket": ["link", "core", "session", "handler"],
-    "apps": ["routes", "router"],
+    "apps": [
+        "routes",
+        "router",
+        "asgi_messages",
+        "asgi_faults",
+        "asgi_scope",
+        "asgi_http",
+        "asgi_websocket",
+        "asgi_lifespan",
+        "asgi",
+    ],
     "server": [
         "presence",
         "report",

@@ -10,14 +10,15 @@ Which listener it serves, how a body is read and how a response is written are n
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from weakref import WeakSet
 
 from ..answering.middleware import CallNext, Middleware, checked, compose, early_of
-from ..answering.respond import default_plan, native
+from ..answering.respond import default_plan, lifetime_of, native
 from ..errors import phrase
 from ..messages.exchange import App, Check, Exchange, Plan
 from ..messages.request import NO_BINDINGS, Request
@@ -399,6 +400,19 @@ class Router:
         mounted = _Mounted(self._table, defaults, (*middlewares, *self.middlewares))
         self._mounted.add(mounted)
         return mounted
+
+    @asynccontextmanager
+    async def lifetime(self, failed: Callable[[], None] = lambda: None) -> AsyncGenerator[None]:
+        """A block in which the applications that are mounted in it are started up; those it has when the block begins.
+
+        Args:
+            failed: called when one of them ends by itself in the meantime.
+        """
+        async with AsyncExitStack() as lives:
+            for endpoint in self.endpoints:
+                handler = None if endpoint.route is None else endpoint.route.handler
+                await lives.enter_async_context(lifetime_of(cast("Any", handler), failed))
+            yield
 
     def plan(self, request: Request) -> Plan:
         """As an app on its own, inside of another: with the default limits."""

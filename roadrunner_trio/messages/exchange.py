@@ -147,7 +147,12 @@ class Exchange(Protocol):
 
 
 class App(Protocol):
-    """Answers exchanges. ``native(handler)`` makes one from a handler."""
+    """Answers exchanges. ``native(handler)`` makes one from a handler.
+
+    One that needs something to be started and ended has ``lifetime(failed)`` besides: an async context manager, which
+    a listener enters once it is bound and before it accepts, and leaves after its last connection, also when it is
+    cancelled. It calls ``failed`` should what it has started end by itself: then the listener drains.
+    """
 
     def plan(self, request: Request) -> Plan:
         """What is to be done with the request's body, and how long the call may take; synchronous."""

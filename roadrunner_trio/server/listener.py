@@ -17,7 +17,7 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from contextvars import copy_context
 from dataclasses import fields
 from typing import Any, Final, Literal, TypeAlias
@@ -29,7 +29,7 @@ from ..answering.context import Counters, ServerContext, steps
 from ..answering.health import with_health
 from ..answering.middleware import Middleware
 from ..answering.rate_limit import RateLimit
-from ..answering.respond import Handler, Routed, as_app
+from ..answering.respond import Handler, Routed, as_app, lifetime_of
 from ..messages.exchange import App, BodyMode
 from ..protocol.http1.encode import error_response
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
@@ -69,8 +69,11 @@ REJECTED_AT_ONCE: Final = 64
 PATIENCE: Final = 1.0
 """Seconds past a drain's deadline after which what still runs is called stuck."""
 
+BEREFT: Final = 10.0
+"""Seconds for the drain of a listener whose application has ended."""
+
 COUNTED: Final = fields(Counters)
-Status: TypeAlias = Literal["new", "accepting", "draining", "closed"]
+Status: TypeAlias = Literal["new", "starting", "accepting", "draining", "closed"]
 
 
 class Listener:
@@ -150,6 +153,7 @@ class Listener:
         self._accept_scopes: list[trio.CancelScope] = []
         self._addresses: list[Address] = []
         self._closed = trio.Event()
+        self._start = trio.CancelScope()
 
     # -- what it tells ---------------------------------------------------------------------------
 
@@ -216,6 +220,7 @@ class Listener:
 
         Raises:
             OSError: an address cannot be bound.
+            StartupError, ShutdownError: what the application needs could not be started, or ended.
             RuntimeError: it has served already.
         """
         if self.status != "new":
@@ -223,6 +228,19 @@ class Listener:
         self._listeners = await open_listeners(self.bind, self._context.limits.backlog, reuse_port=self._reuse_port)
         self.task = trio.lowlevel.current_task()
         self._context.variables = copy_context()
+        self.status = "starting"
+        try:
+            async with AsyncExitStack() as life:
+                with self._start:
+                    await life.enter_async_context(lifetime_of(self._handler, self._drain_bereft))
+                if self._start.cancelled_caught or self._context.drain.draining:
+                    task_status.started(self)  # it was to end before it had begun
+                else:
+                    await self._serve(task_status)
+        finally:
+            await self._end()
+
+    async def _serve(self, task_status: trio.TaskStatus[Listener]) -> None:
         self.status = "accepting"
         try:
             async with trio.open_nursery() as helpers:
@@ -237,12 +255,26 @@ class Listener:
         finally:
             if self._context.poller is not None:
                 self._context.poller.close()
-            self.status = "closed"
-            self._closed.set()
-            told = self._context.observers
-            told.tell(told.listener_close, ListenerClosed(self.name, time.time()))
-            for listener in self._listeners:
-                await _close(listener)
+            await self._end()
+
+    async def _end(self) -> None:
+        """Once there are no connections any more."""
+        if self.status == "closed":
+            return
+        self.status = "closed"
+        self._closed.set()
+        told = self._context.observers
+        told.tell(told.listener_close, ListenerClosed(self.name, time.time()))
+        for listener in self._listeners:
+            await _close(listener)
+
+    def forgo_start(self) -> None:
+        """Ends the start-up of its application, if that is what it does: it will never accept."""
+        self._start.cancel(reason="the listener drains before it has begun")
+
+    def _drain_bereft(self) -> None:
+        """What the application keeps running has ended: there is no use in going on without it."""
+        self._start_drain(trio.current_time() + BEREFT)
 
     def _start_accepting(self, nursery: trio.Nursery) -> None:
         for listener in self._listeners:
@@ -291,6 +323,7 @@ class Listener:
 
     def _start_drain(self, deadline: float) -> None:
         """Synchronous: sockets emptied and closed, everybody told, the hard deadline set. Again: only sooner."""
+        self.forgo_start()
         if self.status == "accepting":
             self.status = "draining"
             for listener in self._listeners:

@@ -19,7 +19,8 @@ from ..answering.context import ServerContext, steps
 from ..answering.faults import leaves
 from ..answering.middleware import Middleware
 from ..answering.rate_limit import RateLimit
-from ..answering.respond import Handler, as_app
+from ..answering.respond import Handler, as_app, lifetime_of
+from ..errors import ShutdownError, StartupError
 from ..messages.exchange import App, BodyMode
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..settings import Limits, Timeouts
@@ -54,14 +55,21 @@ def run(
 
     Raises:
         OSError: an address cannot be bound.
-        SystemExit: 128 and the signal's number, after a second signal.
+        SystemExit: 128 and the signal's number, after a second signal; 3 when the application cannot be started up, 1
+            when it fails to shut down.
     """
 
     async def main() -> None:
         listener = Listener(handler, bind=bind, health_path=health_path)
         await serve(listener, grace=grace, shutdown_delay=shutdown_delay, on_stuck=leave)
 
-    trio.run(main)
+    try:
+        trio.run(main)
+    except StartupError as exc:
+        log.error("%s", exc)
+        raise SystemExit(3) from exc
+    except ShutdownError as exc:  # it has been told
+        raise SystemExit(1) from exc
 
 
 def leave(_: tuple[Drained, ...] = ()) -> NoReturn:
@@ -151,6 +159,8 @@ class _Service:
 
     async def drain(self) -> None:
         """All listeners together, once all are up; then whoever wants to know hears of stuck connections."""
+        for listener in self.listeners:
+            listener.forgo_start()
         await self.up.wait()
         async with trio.open_nursery() as nursery:
             for listener in self.listeners:
@@ -206,7 +216,7 @@ async def serve_connection(
     on_head = steps(request_ids, log_context=log_context, proxy_headers=proxy_headers)
     context = ServerContext(app, name, timeouts, limits, told, drain or Drain(), on_head, tls, proxy_protocol)
     context.gate = gate(rate_limit, limits.max_concurrent_requests)
-    async with trio.open_nursery() as nursery:
+    async with lifetime_of(handler, lambda: None), trio.open_nursery() as nursery:
         nursery.start_soon(context.clock.run, name=f"{name}: clock")
         conn = Connection(wired(stream), context, peer_of(stream))
         async with trio.open_nursery() as serving:  # a task of its own: the caller's context variables are the caller's
