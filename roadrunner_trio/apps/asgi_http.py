@@ -104,6 +104,7 @@ class Cycle:
         self.drain_events: DrainEvents = drain_events
         self._exchange = exchange
         self._extra = extra
+        self._fields: tuple[Field, ...] = ()
         self._body_told = False
         self._waiting = 0
         self._farewell: Farewell | None = None
@@ -338,9 +339,8 @@ class Cycle:
     async def _send_range(self, file: OpenFile, offset: int, length: int, *, last: bool) -> None:
         if self.state is HELD:
             if last and offset + length > file.size:
-                raise ValueError(
-                    f"the file has {max(0, file.size - offset)} octets, and the response declares {length}"
-                )
+                there = max(0, file.size - offset)
+                raise ValueError(f"the file has {there} octets, and the response declares {length}")
             if last and self._declared is None and not self._wants_trailers:
                 self._fields = (*self._fields, (b"content-length", b"%d" % length))
                 self._declared = length

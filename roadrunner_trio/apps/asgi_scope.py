@@ -33,7 +33,7 @@ class Nothing(dict[str, Any]):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("an extension that the server offers is not for an application to write in")
 
-    __setitem__ = __ior__ = update = setdefault = _refuse  # type: ignore[assignment] # pyright: ignore
+    __setitem__ = __ior__ = update = setdefault = _refuse  # pyright: ignore
 
 
 NOTHING: Final = Nothing()
@@ -115,7 +115,7 @@ def _scope(exchange: Exchange, root_path: str, websocket: bool) -> dict[str, Any
 
 
 def _version(version: tuple[int, int]) -> str:
-    return "%d.%d" % version if version < (2, 0) else str(version[0])
+    return f"{version[0]}.{version[1]}" if version < (2, 0) else str(version[0])
 
 
 def _text(raw: bytes) -> str:

@@ -304,7 +304,7 @@ class Http1Exchange(Http1Sender):
             scope.cancel(reason=OVER)
 
     def release_waiters(self) -> None:
-        """The response is complete, or a WebSocket decided upon: nobody waits for the peer any more, to go or to send."""
+        """The response is complete, or a WebSocket decided upon: nobody waits for the peer any more."""
         self.dismiss()
 
     async def settle(self) -> None:
