@@ -234,11 +234,14 @@ class Cycle:
         if self.state is HELD and not (more or self._wants_trailers):
             await self._respond(body)
         elif self.state is HELD or self.state is BODY:
-            if self.state is HELD:
+            first = self.state is HELD
+            if first:
                 await self._begin("stream")
             await self._write(body)
             if not more:
                 await self._end_body()
+            elif first and self._farewell is not None:
+                self._farewell.look()
         else:
             raise unexpected("http.response.body", SAID[self.state])
 
@@ -261,8 +264,6 @@ class Cycle:
         self._trailers: list[Field] = []
         self._writes = await exchange.start_response(self._status, self._fields)
         self.state = BODY
-        if self._farewell is not None:
-            self._farewell.look()
 
     async def _write(self, body: bytes) -> None:
         if not self._writes:
@@ -338,7 +339,7 @@ class Cycle:
 
     async def _send_range(self, file: OpenFile, offset: int, length: int, *, last: bool) -> None:
         if self.state is HELD:
-            if last and offset + length > file.size:
+            if last and length and offset + length > file.size:
                 there = max(0, file.size - offset)
                 raise ValueError(f"the file has {there} octets, and the response declares {length}")
             if last and self._declared is None and not self._wants_trailers:
