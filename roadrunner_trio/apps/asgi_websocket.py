@@ -41,23 +41,20 @@ class WebSocketOptions:
 class State(IntEnum):
     """How far a session is."""
 
-    CONNECTING = 0
-    """The application has not been told of it."""
-    UNDECIDED = 1
-    OPEN = 2
-    DENYING = 3
+    UNDECIDED = 0
+    OPEN = 1
+    DENYING = 2
     """The application answers the handshake with a response."""
-    ENDED = 4
+    ENDED = 3
 
 
 SAID: Final = {
-    State.CONNECTING: "before websocket.connect was received",
     State.UNDECIDED: "before websocket.accept",
     State.OPEN: "once the WebSocket is open",
     State.DENYING: "once it is being refused",
     State.ENDED: "once it is closed",
 }
-CONNECTING, UNDECIDED, OPEN, DENYING, ENDED = State
+UNDECIDED, OPEN, DENYING, ENDED = State
 REFUSED: Final = 403
 DISCONNECT: Final = "websocket.disconnect"
 DENIAL: Final = frozenset({"websocket.http.response.start", "websocket.http.response.body"})
@@ -73,12 +70,13 @@ class Conversation:
         told: the application knows that the session is over.
     """
 
-    __slots__ = ("_denial", "_end", "_offer", "_opening", "_session", "state", "told")
+    __slots__ = ("_denial", "_end", "_greeted", "_offer", "_opening", "_session", "state", "told")
 
     def __init__(self, offer: WebSocketRequest) -> None:
-        self.state: State = CONNECTING
+        self.state: State = UNDECIDED
         self.told = False
         self._offer = offer
+        self._greeted = False
         self._session: WebSocket | None = None
         self._opening: trio.Event | None = None
         self._denial: Cycle | None = None
@@ -88,8 +86,8 @@ class Conversation:
 
     async def receive(self) -> Message:
         """The next event: connect, messages, then the same disconnect whenever it is asked for."""
-        if self.state is CONNECTING:
-            self.state = UNDECIDED
+        if not self._greeted:
+            self._greeted = True
             return {"type": "websocket.connect"}
         if self.state is UNDECIDED:  # a task that waits now goes on with messages once another has accepted
             await self._offer.exchange.disconnected()

@@ -149,7 +149,9 @@ async def test_asgi_t9_a_stream_that_is_too_long_has_no_octet_too_many(autojump_
     assert "4 octets" in str(app.errors[0])
 
 
-async def test_asgi_t9_report_uvicorn_956_a_stream_that_is_too_short_is_cut_and_both_numbers_told(autojump_clock, caplog):
+async def test_asgi_t9_report_uvicorn_956_a_stream_that_is_too_short_is_cut_and_both_numbers_told(
+    autojump_clock, caplog
+):
     app = Notes(says(start(200, (b"content-length", b"10")), body(b"abc", more_body=True), body()))
     assert (await heard(app, end=True)).endswith(b"content-length: 10\r\n\r\nabc")
     assert str(app.errors[0]) == "the response ended after 3 octets, and declares 10"
