@@ -71,6 +71,8 @@ class Lifespan:
                 await self._start()
             self._holders.append(failed)
         try:
+            if self._run is not None and self._run.has_died:
+                failed()  # since its start-up was complete
             yield
         except BaseException:
             await self._leave(failed)
@@ -91,7 +93,7 @@ class Lifespan:
             await run.cut()
             raise StartupError(f"the application did not start up within {self.startup_timeout:g} seconds")
         if run.failure is not None:
-            with trio.move_on_after(self.shutdown_timeout):
+            with trio.move_on_after(PATIENCE, shield=True):
                 await run.over.wait()
             await run.cut()
         self._judge(run)
@@ -137,6 +139,7 @@ class _Run:
         self.error: BaseException | None = None
         self._scope = trio.CancelScope()
         self._asked = 0
+        self._cut = False
 
     async def live(self) -> None:
         """The application's task. Nothing leaves it: it is one of Trio's own, whose exceptions would be a crash."""
@@ -156,9 +159,14 @@ class _Run:
             self.over.set()
             self.left.set()
             self.started.set()
-            if self.complete and not self.leaving.is_set():
+            if self.complete and not (self._cut or self.leaving.is_set()):
                 log.error("the application ended by itself, and the server with it", exc_info=self.error)
                 self.lifespan.died()
+
+    @property
+    def has_died(self) -> bool:
+        """Whether the application has ended by itself after its start-up."""
+        return self.complete and self.over.is_set() and not self.leaving.is_set()
 
     async def receive(self) -> Message:
         """Start-up, and when the time has come shut-down; then nothing more comes."""
@@ -212,7 +220,7 @@ class _Run:
 
     async def cut(self) -> None:
         """Cancels the application."""
-        self.leaving.set()
+        self._cut = True
         self._scope.cancel(reason="the application does not end by itself")
         with trio.move_on_after(PATIENCE, shield=True):
             await self.over.wait()

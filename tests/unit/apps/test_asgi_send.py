@@ -306,7 +306,7 @@ async def test_asgi_t16_send_waits_for_a_slow_peer_and_no_longer_than_the_write_
             sent.append(trio.current_time())
 
     async with asgi_house(app, settings={"timeouts": rr.Timeouts(write=7)}) as house:
-        peer, stream = house.slow_peer(1000)
+        peer, _ = house.slow_peer(1000)
         await peer.say(GET)
         assert await house.empty() == 7
     assert sent == []
