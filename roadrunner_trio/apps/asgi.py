@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
@@ -123,12 +123,12 @@ class asgi:
         """Bodies are streamed."""
         return self._plan
 
-    async def __call__(self, exchange: Exchange) -> None:
-        """Calls the application for one request, or one WebSocket."""
-        await self.answer(exchange)
+    async def __call__(self, exchange: Exchange, extra: Iterable[Field] = ()) -> None:
+        """Calls the application for one request, or one WebSocket.
 
-    async def answer(self, exchange: Exchange, extra: list[Field] | tuple[Field, ...] = ()) -> None:
-        """The same, with fields of those who stand around the application for whatever it answers."""
+        Args:
+            extra: fields of those who stand around the application, for whatever it answers.
+        """
         template: Any = exchange.memo
         if template is None or not template.fits(self, exchange.request):
             template = exchange.memo = Template(self, exchange, self.root_path)
@@ -140,7 +140,7 @@ class asgi:
         try:
             await self.app(template.make(self._state), cycle.receive, cycle.send)
         except BaseException as exc:
-            if not (isinstance(exc, Exception) and cycle.excuses(exc)):
+            if not cycle.excuses(exc):
                 cycle.state = DONE  # what it has left behind writes no more
                 raise
         if cycle.state is not DONE:
@@ -217,7 +217,7 @@ class MountedApplication:
         return Upgrade(self._decide)
 
     async def _decide(self, exchange: Exchange, fields: list[Field]) -> None:
-        await self.app.answer(exchange, fields)
+        await self.app(exchange, fields)
 
     def lifetime(self, failed: Callable[[], None] = lambda: None) -> AbstractAsyncContextManager[None]:
         """The application's."""

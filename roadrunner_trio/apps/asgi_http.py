@@ -58,6 +58,8 @@ SAID: Final = {
 }
 BEGIN, HELD, BODY, TRAILERS, DONE = State
 DISCONNECT: Final = "http.disconnect"
+START_MESSAGE: Final = "http.response.start"
+BODY_MESSAGE: Final = "http.response.body"
 
 
 class Cycle:
@@ -73,43 +75,25 @@ class Cycle:
         told: the application knows that its peer is gone, or has been told so.
     """
 
-    __slots__ = (
-        "_body_told",
-        "_declared",
-        "_exchange",
-        "_extra",
-        "_farewell",
-        "_fields",
-        "_kept",
-        "_sent",
-        "_status",
-        "_trailers",
-        "_waiting",
-        "_wants_trailers",
-        "_warned",
-        "_writes",
-        "drain_events",
-        "state",
-        "told",
-    )
+    # What most requests never come to is said here, once, and not once a request.
+    state: State = BEGIN
+    told = False
+    _body_told = False
+    _declared: int | None = None
+    _fields: tuple[Field, ...] = ()
+    _farewell: Farewell | None = None
+    _kept: Exception | None = None
+    _sent = 0
+    _status = 0
+    _waiting = 0
+    _wants_trailers = False
+    _warned = False
+    _writes = True
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        drain_events: DrainEvents = "sse",
-        extra: Iterable[Field] = (),
-    ) -> None:
-        self.state: State = BEGIN
-        self.told = False
-        self.drain_events: DrainEvents = drain_events
+    def __init__(self, exchange: Exchange, drain_events: DrainEvents = "sse", extra: Iterable[Field] = ()) -> None:
         self._exchange = exchange
+        self.drain_events: DrainEvents = drain_events
         self._extra = extra
-        self._fields: tuple[Field, ...] = ()
-        self._body_told = False
-        self._waiting = 0
-        self._farewell: Farewell | None = None
-        self._kept: Exception | None = None
-        self._warned = False
 
     # -- receive ---------------------------------------------------------------------------------------
 
@@ -179,15 +163,17 @@ class Cycle:
             KeyError, TypeError, ValueError: it is not as it should be; nothing of it is out.
         """
         kind: str = message["type"]
+        if self.state is HELD and kind == BODY_MESSAGE and not (message.get("more_body") or self._wants_trailers):
+            return await self._respond(message.get("body", b""))  # nearly all of them
+        if self.state is BEGIN and kind == START_MESSAGE and self._kept is None:
+            return self._take_start(message)
         if self.state is DONE:
             return self._too_late(kind)
         if self._kept is not None:
             raise self._gone("the request could not be read to its end")
         try:
-            if kind == "http.response.body":
+            if kind == BODY_MESSAGE:
                 await self._take_body(message)
-            elif kind == "http.response.start":
-                self._take_start(message)
             else:
                 await self._take_other(kind, message)
         except PeerGone as exc:
@@ -212,12 +198,9 @@ class Cycle:
         return Disconnected(why)
 
     def _take_start(self, message: Message) -> None:
-        if self.state is not BEGIN:
-            raise unexpected("http.response.start", SAID[self.state])
         self._status = status_of(message)
         self._fields, self._declared = head_of(message.get("headers", ()))
-        self._wants_trailers = False
-        if message.get("trailers", False):
+        if message.get("trailers"):
             head = self._exchange.request.head
             chunked = self._declared is None and head.version >= (1, 1)
             self._wants_trailers = chunked and b"trailers" in tokens(head.fields, b"te")
@@ -226,41 +209,47 @@ class Cycle:
             self._fields = (*self._fields, *self._extra)
         self.state = HELD
 
-    async def _take_body(self, message: Message) -> None:
-        body = message.get("body", b"")
+    async def _respond(self, body: Any) -> None:
+        """The whole of a response."""
+        if self._kept is not None:
+            raise self._gone("the request could not be read to its end")
         if type(body) is not bytes:
             body = octets_of(body, "a body")
-        more = message.get("more_body", False)
-        if self.state is HELD and not (more or self._wants_trailers):
-            await self._respond(body)
-        elif self.state is HELD or self.state is BODY:
-            first = self.state is HELD
-            if first:
-                await self._begin("stream")
-            await self._write(body)
-            if not more:
-                await self._end_body()
-            elif first and self._farewell is not None:
-                self._farewell.look()
-        else:
-            raise unexpected("http.response.body", SAID[self.state])
-
-    async def _respond(self, body: bytes) -> None:
-        exchange, declared = self._exchange, self._declared
-        if self._status in (204, 304):
-            body = b""
-        elif exchange.request.head.method == b"HEAD":
-            body = body if declared is None else b""
-        elif declared is not None and declared != len(body):
-            raise ValueError(f"the response has {len(body)} octets, and declares {declared}")
-        await exchange.respond(self._status, self._fields, body)
+        if len(body) != self._declared:
+            body = self._as_declared(body)
+        try:
+            await self._exchange.respond(self._status, self._fields, body)
+        except PeerGone as exc:
+            raise self._gone(str(exc)) from exc
         self._complete()
+
+    def _as_declared(self, body: bytes) -> bytes:
+        """A body where it may be one: what it would be is said in the fields, or is not known."""
+        if self._status in (204, 304):
+            return b""
+        if self._exchange.request.head.method == b"HEAD":
+            return body if self._declared is None else b""
+        if self._declared is not None:
+            raise ValueError(f"the response has {len(body)} octets, and declares {self._declared}")
+        return body
+
+    async def _take_body(self, message: Message) -> None:
+        if self.state not in (HELD, BODY):
+            raise unexpected(BODY_MESSAGE, SAID[self.state])
+        body = octets_of(message.get("body", b""), "a body")
+        first = self.state is HELD
+        if first:
+            await self._begin("stream")
+        await self._write(body)
+        if not message.get("more_body"):
+            await self._end_body()
+        elif first and self._farewell is not None:
+            self._farewell.look()
 
     async def _begin(self, kind: str) -> None:
         """The head, where the body does not come at once."""
         exchange = self._exchange
         exchange.kind = kind
-        self._sent = 0
         self._trailers: list[Field] = []
         self._writes = await exchange.start_response(self._status, self._fields)
         self.state = BODY
@@ -362,9 +351,9 @@ class Cycle:
         kinds = [value for name, value in self._fields if name == b"content-type"]
         return any(kind.partition(b";")[0].strip().lower() == b"text/event-stream" for kind in kinds)
 
-    def excuses(self, exc: Exception) -> bool:
+    def excuses(self, exc: BaseException) -> bool:
         """Whether an exception of the application only says that its peer is gone, which it has been told."""
-        if not (self.told and is_peers_doing(exc)):
+        if not (self.told and isinstance(exc, Exception) and is_peers_doing(exc)):
             return False
         log.debug("%r ended with its peer", self._exchange.request, exc_info=exc)
         return True

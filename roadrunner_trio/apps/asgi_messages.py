@@ -41,16 +41,16 @@ def head_of(headers: Iterable[Iterable[object]]) -> Head:
         TypeError: a name or a value is not bytes.
         ValueError: they are no pairs, or a name is no token, or a value holds a control character.
     """
-    # Hashing what is no tuple of tuples fails before anything is built, and most are the same again and again.
-    key = tuple(headers)
+    # Most are the same tuples again and again; hashing what is none fails before anything is built.
+    pairs = tuple(headers)
     try:
-        return _head_of(cast("tuple[tuple[object, object], ...]", key))
+        return _known_head(pairs)
     except TypeError:
-        return _read_head(tuple((name, value) for name, value in key))
+        return _read_head(pairs)
 
 
-def _read_head(pairs: tuple[tuple[object, object], ...]) -> Head:
-    fields: list[tuple[bytes, bytes]] = []
+def _read_head(pairs: tuple[Iterable[object], ...]) -> Head:
+    fields: list[Field] = []
     for name, value in pairs:
         if type(name) is not bytes or type(value) is not bytes:
             name, value = octets_of(name, "a header name"), octets_of(value, "a header value")
@@ -60,7 +60,7 @@ def _read_head(pairs: tuple[tuple[object, object], ...]) -> Head:
     return Head(checked, int(length) if length is not None and length.isdigit() else None)
 
 
-_head_of = lru_cache(maxsize=256)(_read_head)
+_known_head = lru_cache(maxsize=256)(_read_head)
 
 
 def octets_of(value: object, what: str) -> bytes:

@@ -18,25 +18,27 @@ from ..messages.exchange import Exchange
 from ..messages.request import Request
 from ..protocol.http1.engine import RequestHead
 from ..transport.drain import Drain
-from ..transport.streams import Address
 from ..transport.tls import TLSInfo
 
-ASGI: Final = {"version": "3.0", "spec_version": "2.5"}
 TLS_VERSIONS: Final = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 
-class Nothing(dict[str, Any]):
-    """An empty dict that stays so: what an extension says that has nothing to say. Scopes share it."""
+class Fixed(dict[str, Any]):
+    """A dict that stays as it is: what scopes share. A copy of it is an ordinary one."""
 
     __slots__ = ()
 
     def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("an extension that the server offers is not for an application to write in")
+        raise TypeError("this part of a scope is the server's, and no application may change it")
 
-    __setitem__ = __ior__ = update = setdefault = _refuse  # pyright: ignore
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse  # pyright: ignore
+
+    def __reduce__(self) -> Any:
+        return dict, (tuple(self.items()),)
 
 
-NOTHING: Final = Nothing()
+ASGI: Final = Fixed(version="3.0", spec_version="2.5")
+NOTHING: Final = Fixed()
 HTTP: Final = {
     "http.response.early_hint": NOTHING,
     "http.response.pathsend": NOTHING,
@@ -53,14 +55,12 @@ class Template:
         websocket: it asks for a WebSocket.
     """
 
-    __slots__ = ("endpoint", "extensions", "fields", "head", "maker", "peer", "scheme", "scope", "websocket")
+    __slots__ = ("endpoint", "extensions", "fields", "head", "maker", "scope", "websocket")
 
     def __init__(self, maker: object, exchange: Exchange, root_path: str) -> None:
         request = exchange.request
         self.maker = maker
         self.head: RequestHead = request.head
-        self.peer: Address = request.peer
-        self.scheme = request.scheme
         self.endpoint = request.endpoint
         self.fields: Fields = _fields(request)
         self.websocket = _asks_for_websocket(request)
@@ -68,19 +68,15 @@ class Template:
         self.extensions = _extensions(request, exchange.drain, self.websocket)
 
     def fits(self, maker: object, request: Request) -> bool:
-        """Whether ``request``, of the same connection, is like it. Its head is the very same when its octets are."""
-        return (
-            request.head is self.head
-            and self.maker is maker
-            and request.peer == self.peer
-            and request.scheme == self.scheme
-            and request.endpoint is self.endpoint
-        )
+        """Whether ``request``, of the same connection, is like it.
+
+        Its head is the very same object when its octets are, and what proxies are believed hangs on nothing else.
+        """
+        return request.head is self.head and self.maker is maker and request.endpoint is self.endpoint
 
     def make(self, state: dict[str, Any]) -> dict[str, Any]:
         """A scope for a request that is like the one this was made of."""
         scope = self.scope.copy()
-        scope["asgi"] = ASGI.copy()
         scope["headers"] = list(self.fields)
         scope["state"] = state.copy()
         scope["extensions"] = self.extensions.copy()
@@ -97,6 +93,7 @@ def _scope(exchange: Exchange, root_path: str, websocket: bool) -> dict[str, Any
         outer, root_path = b"", ""
     scope: dict[str, Any] = {
         "type": "websocket" if websocket else "http",
+        "asgi": ASGI,
         "http_version": _version(request.version),
         "scheme": request.scheme.replace("http", "ws", 1) if websocket else request.scheme,
         "path": root_path + _text(raw),
