@@ -47,6 +47,8 @@ class State(IntEnum):
     TRAILERS = 3
     """The body is complete, and trailers are to follow."""
     DONE = 4
+    LOST = 5
+    """The request could not be read to its end, which the server answers when the application has ended."""
 
 
 SAID: Final = {
@@ -55,8 +57,9 @@ SAID: Final = {
     State.BODY: "inside a body",
     State.TRAILERS: "where trailers are due",
     State.DONE: "after the response",
+    State.LOST: "when the request could not be read to its end",
 }
-BEGIN, HELD, BODY, TRAILERS, DONE = State
+BEGIN, HELD, BODY, TRAILERS, DONE, LOST = State
 DISCONNECT: Final = "http.disconnect"
 START_MESSAGE: Final = "http.response.start"
 BODY_MESSAGE: Final = "http.response.body"
@@ -102,7 +105,7 @@ class Cycle:
 
         What is known already is given without a checkpoint, for some ask in a scope that is cancelled.
         """
-        if self.state is DONE or self._kept is not None:
+        if self.state is DONE or self.state is LOST:
             return self._disconnect()
         if not self._body_told:
             return await self._receive_body()
@@ -115,7 +118,7 @@ class Cycle:
             try:
                 piece = await exchange.receive_body()
             except (ProtocolError, BodyTimeout) as exc:
-                self._kept = exc  # the server answers it, once the application has ended
+                self._kept, self.state = exc, LOST
                 return self._disconnect()
             except PeerGone:
                 return self._disconnect()
@@ -164,12 +167,25 @@ class Cycle:
         """
         kind: str = message["type"]
         if self.state is HELD and kind == BODY_MESSAGE and not (message.get("more_body") or self._wants_trailers):
-            return await self._respond(message.get("body", b""))  # nearly all of them
-        if self.state is BEGIN and kind == START_MESSAGE and self._kept is None:
-            return self._take_start(message)
+            body = message.get("body", b"")  # nearly all of them are such
+            if type(body) is not bytes or len(body) != self._declared:
+                body = self._whole(body)
+            try:
+                await self._exchange.respond(self._status, self._fields, body)
+            except PeerGone as exc:
+                raise self._gone(str(exc)) from exc
+            self.state = DONE
+            if self._waiting:
+                self._exchange.release_waiters()
+        elif self.state is BEGIN and kind == START_MESSAGE:
+            self._take_start(message)
+        else:
+            await self._take(kind, message)
+
+    async def _take(self, kind: str, message: Message) -> None:
         if self.state is DONE:
             return self._too_late(kind)
-        if self._kept is not None:
+        if self.state is LOST:
             raise self._gone("the request could not be read to its end")
         try:
             if kind == BODY_MESSAGE:
@@ -209,27 +225,14 @@ class Cycle:
             self._fields = (*self._fields, *self._extra)
         self.state = HELD
 
-    async def _respond(self, body: Any) -> None:
-        """The whole of a response."""
-        if self._kept is not None:
-            raise self._gone("the request could not be read to its end")
-        if type(body) is not bytes:
-            body = octets_of(body, "a body")
-        if len(body) != self._declared:
-            body = self._as_declared(body)
-        try:
-            await self._exchange.respond(self._status, self._fields, body)
-        except PeerGone as exc:
-            raise self._gone(str(exc)) from exc
-        self._complete()
-
-    def _as_declared(self, body: bytes) -> bytes:
-        """A body where it may be one: what it would be is said in the fields, or is not known."""
+    def _whole(self, given: Any) -> bytes:
+        """A body that comes at once, where it may be one: else what it would be is said in the fields, or not known."""
+        body = octets_of(given, "a body")
         if self._status in (204, 304):
             return b""
         if self._exchange.request.head.method == b"HEAD":
             return body if self._declared is None else b""
-        if self._declared is not None:
+        if self._declared not in (None, len(body)):
             raise ValueError(f"the response has {len(body)} octets, and declares {self._declared}")
         return body
 
