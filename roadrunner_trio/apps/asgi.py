@@ -90,7 +90,8 @@ class asgi:
                 raise ValueError(f"{name} is a positive number of seconds, not {seconds!r}")
         Timeouts(disconnect_grace=disconnect_grace)
         Limits(max_body=max_body)
-        self.app: ASGIApp = _double(app) if is_double(app) else app
+        given: Any = app
+        self.app: ASGIApp = _double(given) if is_double(given) else given
         self.root_path = root_path.rstrip("/")
         self._drain_events: DrainEvents = drain_events
         self._lifespan = Lifespan(self.app, lifespan, startup_timeout, shutdown_timeout)

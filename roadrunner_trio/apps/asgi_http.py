@@ -61,6 +61,7 @@ SAID: Final = {
 }
 BEGIN, HELD, BODY, TRAILERS, DONE, LOST = State
 DISCONNECT: Final = "http.disconnect"
+AT_ONCE: Final = 1.0
 START_MESSAGE: Final = "http.response.start"
 BODY_MESSAGE: Final = "http.response.body"
 
@@ -116,7 +117,7 @@ class Cycle:
         if not exchange.body_done:
             self._waiting += 1
             try:
-                piece = await exchange.receive_body()
+                piece = await (self._receive_left() if exchange.gone_now else exchange.receive_body())
             except (ProtocolError, BodyTimeout) as exc:
                 self._kept, self.state = exc, LOST
                 return self._disconnect()
@@ -132,6 +133,11 @@ class Cycle:
                 return await self._receive_end()
         self._body_told = exchange.body_done
         return {"type": "http.request", "body": piece, "more_body": not self._body_told}
+
+    async def _receive_left(self) -> bytes:
+        """What one who has left has sent is here: a read ends at once, also for those whose scope is cancelled."""
+        with trio.fail_after(AT_ONCE, shield=True):
+            return await self._exchange.receive_body()
 
     async def _receive_end(self) -> Message:
         exchange = self._exchange
@@ -309,7 +315,7 @@ class Cycle:
             self._complete()
 
     async def _send_path(self, path: Any) -> None:
-        name = os.fspath(path)
+        name: Any = os.fspath(path)
         if not isinstance(name, str) or not os.path.isabs(name):
             raise ValueError(f"the path of a file to send is absolute, not {path!r}")
         with await open_file(name) as file:

@@ -172,6 +172,26 @@ async def test_asgi_r6_report_anycorn_a_cancelled_scope_gets_what_is_ready_and_t
     assert notes.events == [EMPTY, DISCONNECT]
 
 
+async def test_asgi_r6_the_end_inside_a_body_is_ready_too(autojump_clock):
+    async def app(scope, receive, send):
+        await receive()
+        while notes.events[-1] != DISCONNECT:
+            await trio.sleep(1)
+            with trio.CancelScope() as asking:
+                asking.cancel()
+                await receive()
+
+    notes = Notes(app)
+    async with asgi_house(notes) as house:
+        peer = house.meet("tcp")
+        await peer.say(post(b"Content-Length: 9", body=b"abc"))
+        await trio.sleep(1.5)
+        await peer.say(b"def")
+        await peer.close()
+        assert await house.empty() < 5
+    assert [event.get("body") for event in notes.events] == [b"abc", b"def", None]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_asgi_r6_a_cancelled_wait_for_a_body_loses_nothing_of_it(kind, autojump_clock):
     async def app(scope, receive, send):
