@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from enum import IntEnum
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import trio
 
@@ -315,10 +315,9 @@ class Cycle:
             self._complete()
 
     async def _send_path(self, path: Any) -> None:
-        name: Any = os.fspath(path)
-        if not isinstance(name, str) or not os.path.isabs(name):
+        if not isinstance(path, str | os.PathLike) or not os.path.isabs(cast("str", path)):
             raise ValueError(f"the path of a file to send is absolute, not {path!r}")
-        with await open_file(name) as file:
+        with await open_file(cast("str", path)) as file:
             await self._send_range(file, 0, file.size if self._declared is None else self._declared, last=True)
 
     async def _send_descriptor(self, message: Message) -> None:
