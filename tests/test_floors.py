@@ -97,6 +97,7 @@ ROOMS = {
         "flags",
         "door_options",
         "load",
+        "interface",
         "cli",
     ],
     "start": ["__main__"],

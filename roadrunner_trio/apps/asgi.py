@@ -21,6 +21,7 @@ from ..messages.request import Request
 from ..messages.response import AnyResponse, Upgrade
 from ..settings import Limits, Timeouts
 from ..websocket.handler import WebSocketRequest, websocket
+from .asgi_faults import explain
 from .asgi_http import DONE, Cycle, DrainEvents
 from .asgi_lifespan import Lifespan, LifespanMode
 from .asgi_messages import ASGIApp, Disconnected, Message, Receive, Scope, Send
@@ -112,6 +113,13 @@ class asgi:
         served._plan = Plan("streaming", self._plan.max_body, defaults.timeout, self._plan.disconnect_grace)
         return served
 
+    def bounded(self, max_body: int | None, disconnect_grace: float | None) -> asgi:
+        """Itself with other bounds, and the same life."""
+        served = copy.copy(self)
+        grace = math.inf if disconnect_grace is None else disconnect_grace
+        served._plan = Plan("streaming", max_body, self._plan.timeout, grace)
+        return served
+
     def lifetime(self, failed: Callable[[], None] = lambda: None) -> AbstractAsyncContextManager[None]:
         """A block in which the application is started up; listeners and connections that serve it enter one.
 
@@ -143,6 +151,7 @@ class asgi:
         except BaseException as exc:
             if not cycle.excuses(exc):
                 cycle.state = DONE  # what it has left behind writes no more
+                explain(exc)
                 raise
         if cycle.state is not DONE:
             await cycle.conclude()
@@ -155,6 +164,7 @@ class asgi:
             await self.app(scope, talk.receive, talk.send)
         except Exception as exc:
             if not talk.excuses(exc):
+                explain(exc)
                 raise
         await talk.conclude()
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from types import TracebackType
+from typing import Final
 
 from ..answering.faults import leaves
 from .asgi_messages import chain
 
-ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep
-YIELDED = "trio.run received unrecognized yield message"
+log = logging.getLogger("roadrunner_trio")
+
+ASYNCIO: Final = os.path.dirname(asyncio.__file__) + os.sep
+YIELDED: Final = "trio.run received unrecognized yield message"
 
 
 def asyncio_needed(exc: BaseException) -> str | None:
@@ -23,6 +27,13 @@ def asyncio_needed(exc: BaseException) -> str | None:
                     "Litestar or Quart-Trio code here, or serve it with an asyncio server"
                 )
     return None
+
+
+def explain(exc: BaseException) -> None:
+    """Raises a sentence in place of ``exc``, if that is for want of asyncio; the traceback is logged at DEBUG."""
+    if isinstance(exc, Exception) and (sentence := asyncio_needed(exc)) is not None:
+        log.debug("the application needs asyncio", exc_info=exc)
+        raise RuntimeError(sentence) from None
 
 
 def _line_of(exc: BaseException) -> str | None:

@@ -23,6 +23,7 @@ from .. import __version__
 from ..answering.respond import Handler
 from ..apps.router import Router
 from ..demo import board, demo
+from ..errors import ShutdownError, StartupError
 from ..messages.exchange import BodyMode
 from ..server.listener import Listener
 from ..server.listener_info import ConnectionInfo, Drained
@@ -34,7 +35,8 @@ from ..transport.streams import Address, shown
 from .configuration import Configuration, Values, render, resolve
 from .door_options import addressed, bounds, doors
 from .flags import add_flags
-from .load import LoadError, load_handler
+from .interface import bounded, host
+from .load import LoadError, load_object
 
 log = logging.getLogger("roadrunner_trio")
 
@@ -50,6 +52,7 @@ Serves `async def handler(request)`; without one, a demo to look at in a browser
   roadrunner-trio serve app:handler --port 8080          another port
   roadrunner-trio serve app:handler -b :80 -b [::1]:81   all addresses, and one of IPv6
   roadrunner-trio serve app:make_handler --factory       `def make_handler()` returns the handler
+  roadrunner-trio serve main:app                         an ASGI application that runs on Trio, such as one of FastAPI
 
 Every option may also be a variable, ROADRUNNER_MAX_BODY=1M, and a line in a TOML file, max-body = "1M". A flag wins
 over a variable, and that over a file.
@@ -204,7 +207,9 @@ def application(server: Values) -> tuple[Handler, str]:
         if server["factory"]:
             raise ValueError(f"{server.where('factory')} needs an app: app:make_handler")
         return demo, DEMO
-    return load_handler(target, server["app-dir"], factory=server["factory"]), target
+    factory: bool = server["factory"]
+    found = load_object(target, server["app-dir"], factory=factory)
+    return host(found, target + "()" if factory else target, server)
 
 
 def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
@@ -222,14 +227,16 @@ def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
     made: list[Listener] = []
     for values, bind in zip(configuration.listeners, places, strict=True):
         timeouts, limits = bounds(values)
-        body: BodyMode = values["body"] or ("streaming" if title == DEMO else "buffered")
+        served = bounded(handler, values, timeouts, limits)
+        hosted = served is not handler
+        body: BodyMode = values["body"] or ("streaming" if title == DEMO or hosted else "buffered")
         if body == "buffered" and limits.max_body is None:
             raise ValueError(
                 f"{values.where('max-body')} none needs --body streaming: a buffered body must have a bound"
             )
         made.append(
             Listener(
-                handler,
+                served,
                 bind=bind,
                 name=values["name"],
                 timeouts=timeouts,
@@ -290,6 +297,10 @@ async def attempt(listeners: Sequence[Listener], title: str, grace: float, delay
         if banner.shown:
             raise
         return refuse(explain(exc))
+    except StartupError as exc:
+        return refuse(str(exc))
+    except ShutdownError:  # it has been told
+        return 1
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else 1
     report(outcomes)

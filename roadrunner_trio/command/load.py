@@ -45,17 +45,24 @@ def load_handler(target: str, app_dir: str = ".", *, factory: bool = False) -> H
     Raises:
         LoadError: there is no such thing, it is no handler, or the application's own code raised.
     """
+    handler = load_object(target, app_dir, factory=factory)
+    check_handler(handler, target + "()" if factory else target, factory=factory)
+    return cast(Handler, handler)
+
+
+def load_object(target: str, app_dir: str = ".", *, factory: bool = False) -> Any:
+    """The same, whatever it is.
+
+    Raises:
+        LoadError: there is no such thing, or the application's own code raised.
+    """
     module_name, _, attribute = target.partition(":")
     if os.sep in module_name or module_name.endswith(".py"):
         raise LoadError(f"{target!r} names a file, not a module: {HINT}")
     if not all(part.isidentifier() for name in (module_name, attribute) for part in name.split(".")):
         raise LoadError(f"{target!r} does not name a handler: {HINT}")
-    handler = _find(_import(module_name, app_dir), attribute)
-    if factory:
-        handler = _make(handler, target)
-        target += "()"
-    _check(handler, target, factory=factory)
-    return cast(Handler, handler)
+    found = _find(_import(module_name, app_dir), attribute)
+    return _make(found, target) if factory else found
 
 
 def _import(name: str, app_dir: str) -> ModuleType:
@@ -93,8 +100,8 @@ def _find(module: ModuleType, attribute: str) -> Any:
 
 def _make(factory: Any, target: str) -> Any:
     if not callable(factory):
-        raise LoadError(f"{target} is {_kind(factory)}, which cannot be called: leave out --factory")
-    if _is_async(factory):
+        raise LoadError(f"{target} is {kind_of(factory)}, which cannot be called: leave out --factory")
+    if is_async(factory):
         raise LoadError(f"{target} is async: a factory is a plain function; for a handler leave out --factory")
     try:
         return factory()
@@ -102,18 +109,23 @@ def _make(factory: Any, target: str) -> Any:
         raise _theirs(exc, f"the factory {target} failed") from exc
 
 
-def _check(handler: Any, target: str, *, factory: bool) -> None:
+def check_handler(handler: Any, target: str, *, factory: bool) -> None:
+    """Whether it is an async function of one parameter.
+
+    Raises:
+        LoadError: it is none; the message says what would be.
+    """
     wanted = "a handler is `async def handler(request)`"
     if not callable(handler):
-        raise LoadError(f"{target} is {_kind(handler)}, which cannot be called: {wanted}")
-    if not _is_async(handler):
-        hint = "" if factory or _takes(handler, 1) else "; if it makes the handler, add --factory"
-        raise LoadError(f"{target} is {_kind(handler)}, not an async function: {wanted}{hint}")
-    if not _takes(handler, 1):
+        raise LoadError(f"{target} is {kind_of(handler)}, which cannot be called: {wanted}")
+    if not is_async(handler):
+        hint = "" if factory or takes(handler, 1) else "; if it makes the handler, add --factory"
+        raise LoadError(f"{target} is {kind_of(handler)}, not an async function: {wanted}{hint}")
+    if not takes(handler, 1):
         raise LoadError(f"{target}{inspect.signature(handler)} cannot be called with one argument: {wanted}")
 
 
-def _is_async(thing: Any) -> bool:
+def is_async(thing: Any) -> bool:
     """Whether calling it gives an awaitable, for all one can see: a wrapper is judged by what it wraps."""
     if inspect.isclass(thing):
         return False
@@ -121,7 +133,8 @@ def _is_async(thing: Any) -> bool:
     return any(inspect.iscoroutinefunction(each) for each in (thing, inner, getattr(inner, "__call__", None)))  # noqa: B004
 
 
-def _takes(thing: Callable[..., Any], count: int) -> bool:
+def takes(thing: Callable[..., Any], count: int) -> bool:
+    """Whether it can be called with so many arguments."""
     try:
         inspect.signature(thing).bind(*[None] * count)
     except TypeError:
@@ -131,7 +144,8 @@ def _takes(thing: Callable[..., Any], count: int) -> bool:
     return True
 
 
-def _kind(thing: Any) -> str:
+def kind_of(thing: Any) -> str:
+    """What it is, in words."""
     if inspect.isclass(thing):
         return "a class"
     if inspect.ismodule(thing):

@@ -92,7 +92,7 @@ async def test_asgi_l3_report_hypercorn_pr_97_report_hypercorn_213_failed_is_an_
 
 
 async def test_asgi_l4_an_exception_before_it_is_complete_is_a_no(autojump_clock, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "roadrunner_trio")
 
     async def refuse():
         raise KeyError("type")
@@ -134,6 +134,20 @@ async def yields_to_asyncio():
 async def test_asgi_l4_an_application_that_needs_asyncio_is_told_so(act, autojump_clock):
     with pytest.raises(StartupError, match=r"needs asyncio \(apps/test_asgi_lifespan.py:\d+\), and this server runs"):
         await serve_until_ready(Life(act))
+
+
+@pytest.mark.parametrize("act", [asks_for_a_loop, makes_a_task_group, sleeps_in_asyncio, yields_to_asyncio])
+async def test_a_request_that_needs_asyncio_is_one_sentence_in_the_log(act, autojump_clock, caplog):
+    async def app(scope, receive, send):
+        await act()
+
+    async with open_house(asgi(app, lifespan="off")) as house:
+        peer = house.peer()
+        await peer.say(GET)
+        assert b"500 Internal Server Error" in await peer.end()
+    [record] = caplog.records
+    assert str(record.exc_info[1]).startswith("the application needs asyncio (apps/test_asgi_lifespan.py:")
+    assert record.exc_info[1].__suppress_context__
 
 
 async def test_asgi_l5_off_is_never_asked(autojump_clock):

@@ -547,7 +547,7 @@ async def test_asgi_w18_accepted_in_a_drain_it_is_closed_with_1001(autojump_cloc
 
 
 async def test_a_lost_tab_is_one_line_at_debug(autojump_clock, caplog):
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "roadrunner_trio")
 
     class WebSocketDisconnect(Exception):
         pass
