@@ -209,7 +209,8 @@ def application(server: Values) -> tuple[Handler, str]:
         return demo, DEMO
     factory: bool = server["factory"]
     found = load_object(target, server["app-dir"], factory=factory)
-    return host(found, target + "()" if factory else target, server)
+    handler, kind = host(found, target + "()" if factory else target, server)
+    return handler, f"{target} (ASGI)" if kind == "asgi" else target
 
 
 def prepare(configuration: Configuration) -> tuple[list[Listener], str]:

@@ -65,19 +65,19 @@ def _takes_any_number(thing: Any) -> bool:
     return any(each.kind is each.VAR_POSITIONAL for each in parameters)
 
 
-def host(thing: Any, target: str, server: Values) -> tuple[Handler, str]:
-    """What a listener serves, and how it is called in the first line.
+def host(thing: Any, target: str, server: Values) -> tuple[Handler, Interface]:
+    """What a listener serves, and what it is.
 
     Raises:
         LoadError: it cannot be served.
         ValueError: an option has no meaning for it.
     """
     chosen: str = server["interface"]
-    kind = interface_of(thing, target) if chosen == "auto" else chosen
+    kind: Interface = interface_of(thing, target) if chosen == "auto" else cast("Interface", chosen)
     if kind == "native":
         _check_unused(server, target)
         check_handler(thing, target, factory=server["factory"])
-        return cast("Handler", thing), target
+        return cast("Handler", thing), "native"
     _check_runs(thing, target)
     made = asgi(
         thing,
@@ -86,7 +86,7 @@ def host(thing: Any, target: str, server: Values) -> tuple[Handler, str]:
         startup_timeout=server["lifespan-startup-timeout"],
         shutdown_timeout=server["lifespan-shutdown-timeout"],
     )
-    return cast("Handler", made), f"{target} (ASGI)"
+    return cast("Handler", made), "asgi"
 
 
 def _check_unused(server: Values, target: str) -> None:

@@ -98,12 +98,12 @@ def settings(*argv):
 
 
 def test_the_choice_is_said_and_may_be_made():
-    assert host(native, "app:app", settings("app:app")) == (native, "app:app")
-    made, title = host(triple, "app:app", settings("app:app"))
+    assert host(native, "app:app", settings("app:app")) == (native, "native")
+    made, kind = host(triple, "app:app", settings("app:app"))
     assert isinstance(made, asgi)
-    assert title == "app:app (ASGI)"
-    assert host(anything, "a:b", settings("a:b", "--interface", "asgi"))[1] == "a:b (ASGI)"
-    assert host(anything, "a:b", settings("a:b", "--interface", "native"))[1] == "a:b"
+    assert kind == "asgi"
+    assert host(anything, "a:b", settings("a:b", "--interface", "asgi"))[1] == "asgi"
+    assert host(anything, "a:b", settings("a:b", "--interface", "native"))[1] == "native"
 
 
 def test_a_choice_that_does_not_fit():
