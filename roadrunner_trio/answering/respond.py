@@ -125,7 +125,7 @@ def as_app(
     return native(compose(around, plain), replace(plan, early=early_of(around)))
 
 
-def lifetime_of(handler: Handler | App, failed: Callable[[], None]) -> AbstractAsyncContextManager[object]:
+def lifetime_of(handler: Handler | App, failed: Callable[[], None] | None) -> AbstractAsyncContextManager[object]:
     """The block in which what ``handler`` needs is there: its ``lifetime``, if it has one (see :class:`App`)."""
     lifetime: Callable[..., AbstractAsyncContextManager[object]] | None = getattr(handler, "lifetime", None)
     return nullcontext() if lifetime is None else lifetime(failed)

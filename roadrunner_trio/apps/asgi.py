@@ -120,7 +120,7 @@ class asgi:
         served._plan = Plan("streaming", max_body, self._plan.timeout, grace)
         return served
 
-    def lifetime(self, failed: Callable[[], None] = lambda: None) -> AbstractAsyncContextManager[None]:
+    def lifetime(self, failed: Callable[[], None] | None = None) -> AbstractAsyncContextManager[None]:
         """A block in which the application is started up; listeners and connections that serve it enter one.
 
         Args:
@@ -230,7 +230,7 @@ class MountedApplication:
     async def _decide(self, exchange: Exchange, fields: list[Field]) -> None:
         await self.app(exchange, fields)
 
-    def lifetime(self, failed: Callable[[], None] = lambda: None) -> AbstractAsyncContextManager[None]:
+    def lifetime(self, failed: Callable[[], None] | None = None) -> AbstractAsyncContextManager[None]:
         """The application's."""
         return self.app.lifetime(failed)
 

@@ -53,7 +53,7 @@ class Lifespan:
         self._run: _Run | None = None
 
     @asynccontextmanager
-    async def hold(self, failed: Callable[[], None]) -> AsyncGenerator[None]:
+    async def hold(self, failed: Callable[[], None] | None) -> AsyncGenerator[None]:
         """The application is started up in the block.
 
         Args:
@@ -66,6 +66,7 @@ class Lifespan:
         if self.mode == "off":
             yield
             return
+        failed = failed or _nobody
         async with self._turn:
             if not self._holders:
                 await self._start()
@@ -122,6 +123,10 @@ class Lifespan:
         """The application has ended by itself."""
         for failed in self._holders:
             failed()
+
+
+def _nobody() -> None:
+    """Who is not told that the application has ended."""
 
 
 class _Run:

@@ -402,7 +402,7 @@ class Router:
         return mounted
 
     @asynccontextmanager
-    async def lifetime(self, failed: Callable[[], None] = lambda: None) -> AsyncGenerator[None]:
+    async def lifetime(self, failed: Callable[[], None] | None = None) -> AsyncGenerator[None]:
         """A block in which the applications that are mounted in it are started up; those it has when the block begins.
 
         Args:

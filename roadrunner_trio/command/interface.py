@@ -100,9 +100,10 @@ def _check_runs(thing: Any, target: str) -> None:
         raise LoadError(f"{target} is {kind_of(thing)}, and no ASGI application: that takes scope, receive and send")
     if not (inspect.isclass(thing) or is_async(thing) or is_double(thing)) and inspect.isgeneratorfunction(thing):
         raise LoadError(f"{target} is a generator function, and no ASGI application")
-    for base in type(thing).__mro__:
+    kind: type = type(cast("object", thing))
+    for base in kind.__mro__:
         for module, why in ASYNCIO_ONLY.items():
-            if base.__module__.startswith(module) and not type(thing).__module__.startswith("quart_trio"):
+            if base.__module__.startswith(module) and not kind.__module__.startswith("quart_trio"):
                 raise LoadError(f"{target} needs asyncio, and this server runs Trio: {why}, else {SERVERS}")
 
 
@@ -113,7 +114,7 @@ def bounded(handler: Handler, values: Values, timeouts: Timeouts, limits: Limits
         ValueError: bodies are to be buffered, which an ASGI application's never are.
     """
     app: object = handler
-    if not isinstance(app, asgi):
+    if not isinstance(app, asgi):  # pyright: ignore[reportUnnecessaryIsInstance]  # apps are loaded as well
         return handler
     if values.has("body") and values["body"] != "streaming":
         raise ValueError(f"{values.where('body')}: an ASGI application reads its bodies itself, as they come")

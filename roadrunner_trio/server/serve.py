@@ -216,7 +216,7 @@ async def serve_connection(
     on_head = steps(request_ids, log_context=log_context, proxy_headers=proxy_headers)
     context = ServerContext(app, name, timeouts, limits, told, drain or Drain(), on_head, tls, proxy_protocol)
     context.gate = gate(rate_limit, limits.max_concurrent_requests)
-    async with lifetime_of(handler, lambda: None), trio.open_nursery() as nursery:
+    async with lifetime_of(handler, None), trio.open_nursery() as nursery:
         nursery.start_soon(context.clock.run, name=f"{name}: clock")
         conn = Connection(wired(stream), context, peer_of(stream))
         async with trio.open_nursery() as serving:  # a task of its own: the caller's context variables are the caller's
