@@ -7,7 +7,7 @@ deeper imports are not.
 from .answering.middleware import CallNext, Middleware, early
 from .answering.rate_limit import RateLimit
 from .answering.respond import Handler
-from .errors import HTTPError, ProtocolError
+from .errors import HTTPError, ProtocolError, ShutdownError, StartupError
 from .messages.broadcast import Broadcast, Subscription
 from .messages.event_stream import EventSender, EventStream
 from .messages.exchange import App, Exchange, Plan
@@ -118,6 +118,8 @@ __all__ = [
     "ResponseSendFailed",
     "Send",
     "ServerSentEvent",
+    "ShutdownError",
+    "StartupError",
     "StreamResponse",
     "Subscription",
     "TLSInfo",

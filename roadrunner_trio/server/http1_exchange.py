@@ -26,7 +26,7 @@ from ..settings import Timeouts
 from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.phases import Phase
-from ..transport.streams import Address, PrefixedStream, RateMeter
+from ..transport.streams import Address, PrefixedStream, RateMeter, tidy
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
 from .http1_sender import Http1Sender
@@ -40,6 +40,7 @@ NO_PLAN: Final = Plan()
 GULPS: Final = 2
 """Pieces of a body taken without a wait before the neighbours have a turn: the smallest chunks make one of 4 ms."""
 OVER: Final = "this request's exchange is over"
+RELEASED: Final = "nobody waits for this request's peer any more"
 
 
 class Http1Exchange(Http1Sender):
@@ -56,6 +57,7 @@ class Http1Exchange(Http1Sender):
     __slots__ = (
         "_bulk",
         "_gulps",
+        "_local",
         "_readers",
         "_reading",
         "_received",
@@ -78,6 +80,7 @@ class Http1Exchange(Http1Sender):
         self._readers: trio.lowlevel.ParkingLot | None = None
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[_Wait] | None = None
+        self._local: Address | None = None
 
     # -- what it has of its connection -------------------------------------------------------------
 
@@ -107,9 +110,21 @@ class Http1Exchange(Http1Sender):
         return self.conn.peer
 
     @property
+    def local(self) -> Address:
+        """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
+        if self._local is None:
+            self._local = self.context.name if self.wire is None else _own_end(self.wire, self.context.name)
+        return self._local
+
+    @property
     def gone(self) -> bool:
         """Whether nothing more comes from the peer, or can be said to it."""
         return self.conn.gone
+
+    @property
+    def gone_now(self) -> bool:
+        """Whether the peer is known to have gone, or to have ended what it sends; nobody waits or reads to find out."""
+        return self.conn.hung_up or self.conn.gone or self.engine.ended
 
     @property
     def was_reset(self) -> bool:
@@ -227,6 +242,8 @@ class Http1Exchange(Http1Sender):
             raise
         if isinstance(piece, bytes):
             self._gulps += 1
+            if self.head.framing is Framing.LENGTH and self.engine.body_taken == self.head.content_length:
+                self.body_done = True  # who has the last piece knows that it is the last
             if self._readers is not None:
                 self._readers.unpark_all()  # there is room again to read ahead
             return piece
@@ -269,9 +286,12 @@ class Http1Exchange(Http1Sender):
     async def _fill_for_handler(self, request: Request, now: float, most: int) -> int:
         """Inside user code a wait has a scope of its own: the connection's deadline is not moved from there."""
         octets, deadline = 0, now + self.timeouts.body - self.meter.waited
-        with _Wait(self, request, deadline) as scope:
+        wait = _Wait(self, request, deadline)
+        with wait:
             octets = await self.fill(most)
-        if scope.cancelled_caught:
+        if wait.released:
+            raise RuntimeError(OVER)
+        if wait.scope.cancelled_caught:
             self.spoiled = True
             raise BodyTimeout("the peer took too long to send its body")
         return octets
@@ -280,6 +300,11 @@ class Http1Exchange(Http1Sender):
         """The exchange has ended: so does every wait in its name."""
         for wait in self.waits or ():
             wait.dismiss()
+
+    def release_waiters(self) -> None:
+        """The response is complete, or a WebSocket decided upon: nobody waits for the peer any more."""
+        for wait in self.waits or ():
+            wait.release()
 
     async def settle(self) -> None:
         """Dismisses, and returns when all have gone: only then may somebody else read."""
@@ -292,7 +317,7 @@ class Http1Exchange(Http1Sender):
         if self.waits is not None:
             self.waits.remove(wait)
             self.waits = self.waits or None
-        if wait.dismissed and self._readers is not None:
+        if (wait.dismissed or wait.released) and self._readers is not None:
             self._readers.unpark_all()  # the connection waits for this
 
     async def skip_body(self) -> bool:
@@ -312,7 +337,7 @@ class Http1Exchange(Http1Sender):
     # -- the peer that leaves ----------------------------------------------------------------------
 
     async def disconnected(self) -> None:
-        """Returns when the peer has gone: a reset, or the end of what it sends."""
+        """Returns when the peer has gone: a reset, or the end of what it sends; or when waiters are released."""
         conn, engine, request = self.conn, self.engine, self.request
         if conn.wire is not None and conn.wire.polled:
             if not (conn.hung_up or conn.gone or engine.ended):
@@ -321,12 +346,15 @@ class Http1Exchange(Http1Sender):
                     await self._waiting.park()
             return
         while not (conn.gone or engine.ended):
-            with _Wait(self, request, math.inf):
+            wait = _Wait(self, request, math.inf)
+            with wait:
                 if engine.buffered >= READ_AHEAD:
                     await self._park()
                 else:
                     with suppress(PeerGone):
                         await self.fill()
+            if wait.released:
+                return
 
     def peer_left(self) -> None:
         """The connection's word, which has it from the poller."""
@@ -371,26 +399,32 @@ class Http1Exchange(Http1Sender):
 
 
 class _Wait:
-    """Around a wait in the application's name, which is over when its exchange is.
+    """Around a wait in the application's name, which is over when its exchange is, or when nobody waits any more.
 
     No generator: what cancels one is held by its frames, and these hold each other.
 
     Raises:
-        RuntimeError: that has come.
+        RuntimeError: the exchange is over.
     """
 
-    __slots__ = ("dismissed", "exchange", "request", "scope")
+    __slots__ = ("dismissed", "exchange", "released", "request", "scope")
 
     def __init__(self, exchange: Http1Exchange, request: Request, deadline: float) -> None:
         self.exchange = exchange
         self.request = request
         self.scope = trio.CancelScope(deadline=deadline)
         self.dismissed = False
+        self.released = False
 
     def dismiss(self) -> None:
         """Ends it, though its time is not up."""
         self.dismissed = True
         self.scope.cancel(reason=OVER)
+
+    def release(self) -> None:
+        """Ends it, and what it is for goes on."""
+        self.released = True
+        self.scope.cancel(reason=RELEASED)
 
     def __enter__(self) -> trio.CancelScope:
         if self.request.over:
@@ -405,6 +439,13 @@ class _Wait:
         self.exchange.has_left(self)
         self.scope.__exit__(kind, value, traceback)
         caught = self.scope.cancelled_caught
-        if (self.dismissed or self.request.over) and (caught or kind is None):
+        if (self.request.over or (self.dismissed and not self.released)) and (caught or kind is None):
             raise RuntimeError(OVER)
         return caught
+
+
+def _own_end(wire: SocketWire, otherwise: str) -> Address:
+    try:
+        return tidy(wire.socket.getsockname()) or otherwise
+    except OSError:  # it has been closed
+        return otherwise

@@ -7,7 +7,7 @@ other half, which reads, is in :mod:`.http1_exchange`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -54,6 +54,7 @@ class Http1Sender:
         taken_over: the stream belongs to somebody else.
         sent: octets of content written.
         extra: see :class:`Exchange`; gone when the final head is out.
+        memo: see :class:`Exchange`.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Http1Sender:
         "head",
         "keep",
         "kind",
+        "memo",
         "phase",
         "request",
         "sent",
@@ -83,6 +85,7 @@ class Http1Sender:
         self.conn = conn
         self.phase = conn.phase
         self.extra = ()
+        self.memo: Any = None
         self.told = False
         self.framing = BodyFraming.NONE
         self._left: int | None = None
