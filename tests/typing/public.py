@@ -51,7 +51,8 @@ from roadrunner_trio import (
     serve_connection,
     server_context,
 )
-from roadrunner_trio.apps.asgi import Mount, Receive, Scope, Send, WebSocketOptions, asgi
+from roadrunner_trio.apps.asgi import Mount, Receive, Scope, WebSocketOptions, asgi
+from roadrunner_trio.apps.asgi import Send as ASGISend
 from roadrunner_trio.apps.router import Endpoint, Group, Route, Router
 from roadrunner_trio.testing import ClientResponse, MemoryListener, open_server
 
@@ -249,7 +250,7 @@ class Wrong(Observer):
         """Takes another event than it is given."""
 
 
-async def hosts(scope: Scope, receive: Receive, send: Send) -> None:
+async def hosts(scope: Scope, receive: Receive, send: ASGISend) -> None:
     app = asgi(hosts, lifespan="on", websocket=WebSocketOptions(compression=True))
     Listener(app)
     Listener(Router([Mount("/api", app)]))
