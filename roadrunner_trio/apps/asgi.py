@@ -113,6 +113,12 @@ class asgi:
         served._plan = Plan("streaming", self._plan.max_body, defaults.timeout, self._plan.disconnect_grace)
         return served
 
+    def inside(self, around: Callable[[ASGIApp], ASGIApp]) -> asgi:
+        """Itself with its requests, WebSockets apart, going through ``around(app)``, and the same life."""
+        served = copy.copy(self)
+        served.app = around(self.app)
+        return served
+
     def bounded(self, max_body: int | None, disconnect_grace: float | None) -> asgi:
         """Itself with other bounds, and the same life."""
         served = copy.copy(self)
