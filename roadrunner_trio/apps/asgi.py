@@ -146,7 +146,8 @@ class asgi:
         """
         template: Any = exchange.memo
         if template is None or not template.fits(self, exchange.request):
-            template = exchange.memo = Template(self, exchange, self.root_path)
+            template = Template(self, exchange, self.root_path)
+            exchange.memo = None if template.websocket else template  # after one there are no more requests
         if template.websocket:
             upgrade = cast("Upgrade", await self._websocket(exchange.request))
             await upgrade.decide(exchange, [*extra])
