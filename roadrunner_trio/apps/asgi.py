@@ -110,6 +110,12 @@ class asgi:
         served._plan = Plan("streaming", self._plan.max_body, defaults.timeout, self._plan.disconnect_grace)
         return served
 
+    def inside(self, around: Callable[[ASGIApp], ASGIApp]) -> asgi:
+        """Itself with its requests, WebSockets apart, going through ``around(app)``, and the same life."""
+        served = copy.copy(self)
+        served.app = around(self.app)
+        return served
+
     def bounded(self, max_body: Size | None, disconnect_grace: Duration | None) -> asgi:
         """Itself with other bounds, and the same life.
 
@@ -140,7 +146,8 @@ class asgi:
         """
         template: Any = exchange.memo
         if template is None or not template.fits(self, exchange.request):
-            template = exchange.memo = Template(self, exchange, self.root_path)
+            template = Template(self, exchange, self.root_path)
+            exchange.memo = None if template.websocket else template  # after one there are no more requests
         if template.websocket:
             upgrade = cast("Upgrade", await self._websocket(exchange.request))
             await upgrade.decide(exchange, [*extra])

@@ -37,7 +37,7 @@ def explain(exc: BaseException) -> None:
 def _line_of(exc: BaseException) -> str | None:
     frames = list(_frames(exc.__traceback__))
     inside = next((at for at, (name, _) in enumerate(frames) if name.startswith(ASYNCIO)), None)
-    if inside is not None:
+    if inside is not None and not any(name == ASYNCIO + "runners.py" for name, _ in frames):  # a loop in a thread
         return _shown(frames[max(0, inside - 1)])
     if isinstance(exc, TypeError) and str(exc).startswith(YIELDED):
         return _shown(frames[-1]) if frames else "somewhere"

@@ -146,6 +146,8 @@ class Http1Sender:
             data = self._head(status, reason, wishes, BodyFraming.NONE, length)
         else:
             length = len(body)
+            if wishes.length is not None and wishes.length != length:  # repaired, a body that was cut short elsewhere would look whole
+                raise ValueError(f"the response has {length} octets, and declares {wishes.length}")
             data = self._head(status, reason, wishes, BodyFraming.LENGTH, length)
             self.sent = length
             if length <= WRITE_SIZE:
@@ -263,6 +265,8 @@ class Http1Sender:
         """The final head. Here, and only here, it is decided whether the connection goes on, and said so (N12, N20)."""
         if self.status:
             raise RuntimeError("the response has begun already")
+        if not 200 <= status <= 599:
+            raise ValueError(f"a response needs a final status from 200 to 599, not {status}")  # N24
         head, conn = self.head, self.conn
         if head.method == b"CONNECT" and 200 <= status <= 299:
             raise HTTPError(501)  # 2xx would promise a tunnel that only a Handoff digs (RFC 9110 section 9.3.6)

@@ -150,6 +150,20 @@ async def test_a_request_that_needs_asyncio_is_one_sentence_in_the_log(act, auto
     assert record.exc_info[1].__suppress_context__
 
 
+async def test_an_application_with_an_asyncio_loop_in_a_thread_has_its_own_error(autojump_clock, caplog):
+    async def fail():
+        raise LookupError
+
+    async def app(scope, receive, send):
+        await trio.to_thread.run_sync(asyncio.run, fail())
+
+    async with open_house(asgi(app, lifespan="off")) as house:
+        peer = house.peer()
+        await peer.say(GET)
+        assert b"500 Internal Server Error" in await peer.until(b"\r\n\r\n")
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [LookupError]
+
+
 async def test_asgi_l5_off_is_never_asked(autojump_clock):
     life = Life()
     async with open_server(asgi(life, lifespan="off")) as server:
