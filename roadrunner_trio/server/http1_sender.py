@@ -146,7 +146,8 @@ class Http1Sender:
             data = self._head(status, reason, wishes, BodyFraming.NONE, length)
         else:
             length = len(body)
-            if wishes.length is not None and wishes.length != length:  # repaired, a body that was cut short elsewhere would look whole
+            # Repaired, a body that was cut short elsewhere would look whole.
+            if wishes.length is not None and wishes.length != length:
                 raise ValueError(f"the response has {length} octets, and declares {wishes.length}")
             data = self._head(status, reason, wishes, BodyFraming.LENGTH, length)
             self.sent = length
