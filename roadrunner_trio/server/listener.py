@@ -130,8 +130,7 @@ class Listener:
         self._listeners: list[socket.socket | trio.abc.Listener[trio.abc.Stream]] = []
         self._accept_scopes: list[trio.CancelScope] = []
         self._addresses: list[Address] = []
-        self._closed = trio.Event()
-        self._start = trio.CancelScope()
+        self._closed, self._start = trio.Event(), trio.CancelScope()
 
     # -- what it tells ---------------------------------------------------------------------------
 

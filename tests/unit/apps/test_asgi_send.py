@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import http
+import sys
 
 import pytest
 import trio
 from asgi_tools import KINDS, Notes, asgi_house, body, start
-from story_tools import GET, GET_10, answer, last_word, loud
+from story_tools import GET, GET_10, answer, last_word, loud, open_house
 
 import roadrunner_trio as rr
-from roadrunner_trio.apps.asgi import Disconnected
+from roadrunner_trio.apps.asgi import Disconnected, asgi
 
 HEAD = b"HEAD / HTTP/1.1\r\nHost: h\r\n\r\n"
 ERROR = last_word(b"500 Internal Server Error")
@@ -331,3 +332,38 @@ async def test_a_stream_goes_out_piece_by_piece(autojump_clock):
         await peer.say(GET)
         assert await peer.until(b"one\r\n") == CHUNKED + b"3\r\none\r\n"
         assert await peer.until(b"0\r\n\r\n") == b"3\r\ntwo\r\n0\r\n\r\n"
+
+
+async def test_what_a_repeated_request_costs_in_calls(autojump_clock):
+    """Counted, not timed: no step of ours too many, and two coroutines for two messages."""
+    calls: list[str] = []
+
+    def note(frame, event, _):
+        if event == "call" and "roadrunner_trio/apps/" in frame.f_code.co_filename:
+            calls.append(frame.f_code.co_name)
+
+    async def app(scope, receive, send):
+        await send(start())
+        await send(body(b"hi"))
+
+    hosted = asgi(app, lifespan="off")
+
+    class Counted:
+        def plan(self, request):
+            return hosted.plan(request)
+
+        async def __call__(self, exchange):
+            calls.clear()
+            sys.setprofile(note)
+            try:
+                await hosted(exchange)
+            finally:
+                sys.setprofile(None)
+
+    async with open_house(Counted(), tcp=True) as house:
+        peer = house.meet("tcp")  # whose socket takes it without a wait
+        for _ in range(2):
+            await peer.say(GET)
+            await peer.until(b"hi")
+    steps = "__call__ fits __init__ make send _take_start status_of head_of send _whole octets_of"
+    assert calls == steps.split()
