@@ -21,6 +21,7 @@ ROOMS = {
     "words": ["fields", "errors", "units", "settings", "date", "addresses", "printable", "tracebacks", "journal"],
     "transport": [
         "clock",
+        "patience",
         "poller",
         "phases",
         "drain",

@@ -20,6 +20,7 @@ from ..journal import log
 from ..protocol.proxy_header import ProxyHeader
 from ..telemetry.observe import ConnectionAccepted, ConnectionClosed
 from ..transport.files import SLICE, OpenFile
+from ..transport.patience import Patience
 from ..transport.phases import Phase, PhaseScope
 from ..transport.streams import Address, SendMeter, shown
 from ..transport.tls import TLSInfo
@@ -211,14 +212,13 @@ class Carrier:
         with _Writing(self):
             for at in range(0, len(data), WRITE_SIZE):
                 part = data[at : at + WRITE_SIZE]
-                while part:
-                    with self._patience(sent, len(part)):
-                        try:
-                            await stream.send_all(part)
-                        except trio.BrokenResourceError as exc:
-                            raise self._lost("the peer went away") from exc
-                        break
-                    part = part[self._spared() :]
+                with self._taking(sent, len(part)) as taking:
+                    try:
+                        await stream.send_all(part)
+                    except trio.BrokenResourceError as exc:
+                        raise self._lost("the peer went away") from exc
+                if taking.expired:
+                    raise self._left()
             self.broken = False
 
     async def send_slice(self, wire: SocketWire, file: OpenFile, at: int, count: int, sent: int) -> int:
@@ -227,35 +227,24 @@ class Carrier:
             await file.read(at, count)  # sendfile would block the loop on a cold page
         taken = 0
         with _Writing(self):
-            while True:
-                with self._patience(sent + taken, count - taken):
-                    try:
-                        taken += await wire.send_file(file.fd, at + taken, count - taken)
-                    except trio.BrokenResourceError as exc:
-                        raise self._lost("the peer went away inside a file") from exc
-                    break
-                taken += self._spared()
+            with self._taking(sent, count) as taking:
+                try:
+                    taken = await wire.send_file(file.fd, at, count)
+                except trio.BrokenResourceError as exc:
+                    raise self._lost("the peer went away inside a file") from exc
+            if taking.expired:
+                raise self._left()
             self.broken = taken < count
         return taken
 
-    def _patience(self, sent: int, octets: int) -> _Patience:
+    def _taking(self, sent: int, octets: int) -> _Taking:
         if self._meter is None:
             self._meter = SendMeter(self.context.limits.min_send_rate, self.context.timeouts.write)
-        return _Patience(self._meter, min(self.context.timeouts.write, self._meter.allowance(sent, octets)), octets)
+        return _Taking(self, self._meter, min(self.context.timeouts.write, self._meter.allowance(sent, octets)), octets)
 
-    def _spared(self) -> int:
-        """Octets that the kernel has taken in the time that is up, when it would take more now: then we were late.
-
-        Raises:
-            PeerTooSlow: it would not.
-        """
-        wire = self.wire
-        if wire is None or not wire.has_room():
-            self.gone = self.broken = True
-            raise PeerTooSlow("the peer does not take its response in time")
-        if self._meter is not None:
-            self._meter.took(wire.taken, 0)
-        return wire.taken
+    def _left(self) -> PeerTooSlow:
+        self.gone = self.broken = True
+        return PeerTooSlow("the peer does not take its response in time")
 
     def _barred(self) -> Exception:
         """Why nothing may be written now: another task of the application does, or one has not finished."""
@@ -295,33 +284,26 @@ class Carrier:
             observers.tell(observers.listener_conn_close, event)
 
 
-class _Patience:
-    """Around a wait for the peer to take ``octets``: the write timeout, and the least rate over all such waits.
+class _Taking(Patience):
+    """Around a wait for the peer to take ``octets``: the write timeout, and the least rate over all such waits."""
 
-    No generator: what cancels one is held by its frames, and these hold each other.
-    """
+    __slots__ = ("_began", "_meter", "_octets", "_seconds")
 
-    __slots__ = ("began", "meter", "octets", "scope", "seconds")
-
-    def __init__(self, meter: SendMeter, seconds: float, octets: int) -> None:
-        self.meter = meter
-        self.octets = octets
-        self.seconds = seconds
-        self.began = trio.current_time()
-        self.scope = trio.CancelScope(deadline=self.began + seconds)
-
-    def __enter__(self) -> None:
-        self.scope.__enter__()
+    def __init__(self, carrier: Carrier, meter: SendMeter, seconds: float, octets: int) -> None:
+        self._began = carrier.phase.now()
+        super().__init__(
+            carrier.context.clock, self._began + seconds, None if carrier.wire is None else carrier.wire.has_room
+        )
+        self._meter = meter
+        self._seconds = seconds
+        self._octets = octets
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        self.scope.__exit__(kind, value, traceback)
-        caught = self.scope.cancelled_caught
-        if caught:
-            self.meter.took(0, self.seconds)
-        elif kind is None:
-            self.meter.took(self.octets, min(self.seconds, trio.current_time() - self.began))
+        caught = super().__exit__(kind, value, traceback)
+        if kind is None:
+            self._meter.took(self._octets, min(self._seconds, self.clock.time() - self._began))
         return caught
 
 

@@ -25,6 +25,7 @@ from ..protocol.http1.engine import CLOSED, END, NEED_DATA, Http1Engine, Signal
 from ..settings import Timeouts
 from ..transport.clock import Clock
 from ..transport.drain import Drain
+from ..transport.patience import SPARED, Patience
 from ..transport.phases import Phase
 from ..transport.streams import Address, PrefixedStream, RateMeter, tidy
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
@@ -52,6 +53,7 @@ class Http1Exchange(Http1Sender):
         meter: how fast its peer sends it.
         grace: the time it has left when its peer has gone; made when first needed.
         waits: those of the application for something of the request in hand; None is nobody's.
+        judged: by its head alone, for the time being.
     """
 
     __slots__ = (
@@ -61,9 +63,11 @@ class Http1Exchange(Http1Sender):
         "_readers",
         "_reading",
         "_received",
+        "_spared",
         "_waiting",
         "engine",
         "grace",
+        "judged",
         "meter",
         "plan",
         "waits",
@@ -81,6 +85,7 @@ class Http1Exchange(Http1Sender):
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[_Wait] | None = None
         self._local: Address | None = None
+        self.judged = False
 
     # -- what it has of its connection -------------------------------------------------------------
 
@@ -211,7 +216,7 @@ class Http1Exchange(Http1Sender):
         self.engine.limit_body(plan.max_body)
         self.continue_owed = self.head.expects_continue and not self.engine.buffered  # N17
         self.meter.reset()
-        self._bulk = False
+        self._bulk = self._spared = False
         self._gulps = 0
         return plan.body == "buffered" or bool(plan.early)
 
@@ -219,9 +224,12 @@ class Http1Exchange(Http1Sender):
         """The next piece of the body; ``b""`` at its end.
 
         Raises:
-            RuntimeError: the exchange has ended in the meantime, and what comes now is not this request's.
+            RuntimeError: the exchange has ended in the meantime, and what comes now is not this request's; or nobody is
+                to read it yet.
         """
         request = self.request
+        if self.judged:
+            raise RuntimeError("an early middleware judges a request by its head, and cannot read its body")
         while not self.body_done:
             if self._gulps >= GULPS:
                 await self._yield()
@@ -266,11 +274,12 @@ class Http1Exchange(Http1Sender):
         before, most = trio.current_time(), BULK_SIZE if self._bulk else RECEIVE_SIZE
         if self.phase.phase in (Phase.READ_BODY, Phase.FINISH):
             octets = await self.fill(most)
+            waited = trio.current_time() - before
         else:
-            octets = await self._fill_for_handler(request, before, most)
+            octets, waited = await self._fill_for_handler(request, before, most)
         self._gulps = 0
         self._bulk = octets > RECEIVE_SIZE // 2
-        self.meter.add(octets, trio.current_time() - before)
+        self.meter.add(octets, waited)
 
     async def _yield(self) -> None:
         """The neighbours' turn: a body of crumbs that has come at once is costly, and there is no wait in it."""
@@ -283,18 +292,30 @@ class Http1Exchange(Http1Sender):
             return ProtocolError(408, "body_too_slow")
         return BodyTimeout("the peer sends its body more slowly than the minimum rate")
 
-    async def _fill_for_handler(self, request: Request, now: float, most: int) -> int:
-        """Inside user code a wait has a scope of its own: the connection's deadline is not moved from there."""
-        octets, deadline = 0, now + self.timeouts.body - self.meter.waited
-        wait = _Wait(self, request, deadline)
-        with wait:
+    async def _fill_for_handler(self, request: Request, now: float, most: int) -> tuple[int, float]:
+        """Inside user code a wait has a scope of its own: the connection's deadline is not moved from there.
+
+        Returns:
+            The octets, and the seconds that count: of a deadline that was put off, a second is left for what follows.
+        """
+        octets, left = 0, self.timeouts.body - self.meter.waited
+        with _Wait(self, request, now + left) as wait:
             octets = await self.fill(most)
         if wait.released:
             raise RuntimeError(OVER)
-        if wait.scope.cancelled_caught:
+        if wait.expired:
             self.spoiled = True
             raise BodyTimeout("the peer took too long to send its body")
-        return octets
+        put_off = wait.deadline > now + left
+        return octets, max(0.0, left - SPARED) if put_off else trio.current_time() - now
+
+    def may_be_spared(self) -> bool:
+        """Whether a peer whose time is up has sent what nobody has taken yet: once a body, or a drip could go on."""
+        wire = self.wire
+        if self._spared or wire is None:
+            return False
+        self._spared = wire.pending()
+        return self._spared
 
     def dismiss(self) -> None:
         """The exchange has ended: so does every wait in its name."""
@@ -346,8 +367,7 @@ class Http1Exchange(Http1Sender):
                     await self._waiting.park()
             return
         while not (conn.gone or engine.ended):
-            wait = _Wait(self, request, math.inf)
-            with wait:
+            with _Wait(self, request, math.inf) as wait:
                 if engine.buffered >= READ_AHEAD:
                     await self._park()
                 else:
@@ -398,21 +418,19 @@ class Http1Exchange(Http1Sender):
         return PrefixedStream(self.head.raw + early if replay_head else early, self.conn.stream)
 
 
-class _Wait:
+class _Wait(Patience):
     """Around a wait in the application's name, which is over when its exchange is, or when nobody waits any more.
-
-    No generator: what cancels one is held by its frames, and these hold each other.
 
     Raises:
         RuntimeError: the exchange is over.
     """
 
-    __slots__ = ("dismissed", "exchange", "released", "request", "scope")
+    __slots__ = ("dismissed", "exchange", "released", "request")
 
     def __init__(self, exchange: Http1Exchange, request: Request, deadline: float) -> None:
+        super().__init__(exchange.clock, deadline, exchange.may_be_spared)
         self.exchange = exchange
         self.request = request
-        self.scope = trio.CancelScope(deadline=deadline)
         self.dismissed = False
         self.released = False
 
@@ -426,19 +444,19 @@ class _Wait:
         self.released = True
         self.scope.cancel(reason=RELEASED)
 
-    def __enter__(self) -> trio.CancelScope:
+    def __enter__(self) -> _Wait:
         if self.request.over:
             raise RuntimeError(OVER)
         self.exchange.waits = self.exchange.waits or []
         self.exchange.waits.append(self)
-        return self.scope.__enter__()
+        super().__enter__()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         self.exchange.has_left(self)
-        self.scope.__exit__(kind, value, traceback)
-        caught = self.scope.cancelled_caught
+        caught = super().__exit__(kind, value, traceback)
         if (self.request.over or (self.dismissed and not self.released)) and (caught or kind is None):
             raise RuntimeError(OVER)
         return caught

@@ -31,15 +31,18 @@ async def judge_early(exchange: Http1Exchange) -> Answer | None:
     exchange.phase.enter(Phase.DISPATCH, exchange.plan.timeout)
     if exchange.conn.hung_up:
         miss(exchange)
-    for check in exchange.plan.early:
-        try:
+    exchange.judged = True
+    try:
+        for check in exchange.plan.early:
             response = await check(exchange.request)
-        except BaseException as exc:
-            if part_ways(exc)[1] is not None:
-                raise
-            return partial(_raise, [exc])
-        if response is not None:
-            return partial(_respond, response, check)
+            if response is not None:
+                return partial(_respond, response, check)
+    except BaseException as exc:
+        if part_ways(exc)[1] is not None:
+            raise
+        return partial(_raise, [exc])
+    finally:
+        exchange.judged = False
     return None
 
 

@@ -14,9 +14,7 @@ from typing import Final, Protocol
 import trio
 
 from .clock import Clock
-
-SPARED: Final = 1.0
-"""Seconds in which what had arrived when a phase's time was up has to become something."""
+from .patience import SPARED
 
 
 class Phase(enum.Enum):

@@ -7,6 +7,7 @@ import weakref
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 from failing_tools import NAMES, WRONG
 
@@ -185,6 +186,75 @@ async def test_ctrl_c_in_a_timer_ends_the_clock(autojump_clock):
     Interrupted().set(clock, 5)
     with pytest.raises(KeyboardInterrupt):
         await clock.run()
+
+
+# A loop that does not turn
+
+
+async def test_a_deadline_that_came_up_while_the_loop_stood_still_is_put_off_by_as_much(autojump_clock, clock):
+    alarm = Alarm("a")
+    alarm.set(clock, 10)
+    await trio.sleep(9)
+    autojump_clock.jump(4)
+    await trio.lowlevel.checkpoint()
+    assert alarm.log == [], "3 s late, and so due at 16"
+    await trio.sleep(100)
+    assert alarm.log == [("a", 16)]
+
+
+@pytest.mark.parametrize(("late", "fires_at"), [(0.1, 10.1), (0.11, 10.22)])
+async def test_a_busy_loop_is_not_one_that_stands_still(late, fires_at, autojump_clock, clock):
+    alarm = Alarm("a")
+    alarm.set(clock, 10)
+    autojump_clock.jump(10 + late)
+    await trio.sleep(100)
+    assert alarm.log == [("a", pytest.approx(fires_at))]
+
+
+async def test_it_is_put_off_once_and_not_for_ever(autojump_clock, clock):
+    alarm = Alarm("a")
+    alarm.set(clock, 10)
+    for _ in range(2):
+        autojump_clock.jump(15)
+        await trio.lowlevel.checkpoint()
+    assert alarm.log == [("a", 30)], "put off to 20 at 15"
+
+
+async def test_a_new_deadline_is_a_new_one(autojump_clock, clock):
+    alarm = Alarm("a")
+    alarm.set(clock, 10)
+    autojump_clock.jump(15)
+    await trio.lowlevel.checkpoint()
+    alarm.set(clock, 10)
+    autojump_clock.jump(14)
+    await trio.sleep(100)
+    assert alarm.log == [("a", 33)], "due at 25, looked at at 29"
+
+
+async def test_an_older_entry_of_a_timer_does_not_make_its_deadline_late(autojump_clock, clock):
+    alarm = Alarm("a")
+    alarm.set(clock, 10)
+    alarm.set(clock, 20)
+    autojump_clock.jump(15)
+    await trio.sleep(100)
+    assert alarm.log == [("a", 20)]
+
+
+async def test_a_deadline_in_the_past_is_not_for_want_of_a_turn(autojump_clock, clock):
+    alarm = Alarm("a")
+    await trio.sleep(50)
+    alarm.set(clock, -20)
+    await trio.sleep(100)
+    assert alarm.log == [("a", 50)]
+
+
+async def test_all_that_were_due_are_put_off_each_by_its_own_lateness(autojump_clock, clock):
+    log = []
+    for name, seconds in [("a", 1), ("b", 2), ("c", 30)]:
+        Alarm(name, log).set(clock, seconds)
+    autojump_clock.jump(5)
+    await trio.sleep(100)
+    assert log == [("b", 8), ("a", 9), ("c", 30)]
 
 
 # Its size

@@ -116,6 +116,73 @@ async def test_a_closed_one_has_no_deadline(autojump_clock, clock):
     assert not phase.expired
 
 
+# The peer is asked before it is called late
+
+
+class Source:
+    """Octets that have arrived at certain times, and that nobody has taken yet."""
+
+    def __init__(self, *times):
+        self.times = times
+        self.asked = []
+
+    def pending(self):
+        now = trio.current_time()
+        self.asked.append(now)
+        return any(time <= now for time in self.times)
+
+
+WAITING = [Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST, Phase.READ_BODY, Phase.FINISH]
+
+
+@pytest.mark.parametrize("what", WAITING)
+async def test_what_has_arrived_when_time_is_up_has_a_second_to_become_something(what, autojump_clock, clock):
+    phase = PhaseScope(clock, Source(29))
+    phase.enter(what, 30)
+    with trio.move_on_after(100) as scope, phase.scope:
+        await trio.sleep(30.5)
+        phase.enter(Phase.DISPATCH, math.inf)
+        await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert not phase.expired
+
+
+@pytest.mark.parametrize("what", WAITING)
+async def test_whose_octets_never_come_to_an_end_is_spared_once(what, autojump_clock, clock):
+    source = Source(29)
+    phase = PhaseScope(clock, source)
+    phase.enter(what, 30)
+    assert await ended_at(phase) == 31
+    assert phase.expired
+    assert source.asked == [30], "a drip could go on for ever"
+
+
+async def test_every_phase_may_be_spared(autojump_clock, clock):
+    phase = PhaseScope(clock, Source(0))
+    phase.enter(Phase.READ_REQUEST, 30)
+    await trio.sleep(30.5)
+    assert not phase.over
+    phase.enter(Phase.READ_BODY, 10)
+    assert await ended_at(phase) == 41.5
+
+
+async def test_nothing_has_arrived_nothing_is_spared(autojump_clock, clock):
+    source = Source(31)
+    phase = PhaseScope(clock, source)
+    phase.enter(Phase.IDLE, 30)
+    assert await ended_at(phase) == 30
+    assert source.asked == [30]
+
+
+@pytest.mark.parametrize("what", sorted(set(Phase) - set(WAITING), key=lambda phase: phase.value))
+async def test_where_it_is_not_the_peers_turn_nobody_asks(what, autojump_clock, clock):
+    source = Source(0)
+    phase = PhaseScope(clock, source)
+    phase.enter(what, 30)
+    assert await ended_at(phase) == 30
+    assert source.asked == []
+
+
 def test_every_phase_reads_as_words():
     assert {phase.value for phase in Phase} >= {"handshake", "idle", "in the handler", "handed off"}
     assert all(phase.value and phase.value[0].islower() for phase in Phase)
