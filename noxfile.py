@@ -75,6 +75,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "-q", *session.posargs)
 
 
+@nox.session
+def frameworks(session: nox.Session) -> None:
+    """Applications of Starlette, FastAPI, Quart-Trio, Litestar, BlackSheep and MCP servers, on real sockets."""
+    session.install("-q", "-e", ".[test,test-frameworks]")
+    session.run("pytest", "-q", "tests/frameworks", "tests/test_docs.py", "-k", "frameworks or asgi", *session.posargs)
+
+
 @nox.session(default=False)
 def thorough(session: nox.Session) -> None:
     """The test suite with the fast reader of heads switched off: everything holds without it."""

@@ -13,7 +13,7 @@ REFERENCE: Final = "uvicorn"
 OURS: Final = "ours"
 MEGA: Final = 1e6
 NOTHING: Final = "–"
-TITLES: Final = {"ours": "roadrunner-trio", "ours-again": "the same again"}
+TITLES: Final = {"ours": "roadrunner-trio", "ours-again": "the same again", "ours-asgi": "roadrunner-trio (ASGI)"}
 
 HEADINGS: Final = (
     "scenario",

@@ -100,6 +100,16 @@ def ours(setup: Setup, port: int) -> list[str]:
     return ["roadrunner_trio", "serve", *app, "--bind", f"{HOST}:{port}", *options]
 
 
+def ours_asgi(setup: Setup, port: int) -> list[str]:
+    """This server with the application that its peers have."""
+    options = ["--access-log"] if setup.access_log else ["--no-access-log", "--log-level", "warning"]
+    if setup.tls is not None:
+        options += ["--tls-cert", str(setup.tls[0]), "--tls-key", str(setup.tls[1])]
+    if setup.crowd is not None:
+        options += ["--max-connections", str(setup.crowd), "--timeout-keep-alive", str(KEEP_ALIVE)]
+    return ["roadrunner_trio", "serve", "bench.apps.hosted:app", "--bind", f"{HOST}:{port}", *options]
+
+
 def uvicorn(loop: str, parser: str, ws: str = "auto") -> Callable[[Setup, int], list[str]]:
     """uvicorn on a loop and a parser; ``ws`` is who does its WebSockets."""
 
@@ -167,6 +177,7 @@ SERVERS: Final = (
     Server("hypercorn-trio", ("hypercorn", "trio", "h11"), hypercorn("trio"), speaks="http ws", beside=("wsproto",)),
     Server("hypercorn-asyncio", ("hypercorn", "h11"), hypercorn("asyncio"), "asyncio"),
     Server("trio-websocket", ("trio-websocket", "trio", "wsproto"), trio_websocket, speaks="ws"),
+    Server("ours-asgi", ("roadrunner-trio", "trio", "h11"), ours_asgi, "ASGI", speaks="http ws", beside=("wsproto",)),
 )
 
 

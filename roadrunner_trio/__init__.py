@@ -9,7 +9,7 @@ from trio_websocket import CloseReason, ConnectionClosed
 from .answering.middleware import CallNext, Middleware, early
 from .answering.rate_limit import RateLimit
 from .answering.respond import Handler
-from .errors import HTTPError, ProtocolError
+from .errors import HTTPError, ProtocolError, ShutdownError, StartupError
 from .messages.broadcast import Broadcast, Subscription
 from .messages.event_stream import EventSender, EventStream
 from .messages.exchange import App, Exchange, Plan
@@ -122,6 +122,8 @@ __all__ = [
     "ResponseSendFailed",
     "Send",
     "ServerSentEvent",
+    "ShutdownError",
+    "StartupError",
     "StreamResponse",
     "Subscription",
     "TLSInfo",

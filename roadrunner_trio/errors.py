@@ -65,6 +65,14 @@ def _check_types(status: Any, detail: Any) -> None:
         raise TypeError(f"the detail of an HTTPError is text, not {detail!r}")
 
 
+class StartupError(Exception):
+    """An application could not be started up, and nothing has been served."""
+
+
+class ShutdownError(Exception):
+    """An application failed to shut down, did not do so in time, or had ended by itself before."""
+
+
 _RENAMED = {
     413: "Content Too Large",
     414: "URI Too Long",

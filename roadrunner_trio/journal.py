@@ -35,9 +35,9 @@ class Journal:
         self.logger = logger or logging.getLogger(NAME)
         self.lost = 0
 
-    def debug(self, message: str, *args: object) -> None:
+    def debug(self, message: str, *args: object, exc_info: BaseException | None = None) -> None:
         """As the logger's."""
-        self._write(logging.DEBUG, message, args)
+        self._write(logging.DEBUG, message, args, exc_info)
 
     def info(self, message: str, *args: object) -> None:
         """As the logger's."""

@@ -134,10 +134,14 @@ def guarded(thing: Call, role: Role) -> Call:
     return call  # type: ignore[return-value]
 
 
-def takes(thing: Callable[..., Any], count: int) -> bool:
-    """Whether it can be called with so many arguments; True when it has no signature, as extension modules may."""
+def takes(thing: Callable[..., Any], count: int, *, declared: bool = False) -> bool:
+    """Whether it can be called with so many arguments; True when it has no signature, as extension modules may.
+
+    Args:
+        declared: a wrapper, which may take anything, is judged by what it wraps.
+    """
     try:
-        inspect.signature(thing, follow_wrapped=False).bind(*[None] * count)
+        inspect.signature(thing, follow_wrapped=declared).bind(*[None] * count)
     except TypeError:
         return False
     except ValueError:

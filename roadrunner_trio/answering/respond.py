@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
@@ -79,12 +80,17 @@ class native:
 
 
 @runtime_checkable
-class Routed(Protocol):
-    """An app with a table of routes, as a listener sees it."""
+class Adapting(Protocol):
+    """An app that takes a listener's defaults for what it leaves open."""
 
     def for_listener(self, defaults: Plan, middlewares: Sequence[Middleware]) -> App:
-        """Itself with a listener's defaults, for what its routes leave open, and inside of its middlewares."""
+        """Itself with a listener's defaults, and inside of its middlewares; raises TypeError if it cannot be."""
         ...
+
+
+@runtime_checkable
+class Routed(Adapting, Protocol):
+    """An app with a table of routes, as a listener sees it."""
 
     def reload(self, routes: Sequence[Any]) -> None:
         """Replaces its routes, or raises and keeps them."""
@@ -117,7 +123,7 @@ def as_app(
         raise ValueError("buffered bodies need Limits.max_body; only body='streaming' may do without")
     plan, around = default_plan(body, limits, timeouts), checked(middlewares)
     if not inspect.isclass(handler):
-        if isinstance(handler, Routed):
+        if isinstance(handler, Adapting):
             return handler.for_listener(plan, around)
         if hasattr(handler, "plan"):
             if around:
@@ -126,6 +132,12 @@ def as_app(
     plain: Any = handler
     check(plain, HANDLER)
     return native(compose(around, guarded(plain, HANDLER)), replace(plan, early=early_of(around)))
+
+
+def lifetime_of(handler: Handler | App, failed: Callable[[], None] | None) -> AbstractAsyncContextManager[object]:
+    """The block in which what ``handler`` needs is there: its ``lifetime``, if it has one (see :class:`App`)."""
+    lifetime: Callable[..., AbstractAsyncContextManager[object]] | None = getattr(handler, "lifetime", None)
+    return nullcontext() if lifetime is None else lifetime(failed)
 
 
 async def respond(exchange: Exchange, response: object, handler: object) -> None:

@@ -6,13 +6,14 @@ response is written are not its business.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 from ..answering.middleware import Middleware, checked, compose, early_of
-from ..answering.respond import default_plan, native
+from ..answering.respond import default_plan, lifetime_of, native
 from ..messages.exchange import App, Exchange, Plan
 from ..messages.request import Request
 from ..messages.response import AnyResponse
@@ -132,6 +133,19 @@ class Router:
         mounted = _Mounted(self._table, defaults, (*middlewares, *self.middlewares))
         self._mounted.add(mounted)
         return mounted
+
+    @asynccontextmanager
+    async def lifetime(self, failed: Callable[[], None] | None = None) -> AsyncGenerator[None]:
+        """A block in which the applications that are mounted in it are started up; those it has when the block begins.
+
+        Args:
+            failed: called when one of them ends by itself in the meantime.
+        """
+        async with AsyncExitStack() as lives:
+            for endpoint in self.endpoints:
+                handler = None if endpoint.route is None else endpoint.route.handler
+                await lives.enter_async_context(lifetime_of(cast("Any", handler), failed))
+            yield
 
     def plan(self, request: Request) -> Plan:
         """As an app on its own, inside of another: with the default limits."""

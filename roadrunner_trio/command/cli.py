@@ -25,6 +25,7 @@ from .. import __version__
 from ..answering.respond import Handler
 from ..apps.router import Router
 from ..demo import board, demo
+from ..errors import ShutdownError, StartupError
 from ..journal import log
 from ..messages.exchange import BodyMode
 from ..server.leaving import see_off
@@ -43,7 +44,8 @@ from ..transport.stdio import open_closed, settle, tell
 from .configuration import Configuration, Values, render, resolve
 from .door_options import bounds, doors, names, places
 from .flags import Parser, add_flags
-from .load import LoadError, Words, load_handler
+from .interface import bounded, host
+from .load import LoadError, Words, load_object
 
 PROGRAM: Final = "roadrunner-trio"
 BAD_START: Final = 3
@@ -57,6 +59,7 @@ Serves `async def handler(request)`; without one, a demo to look at in a browser
   roadrunner-trio serve app:handler --port 8080          another port
   roadrunner-trio serve app:handler -b :80 -b [::1]:81   all addresses, and one of IPv6
   roadrunner-trio serve app:make_handler --factory       `def make_handler()` returns the handler
+  roadrunner-trio serve main:app                         an ASGI application that runs on Trio, such as one of FastAPI
 
 Every option may also be a variable, ROADRUNNER_MAX_BODY=1M, and a line in a TOML file, max-body = "1M". A flag wins
 over a variable, and that over a file.
@@ -251,16 +254,21 @@ def application(server: Values) -> tuple[Handler, str]:
         if server["factory"]:
             raise ValueError(f"{server.where('factory')} needs an app: app:make_handler")
         return demo, DEMO
+    factory: bool = server["factory"]
     said = [
-        server.where(name) if server.has(name) else server.spell(name, like="app") for name in ("app-dir", "factory")
+        server.where(name) if server.has(name) else server.spell(name, like="app")
+        for name in ("app-dir", "factory", "interface")
     ]
+    words = Words(*said)
     try:
-        return load_handler(target, server["app-dir"], factory=server["factory"], words=Words(*said)), target
+        found = load_object(target, server["app-dir"], factory=factory, words=words)
+        handler, kind = host(found, target + "()" if factory else target, server, words)
     except LoadError as exc:
         given = server.given("app")
         if given.source == "flag":  # it is there to be seen
             raise
         raise LoadError(f"{given.where}: {exc}", exc.report) from None
+    return handler, f"{target} (ASGI)" if kind == "asgi" else target
 
 
 def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
@@ -278,7 +286,9 @@ def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
     made: list[Listener] = []
     for values, bind, name in zip(configuration.listeners, binds, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)
-        body: BodyMode = values["body"] or ("streaming" if title == DEMO else "buffered")
+        served = bounded(handler, values, timeouts, limits)
+        hosted = served is not handler
+        body: BodyMode = values["body"] or ("streaming" if title == DEMO or hosted else "buffered")
         if body == "buffered" and limits.max_body is None:
             raise ValueError(
                 f"{values.where('max-body')} none needs {values.spell('body', like='max-body')} streaming: "
@@ -286,7 +296,7 @@ def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
             )
         made.append(
             Listener(
-                handler,
+                served,
                 bind=bind,
                 name=name,
                 timeouts=timeouts,
@@ -354,6 +364,10 @@ async def attempt(listeners: Sequence[Listener], title: str, watchdog: Watchdog)
         report(await serve_watched(watchdog, *listeners, services=services, on_stuck=give_up, task_status=banner))
     except OSError as exc:
         return ended(exc) if banner.shown else refuse(explain(exc))
+    except StartupError as exc:
+        return refuse(str(exc))
+    except ShutdownError:  # it has been told
+        return 1
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else 1
     except KeyboardInterrupt as exc:  # a handler's

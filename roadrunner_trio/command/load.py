@@ -39,6 +39,7 @@ class Words(NamedTuple):
 
     app_dir: str = "--app-dir"
     factory: str = "--factory"
+    interface: str = "--interface"
 
 
 WORDS: Final = Words()
@@ -56,17 +57,24 @@ def load_handler(target: str, app_dir: str = ".", *, factory: bool = False, word
     Raises:
         LoadError: there is no such thing, it is no handler, or the application's own code raised.
     """
+    handler = load_object(target, app_dir, factory=factory, words=words)
+    check_handler(handler, target + "()" if factory else target, words, factory=factory)
+    return cast(Handler, handler)
+
+
+def load_object(target: str, app_dir: str = ".", *, factory: bool = False, words: Words = WORDS) -> Any:
+    """The same, whatever it is.
+
+    Raises:
+        LoadError: there is no such thing, or the application's own code raised.
+    """
     module_name, _, attribute = target.partition(":")
     if os.sep in module_name or module_name.endswith(".py"):
         raise LoadError(f"{target!r} names a file, not a module: {HINT}")
     if not all(part.isidentifier() for name in (module_name, attribute) for part in name.split(".")):
         raise LoadError(f"{target!r} does not name a handler: {HINT}")
-    handler = _find(_import(module_name, app_dir, words), attribute)
-    if factory:
-        handler = _make(handler, target, words)
-        target += "()"
-    _check(handler, target, words, factory=factory)
-    return cast(Handler, handler)
+    found = _find(_import(module_name, app_dir, words), attribute)
+    return _make(found, target, words) if factory else found
 
 
 def _import(name: str, app_dir: str, words: Words) -> ModuleType:
@@ -105,7 +113,7 @@ def _find(module: ModuleType, attribute: str) -> Any:
 
 def _make(factory: Any, target: str, words: Words) -> Any:
     if not callable(factory):
-        raise LoadError(f"{target} is {_kind(factory)}, which cannot be called: leave out {words.factory}")
+        raise LoadError(f"{target} is {kind_of(factory)}, which cannot be called: leave out {words.factory}")
     if gives_awaitable(factory):
         raise LoadError(f"{target} is async: a factory is a plain function; for a handler leave out {words.factory}")
     try:
@@ -114,24 +122,30 @@ def _make(factory: Any, target: str, words: Words) -> Any:
         raise _theirs(exc, f"the factory {target} failed") from exc
 
 
-def _check(handler: Any, target: str, words: Words, *, factory: bool) -> None:
+def check_handler(handler: Any, target: str, words: Words = WORDS, *, factory: bool) -> None:
+    """Whether it is an async function of one parameter. A coroutine is closed.
+
+    Raises:
+        LoadError: it is none; the message says what would be.
+    """
     wanted = "a handler is `async def handler(request)`"
     if inspect.iscoroutine(handler):
         handler.close()  # or Python would warn that nobody awaited it
     if not callable(handler):
-        raise LoadError(f"{target} is {_kind(handler)}, which cannot be called: {wanted}")
+        raise LoadError(f"{target} is {kind_of(handler)}, which cannot be called: {wanted}")
     verdict = gives_awaitable(handler)
     fits = takes(handler, 1)
     if not (verdict or (verdict is None and fits)):
         hint = "" if factory or fits else f"; if it makes the handler, add {words.factory}"
-        raise LoadError(f"{target} is {_kind(handler)}, not an async function: {wanted}{hint}")
+        raise LoadError(f"{target} is {kind_of(handler)}, not an async function: {wanted}{hint}")
     if not fits:
         raise LoadError(f"{target}{inspect.signature(handler)} cannot be called with one argument: {wanted}")
     if (wrong := complaint(handler, HANDLER, target)) is not None:
         raise LoadError(wrong)
 
 
-def _kind(thing: Any) -> str:
+def kind_of(thing: Any) -> str:
+    """What it is, in words."""
     if inspect.isclass(thing):
         return "a class"
     if inspect.ismodule(thing):

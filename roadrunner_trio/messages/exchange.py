@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import trio
 
@@ -14,6 +14,7 @@ from ..settings import Timeouts
 from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.files import OpenFile
+from ..transport.streams import Address
 from ..transport.wire import SocketWire
 from .request import Request
 
@@ -54,6 +55,8 @@ class Exchange(Protocol):
     """What the response is, for observers: ``"buffered"``, ``"stream"``, ``"loop"``, ``"file"``, ``"handoff"``."""
     extra: Sequence[Field]
     """Fields that the server adds to the final response, unless the application has set them."""
+    memo: Any
+    """What an application keeps with the connection, from request to request; None at first."""
 
     @property
     def request(self) -> Request:
@@ -81,8 +84,23 @@ class Exchange(Protocol):
         ...
 
     @property
+    def local(self) -> Address:
+        """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
+        ...
+
+    @property
     def started(self) -> bool:
         """Whether the final response's head is on the wire."""
+        ...
+
+    @property
+    def body_done(self) -> bool:
+        """Whether the request body has been read to its end; with the last piece where its length was declared."""
+        ...
+
+    @property
+    def gone_now(self) -> bool:
+        """Whether the peer is known to have gone, or to have ended what it sends; never waits."""
         ...
 
     async def receive_body(self) -> bytes:
@@ -90,7 +108,11 @@ class Exchange(Protocol):
         ...
 
     async def disconnected(self) -> None:
-        """Returns when the peer has gone."""
+        """Returns when the peer has gone, or :meth:`release_waiters` is called."""
+        ...
+
+    def release_waiters(self) -> None:
+        """Ends every :meth:`disconnected`, and a :meth:`receive_body` of a complete response with RuntimeError."""
         ...
 
     async def send_interim(self, status: int, fields: Sequence[Field] = ()) -> None:
@@ -125,7 +147,12 @@ class Exchange(Protocol):
 
 
 class App(Protocol):
-    """Answers exchanges. ``native(handler)`` makes one from a handler."""
+    """Answers exchanges. ``native(handler)`` makes one from a handler.
+
+    One that needs something to be started and ended has ``lifetime(failed)`` besides: an async context manager, which
+    a listener enters once it is bound and before it accepts, and leaves after its last connection, also when it is
+    cancelled. It calls ``failed`` should what it has started end by itself: then the listener drains.
+    """
 
     def plan(self, request: Request) -> Plan:
         """What is to be done with the request's body, and how long the call may take; synchronous."""

@@ -27,7 +27,7 @@ from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.patience import SPARED, Patience
 from ..transport.phases import Phase
-from ..transport.streams import Address, PrefixedStream, RateMeter
+from ..transport.streams import Address, PrefixedStream, RateMeter, tidy
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
 from .http1_sender import Http1Sender
@@ -41,6 +41,7 @@ NO_PLAN: Final = Plan()
 GULPS: Final = 2
 """Pieces of a body taken without a wait before the neighbours have a turn: the smallest chunks make one of 4 ms."""
 OVER: Final = "this request's exchange is over"
+RELEASED: Final = "nobody waits for this request's peer any more"
 
 
 class Http1Exchange(Http1Sender):
@@ -58,6 +59,7 @@ class Http1Exchange(Http1Sender):
     __slots__ = (
         "_bulk",
         "_gulps",
+        "_local",
         "_readers",
         "_reading",
         "_received",
@@ -82,6 +84,7 @@ class Http1Exchange(Http1Sender):
         self._readers: trio.lowlevel.ParkingLot | None = None
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[_Wait] | None = None
+        self._local: Address | None = None
         self.judged = False
 
     # -- what it has of its connection -------------------------------------------------------------
@@ -112,9 +115,21 @@ class Http1Exchange(Http1Sender):
         return self.conn.peer
 
     @property
+    def local(self) -> Address:
+        """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
+        if self._local is None:
+            self._local = self.context.name if self.wire is None else _own_end(self.wire, self.context.name)
+        return self._local
+
+    @property
     def gone(self) -> bool:
         """Whether nothing more comes from the peer, or can be said to it."""
         return self.conn.gone
+
+    @property
+    def gone_now(self) -> bool:
+        """Whether the peer is known to have gone, or to have ended what it sends; nobody waits or reads to find out."""
+        return self.conn.hung_up or self.conn.gone or self.engine.ended
 
     @property
     def was_reset(self) -> bool:
@@ -257,6 +272,8 @@ class Http1Exchange(Http1Sender):
             raise
         if isinstance(piece, bytes):
             self._gulps += 1
+            if self.head.framing is Framing.LENGTH and self.engine.body_taken == self.head.content_length:
+                self.body_done = True  # who has the last piece knows that it is the last
             if self._readers is not None:
                 self._readers.unpark_all()  # there is room again to read ahead
             return piece
@@ -306,6 +323,8 @@ class Http1Exchange(Http1Sender):
         octets, left = 0, self.timeouts.body - self.meter.waited
         with _Wait(self, request, now + left) as wait:
             octets = await self.fill(most)
+        if wait.released:
+            raise RuntimeError(OVER)
         if wait.expired:
             self.spoiled = True
             raise BodyTimeout("the peer took too long to send its body")
@@ -325,6 +344,11 @@ class Http1Exchange(Http1Sender):
         for wait in self.waits or ():
             wait.dismiss()
 
+    def release_waiters(self) -> None:
+        """The response is complete, or a WebSocket decided upon: nobody waits for the peer any more."""
+        for wait in self.waits or ():
+            wait.release()
+
     async def settle(self) -> None:
         """Dismisses, and returns when all have gone: only then may somebody else read."""
         self.dismiss()
@@ -336,7 +360,7 @@ class Http1Exchange(Http1Sender):
         if self.waits is not None:
             self.waits.remove(wait)
             self.waits = self.waits or None
-        if wait.dismissed and self._readers is not None:
+        if (wait.dismissed or wait.released) and self._readers is not None:
             self._readers.unpark_all()  # the connection waits for this
 
     async def skip_body(self) -> bool:
@@ -356,7 +380,7 @@ class Http1Exchange(Http1Sender):
     # -- the peer that leaves ----------------------------------------------------------------------
 
     async def disconnected(self) -> None:
-        """Returns when the peer has gone: a reset, or the end of what it sends."""
+        """Returns when the peer has gone: a reset, or the end of what it sends; or when waiters are released."""
         conn, engine, request = self.conn, self.engine, self.request
         if conn.wire is not None and conn.wire.polled:
             if not (conn.hung_up or conn.gone or engine.ended):
@@ -365,12 +389,14 @@ class Http1Exchange(Http1Sender):
                     await self._waiting.park()
             return
         while not (conn.gone or engine.ended):
-            with _Wait(self, request, math.inf):
+            with _Wait(self, request, math.inf) as wait:
                 if engine.buffered >= READ_AHEAD:
                     await self._park()
                 else:
                     with suppress(PeerGone):
                         await self.fill()
+            if wait.released:
+                return
 
     def peer_left(self) -> None:
         """The connection's word, which has it from the poller."""
@@ -415,24 +441,30 @@ class Http1Exchange(Http1Sender):
 
 
 class _Wait(Patience):
-    """Around a wait in the application's name, which is over when its exchange is.
+    """Around a wait in the application's name, which is over when its exchange is, or when nobody waits any more.
 
     Raises:
-        RuntimeError: that has come.
+        RuntimeError: the exchange is over.
     """
 
-    __slots__ = ("dismissed", "exchange", "request")
+    __slots__ = ("dismissed", "exchange", "released", "request")
 
     def __init__(self, exchange: Http1Exchange, request: Request, deadline: float) -> None:
         super().__init__(exchange.clock, deadline, exchange.may_be_spared)
         self.exchange = exchange
         self.request = request
         self.dismissed = False
+        self.released = False
 
     def dismiss(self) -> None:
         """Ends it, though its time is not up."""
         self.dismissed = True
         self.scope.cancel(reason=OVER)
+
+    def release(self) -> None:
+        """Ends it, and what it is for goes on."""
+        self.released = True
+        self.scope.cancel(reason=RELEASED)
 
     def __enter__(self) -> _Wait:
         if self.request.over:
@@ -447,6 +479,13 @@ class _Wait(Patience):
     ) -> bool:
         self.exchange.has_left(self)
         caught = super().__exit__(kind, value, traceback)
-        if (self.dismissed or self.request.over) and (caught or kind is None):
+        if (self.request.over or (self.dismissed and not self.released)) and (caught or kind is None):
             raise RuntimeError(OVER)
         return caught
+
+
+def _own_end(wire: SocketWire, otherwise: str) -> Address:
+    try:
+        return tidy(wire.socket.getsockname()) or otherwise
+    except OSError:  # it has been closed
+        return otherwise

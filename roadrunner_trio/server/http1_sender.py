@@ -7,7 +7,7 @@ other half, which reads, is in :mod:`.http1_exchange`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -55,6 +55,7 @@ class Http1Sender:
         sent: octets of content written.
         held: octets of the request's body that count among what all connections hold.
         extra: see :class:`Exchange`; gone when the final head is out.
+        memo: see :class:`Exchange`.
     """
 
     __slots__ = (
@@ -70,6 +71,7 @@ class Http1Sender:
         "held",
         "keep",
         "kind",
+        "memo",
         "phase",
         "request",
         "sent",
@@ -85,6 +87,7 @@ class Http1Sender:
         self.conn = conn
         self.phase = conn.phase
         self.extra = ()
+        self.memo: Any = None
         self.told = False
         self.framing = BodyFraming.NONE
         self.held = 0
@@ -149,6 +152,9 @@ class Http1Sender:
             data = self._head(status, reason, wishes, BodyFraming.NONE, length)
         else:
             length = len(body)
+            # Repaired, a body that was cut short elsewhere would look whole.
+            if wishes.length is not None and wishes.length != length:
+                raise ValueError(f"the response has {length} octets, and declares {wishes.length}")
             data = self._head(status, reason, wishes, BodyFraming.LENGTH, length)
             self.sent = length
             if length <= WRITE_SIZE:
@@ -266,6 +272,8 @@ class Http1Sender:
         """The final head. Here, and only here, it is decided whether the connection goes on, and said so (N12, N20)."""
         if self.status:
             raise RuntimeError("the response has begun already")
+        if not 200 <= status <= 599:
+            raise ValueError(f"a response needs a final status from 200 to 599, not {status}")  # N24
         head, conn = self.head, self.conn
         if head.method == b"CONNECT" and 200 <= status <= 299:
             raise HTTPError(501)  # 2xx would promise a tunnel that only a Handoff digs (RFC 9110 section 9.3.6)

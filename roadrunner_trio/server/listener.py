@@ -15,7 +15,7 @@ import errno
 import socket
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from contextvars import copy_context
 from dataclasses import fields
 from typing import Any, Final, Literal, TypeAlias, Unpack
@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, TypeAlias, Unpack
 import trio
 
 from ..answering.context import Counters
-from ..answering.respond import Handler, Routed
+from ..answering.respond import Handler, Routed, lifetime_of
 from ..journal import log
 from ..messages.exchange import App
 from ..protocol.http1.encode import error_response
@@ -56,8 +56,11 @@ REJECTED_AT_ONCE: Final = 64
 PATIENCE: Final = 1.0
 """Seconds past a drain's deadline after which what still runs is called stuck."""
 
+BEREFT: Final = 10.0
+"""Seconds for the drain of a listener whose application has ended."""
+
 COUNTED: Final = fields(Counters)
-Status: TypeAlias = Literal["new", "accepting", "draining", "closed"]
+Status: TypeAlias = Literal["new", "starting", "accepting", "draining", "closed"]
 
 
 class Listener:
@@ -127,7 +130,7 @@ class Listener:
         self._listeners: list[socket.socket | trio.abc.Listener[trio.abc.Stream]] = []
         self._accept_scopes: list[trio.CancelScope] = []
         self._addresses: list[Address] = []
-        self._closed = trio.Event()
+        self._closed, self._start = trio.Event(), trio.CancelScope()
 
     # -- what it tells ---------------------------------------------------------------------------
 
@@ -170,8 +173,8 @@ class Listener:
 
     @property
     def drained(self) -> bool:
-        """Whether a drain has begun; without one, nothing but a cancellation ends it in order."""
-        return self._context.drain.draining
+        """Whether a drain has begun, or has forgone its start; else nothing but a cancellation ends it in order."""
+        return self._context.drain.draining or self._start.cancel_called
 
     @property
     def _active(self) -> int:
@@ -199,6 +202,7 @@ class Listener:
 
         Raises:
             OSError: an address cannot be bound.
+            StartupError, ShutdownError: what the application needs could not be started, or ended.
             RuntimeError: it has served already.
         """
         if self.status != "new":
@@ -206,6 +210,19 @@ class Listener:
         self._listeners = await open_listeners(self.bind, self._context.limits.backlog, reuse_port=self._reuse_port)
         self.task = trio.lowlevel.current_task()
         self._context.variables = copy_context()
+        self.status = "starting"
+        try:
+            async with AsyncExitStack() as life:
+                with self._start:
+                    await life.enter_async_context(lifetime_of(self._handler, self._drain_bereft))
+                if self._start.cancelled_caught or self._context.drain.draining:
+                    task_status.started(self)  # it was to end before it had begun
+                else:
+                    await self._serve(task_status)
+        finally:
+            await self._end()
+
+    async def _serve(self, task_status: trio.TaskStatus[Listener]) -> None:
         self.status = "accepting"
         try:
             async with trio.open_nursery() as helpers:
@@ -220,12 +237,27 @@ class Listener:
         finally:
             if self._context.poller is not None:
                 self._context.poller.close()
-            self.status = "closed"
-            self._closed.set()
-            told = self._context.observers
-            told.tell(told.listener_close, ListenerClosed(self.name, time.time()))
-            for listener in self._listeners:
-                await _close(listener)
+            await self._end()
+
+    async def _end(self) -> None:
+        """Once there are no connections any more."""
+        if self.status == "closed":
+            return
+        self.status = "closed"
+        self._closed.set()
+        told = self._context.observers
+        told.tell(told.listener_close, ListenerClosed(self.name, time.time()))
+        for listener in self._listeners:
+            await _close(listener)
+
+    def forgo_start(self) -> None:
+        """Ends the start-up of its application, if that is what it does: it will never accept."""
+        if self.status == "starting":
+            self._start.cancel(reason="the listener drains before it has begun")
+
+    def _drain_bereft(self) -> None:
+        """What the application keeps running has ended: there is no use in going on without it."""
+        self._start_drain(trio.current_time() + BEREFT)
 
     def _start_accepting(self, nursery: trio.Nursery) -> None:
         for listener in self._listeners:
@@ -278,6 +310,7 @@ class Listener:
 
     def _start_drain(self, deadline: float) -> None:
         """Synchronous: sockets emptied and closed, everybody told, the hard deadline set. Again: only sooner."""
+        self.forgo_start()
         if self.status == "accepting":
             self.status = "draining"
             for listener in self._listeners:
@@ -321,6 +354,7 @@ class Listener:
 
     async def _accept(self, sock: socket.socket, scope: trio.CancelScope) -> None:
         with scope:
+            await trio.lowlevel.checkpoint_if_cancelled()  # a drain that began first has closed the socket
             while True:
                 await trio.lowlevel.wait_readable(sock)
                 if not self._accept_batch(sock, ACCEPT_BATCH):

@@ -15,7 +15,8 @@ import trio
 
 from ..answering.callables import named
 from ..answering.faults import leaves
-from ..answering.respond import Handler
+from ..answering.respond import Handler, lifetime_of
+from ..errors import ShutdownError, StartupError
 from ..journal import log
 from ..messages.exchange import App
 from ..telemetry.log_output import start_logging
@@ -70,7 +71,8 @@ def run(
         OSError: an address cannot be bound.
         ValueError, TypeError: as :class:`Listener` and :func:`serve`, before anything listens.
         RuntimeError: the server has ended, and nobody has asked for it.
-        SystemExit: 128 and the signal's number, after a second signal.
+        SystemExit: 128 and the signal's number, after a second signal; 3 when the application cannot be started up, 1
+            when it fails to shut down.
     """
     if flag("log", log):
         settings["observers"] = with_access_log(settings.get("observers", ()))
@@ -90,6 +92,11 @@ def _own(watchdog: Watchdog, listener: Listener, banner: Banner | None) -> None:
             start_logging("text", "INFO")
             report(trio.run(partial(serve_watched, watchdog, listener, on_stuck=give_up, task_status=banner)))
         status = 0
+    except StartupError as exc:
+        log.error("%s", exc)
+        raise SystemExit(status := 3) from exc
+    except ShutdownError as exc:  # it has been told
+        raise SystemExit(status := 1) from exc
     finally:
         watchdog.finish(status)
 
@@ -249,6 +256,8 @@ class _Serving:
 
     async def drain(self, serving: trio.Nursery) -> None:
         """All listeners together, once all are up; then whoever wants to know hears of stuck connections."""
+        for listener in self.listeners:
+            listener.forgo_start()
         with trio.move_on_after(self.watchdog.remaining):
             await self.up.wait()
         if not self.up.is_set():
@@ -296,7 +305,7 @@ async def serve_connection(
         raise TypeError(f"serve_connection is given the stream first, a trio.abc.Stream, not {stream!r}")
     refuse_unknown(settings, OF_CONNECTIONS)
     context, _ = served(handler, settings, drain)
-    async with trio.open_nursery() as nursery:
+    async with lifetime_of(handler, None), trio.open_nursery() as nursery:
         nursery.start_soon(context.clock.run, name=f"{context.name}: clock")
         conn = Connection(wired(stream), context, peer_of(stream))
         async with trio.open_nursery() as serving:  # a task of its own: the caller's context variables are the caller's

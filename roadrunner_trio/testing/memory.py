@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Unpack
 
 import h11
@@ -12,10 +13,12 @@ import trio
 import trio.testing
 
 from ..answering.respond import Handler
+from ..apps.asgi import ASGIApp, Message, Receive, Scope, Send, asgi
 from ..fields import Field, FieldsLike, encoded, lookup
 from ..messages.exchange import App
 from ..server.listener import Listener
 from ..server.listener_settings import ListenerSettings
+from ..telemetry.observe import Observer, RequestEnded
 from ..transport.streams import PrefixedStream
 from ..transport.wire import RECEIVE_SIZE
 
@@ -173,10 +176,13 @@ class MemoryServer:
     Attributes:
         listener: the :class:`~roadrunner_trio.Listener`, for ``info``, ``connections`` and ``drain``.
         door: where its connections come in.
+        debug: the ``info`` of every ``http.response.debug`` that an ASGI application has sent, such as the templates
+            it has rendered.
     """
 
     listener: Listener
     door: MemoryListener
+    debug: list[Any] = field(default_factory=list[Any])
 
     def connect(self) -> MemoryStream:
         """A new connection, as raw bytes."""
@@ -189,19 +195,56 @@ class MemoryServer:
 
 @asynccontextmanager
 async def open_server(
-    handler: Handler | App, **settings: Unpack[ListenerSettings]
+    handler: Handler | App, *, raise_app_exceptions: bool = False, **settings: Unpack[ListenerSettings]
 ) -> AsyncGenerator[MemoryServer, None]:
     """Serves ``handler`` in memory for as long as the block lasts, then cancels what is left.
 
     Args:
+        raise_app_exceptions: what leaves the application, and its peer is answered 500 for, is raised at the end of
+            the block: alone, or several as a group.
         settings: as for :class:`~roadrunner_trio.Listener`, apart from ``bind``.
 
     Raises:
         ValueError, TypeError: as :class:`~roadrunner_trio.Listener`.
     """
-    door = MemoryListener()
+    door, debug, faults = MemoryListener(), list[Any](), _Faults()
+    app: object = handler
+    if isinstance(app, asgi):  # pyright: ignore[reportUnnecessaryIsInstance]  # it is an App
+        handler = app.inside(partial(_debugged, debug))
+    if raise_app_exceptions:
+        settings["observers"] = (*settings.get("observers", ()), faults)
     listener = Listener(handler, bind=door, **settings)
     async with trio.open_nursery() as nursery:
         await nursery.start(listener.serve)
-        yield MemoryServer(listener, door)
+        yield MemoryServer(listener, door, debug)
         nursery.cancel_scope.cancel(reason="the test is over")
+    if faults.found:
+        raise faults.found[0] if len(faults.found) == 1 else BaseExceptionGroup("the application", faults.found)
+
+
+class _Faults(Observer):
+    """Keeps what applications have raised."""
+
+    def __init__(self) -> None:
+        self.found: list[BaseException] = []
+
+    def request_exception(self, event: RequestEnded) -> None:
+        if event.outcome == "error" and event.error is not None:
+            self.found.append(event.error)
+
+
+def _debugged(debug: list[Any], app: ASGIApp) -> ASGIApp:
+    """``app`` with the extension that only a test kit offers."""
+
+    async def within(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["extensions"]["http.response.debug"] = {}
+
+        async def kept(message: Message) -> None:
+            if message["type"] == "http.response.debug":
+                debug.append(message["info"])
+            else:
+                await send(message)
+
+        await app(scope, receive, kept)
+
+    return within

@@ -99,11 +99,13 @@ class TLSInfo:
         cipher: the suite, by OpenSSL's name.
         client_certificate: what :meth:`ssl.SSLSocket.getpeercert` says of a client's verified certificate; None
             without one.
+        client_chain: the client's certificates in PEM, its own first; before Python 3.13 its own alone.
     """
 
     version: str
     cipher: str
     client_certificate: Mapping[str, Any] | None = None
+    client_chain: tuple[str, ...] = ()
 
 
 def tls_info(encrypted: Any) -> TLSInfo:
@@ -113,4 +115,12 @@ def tls_info(encrypted: Any) -> TLSInfo:
         encrypted: an :class:`ssl.SSLObject`, or a :class:`trio.SSLStream`, which has all of its methods.
     """
     cipher = encrypted.cipher()
-    return TLSInfo(encrypted.version() or "", cipher[0] if cipher else "", encrypted.getpeercert() or None)
+    certificate = encrypted.getpeercert() or None
+    chain = () if certificate is None else _chain(encrypted)
+    return TLSInfo(encrypted.version() or "", cipher[0] if cipher else "", certificate, chain)
+
+
+def _chain(encrypted: Any) -> tuple[str, ...]:
+    verified = getattr(encrypted, "get_verified_chain", None)
+    chain = [encrypted.getpeercert(binary_form=True)] if verified is None else verified()
+    return tuple(map(ssl.DER_cert_to_PEM_cert, chain))

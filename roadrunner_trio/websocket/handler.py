@@ -163,15 +163,17 @@ class WebSocketRequest:
     Attributes:
         request: the :class:`Request` it came in, with all that routers and middlewares have put there.
         proposed_subprotocols: what the peer offers, in its order of preference.
+        exchange: what the handshake came by, for an app that answers it with a response of its own making: it calls
+            :meth:`decide` before it writes.
     """
 
     __slots__ = (
         "_decided",
-        "_exchange",
         "_fields",
         "_handshake",
         "_settings",
         "error",
+        "exchange",
         "nursery",
         "request",
         "scope",
@@ -184,7 +186,7 @@ class WebSocketRequest:
         self.error: Exception | None = None
         self.nursery: trio.Nursery | None = None
         self.scope = trio.CancelScope()
-        self._exchange = exchange
+        self.exchange = exchange
         self._settings = settings
         self._handshake = handshake
         self._fields = fields
@@ -214,7 +216,7 @@ class WebSocketRequest:
     @property
     def local(self) -> Endpoint | str:
         """Our end, likewise; the listener's name where the peer is not on a socket of ours."""
-        wire = self._exchange.wire
+        wire = self.exchange.wire
         try:
             name = self.request.listener_name if wire is None else tidy(wire.socket.getsockname())
         except OSError:  # it has been closed
@@ -246,17 +248,17 @@ class WebSocketRequest:
         extra = encoded(extra_headers or ())
         if not RESERVED.isdisjoint(name for name, _ in extra):
             raise ValueError(f"fields of the handshake are the server's: {', '.join(sorted(map(repr, RESERVED)))}")
-        self._decide()
+        self.decide()
         ours = self._settings.compression
         agreement = None if ours is None else agree(self._handshake.offers, ours)
         own = self._handshake.fields(subprotocol, None if agreement is None else agreement.answer)
         added = [field for field in self._fields if field[0] not in RESERVED]
-        self._exchange.kind = "websocket"
-        stream = await self._exchange.take_over(101, (*own, *added, *extra))
+        self.exchange.kind = "websocket"
+        stream = await self.exchange.take_over(101, (*own, *added, *extra))
         return self._begin(stream, subprotocol, agreement)
 
     def _begin(self, stream: trio.abc.Stream, subprotocol: str | None, agreement: Agreement | None) -> WebSocket:
-        exchange, settings = self._exchange, self._settings
+        exchange, settings = self.exchange, self._settings
         early = b""
         if isinstance(stream, PrefixedStream):
             early, stream = stream.detach()
@@ -301,19 +303,25 @@ class WebSocketRequest:
             response = Response(body or b"", status=response, fields=extra_headers or ())
         elif extra_headers or body:
             raise ValueError("a response has its own fields and its own body")
-        self._decide()
+        self.decide()
         response.fields.extend(self._fields)
-        await respond(self._exchange, response, self.reject)
+        await respond(self.exchange, response, self.reject)
 
     @property
     def decided(self) -> bool:
         """Whether it has been accepted or rejected."""
         return self._decided
 
-    def _decide(self) -> None:
+    def decide(self) -> list[Field]:
+        """Whoever calls it answers the handshake. Gives the fields that those around the handler have set.
+
+        Raises:
+            RuntimeError: it has been decided already.
+        """
         if self._decided:
             raise RuntimeError("this WebSocket has been accepted or rejected already")
         self._decided = True
+        return self._fields
 
 
 async def _run(offer: WebSocketRequest, handler: Callable[[Any], Awaitable[object]]) -> None:

@@ -248,17 +248,13 @@ class WebSocket(Session, trio.abc.AsyncResource):
         if len(payload) > frames.MAX_CONTROL:
             raise ValueError(f"a ping or pong has at most {frames.MAX_CONTROL} octets, not {len(payload)}")
 
-    async def aclose(self, code: int = 1000, reason: str | None = None) -> None:
-        """Closes the session: sends a close frame and waits for the peer's, at most ``close_timeout``.
+    def close(self, code: int = 1000, reason: str | None = None) -> None:
+        """Closes the session, and waits for nobody: the close frame goes out as soon as it can.
 
         Messages that have come and were not taken are dropped. Closing it again does nothing.
 
-        Args:
-            code: 1000 to 1003, 1007 to 1014, 3000 to 4999 (RFC 6455 section 7.4).
-            reason: text for the peer; what is beyond 123 octets of UTF-8 is cut off.
-
-        Raises:
-            ValueError: the code may not be sent.
+        Args, Raises:
+            as :meth:`aclose`.
         """
         if code not in frames.SENDABLE:
             raise ValueError(f"{code} is no close code that may be sent (RFC 6455 section 7.4)")
@@ -269,6 +265,18 @@ class WebSocket(Session, trio.abc.AsyncResource):
             self._depart()
         else:
             self._close(code, reason)
+
+    async def aclose(self, code: int = 1000, reason: str | None = None) -> None:
+        """As :meth:`close`, and waits for the peer's close frame, at most ``close_timeout``.
+
+        Args:
+            code: 1000 to 1003, 1007 to 1014, 3000 to 4999 (RFC 6455 section 7.4).
+            reason: text for the peer; what is beyond 123 octets of UTF-8 is cut off.
+
+        Raises:
+            ValueError: the code may not be sent.
+        """
+        self.close(code, reason)
         if not self._over:
             if self._waiting_end is None:
                 self._waiting_end = trio.lowlevel.ParkingLot()

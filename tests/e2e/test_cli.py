@@ -291,7 +291,7 @@ async def test_sigusr1_prints_every_task(folder: Path) -> None:
             await server.until("err", r"^    signals @ ")
             dump = server.err
             await idle.aclose()
-        assert re.search(r"^ +main: listener @ roadrunner_trio/server/listener\.py:\d+ in serve$", dump, re.MULTILINE)
+        assert re.search(r"^ +main: listener @ roadrunner_trio/server/listener\.py:\d+ in _serve$", dump, re.MULTILINE)
         assert re.search(r"^ +main: accept on 127\.0\.0\.1:\d+ @ ", dump, re.MULTILINE)
         assert re.search(r"^ +main: 127\.0\.0\.1:\d+ @ .*\[idle, .* s left, 0 requests\]$", dump, re.MULTILINE)
         assert re.search(

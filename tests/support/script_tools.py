@@ -6,7 +6,7 @@ A script is a list of actions: octets to say, seconds to wait, or one of ``FINIS
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -144,8 +144,11 @@ async def perform(peer: Peer, script: Script) -> float:
     return trio.current_time()
 
 
-def responses(heard: bytes, *, ended: bool) -> tuple[list[int], bool]:
+def responses(heard: bytes, *, ended: bool, methods: Sequence[str] = ()) -> tuple[list[int], bool]:
     """The statuses of the final responses a peer heard, and whether the last of them was cut.
+
+    Args:
+        methods: of the requests that were answered, where they were not all GET; no more may have been.
 
     Raises:
         h11.RemoteProtocolError: it is no sequence of responses.
@@ -153,7 +156,8 @@ def responses(heard: bytes, *, ended: bool) -> tuple[list[int], bool]:
     statuses: list[int] = []
     while heard:
         reader = h11.Connection(h11.CLIENT)
-        reader.send(h11.Request(method="GET", target="/", headers=[("host", "h")]))
+        method = methods[len(statuses)] if methods else "GET"
+        reader.send(h11.Request(method=method, target="/", headers=[("host", "h")]))
         reader.send(h11.EndOfMessage())
         reader.receive_data(heard)
         if ended:

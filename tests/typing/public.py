@@ -55,6 +55,8 @@ from roadrunner_trio import (
     server_context,
     websocket,
 )
+from roadrunner_trio.apps.asgi import Mount, Receive, Scope, WebSocketOptions, asgi
+from roadrunner_trio.apps.asgi import Send as ASGISend
 from roadrunner_trio.apps.router import Endpoint, Group, Route, Router
 from roadrunner_trio.testing import ClientResponse, MemoryListener, open_server
 
@@ -315,6 +317,14 @@ class Watcher(Observer):
 class Wrong(Observer):
     def request_stop(self, event: RequestStarted) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         """Takes another event than it is given."""
+
+
+async def hosts(scope: Scope, receive: Receive, send: ASGISend) -> None:
+    app = asgi(hosts, lifespan="on", websocket=WebSocketOptions(compression=True))
+    Listener(app)
+    Listener(Router([Mount("/api", app)]))
+    assert_type(app.bounded(None, 5.0), asgi)
+    asgi(hosts, lifespan="perhaps")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def logs() -> None:

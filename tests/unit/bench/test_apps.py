@@ -15,7 +15,7 @@ from trio_websocket import wrap_client_stream, wrap_server_stream
 sys.path.append(str(Path(__file__).parents[3]))
 
 import roadrunner_trio
-from bench.apps import asgi, content, native, trio_ws
+from bench.apps import asgi, content, hosted, native, trio_ws
 from bench.client import Answer
 from bench.scenarios import BROWSER, FILE_SIZE, SCENARIOS, differences, request_body
 from roadrunner_trio.testing import open_server
@@ -39,6 +39,18 @@ def file(tmp_path, monkeypatch):
 async def test_this_server_answers_right(scenario):
     fields = [("host", "test"), *scenario.fields]
     async with open_server(native.handler, body="streaming" if scenario.setup.streaming else "buffered") as server:
+        method = "POST" if scenario.post else "GET"
+        body = request_body(scenario.post)
+        found = await server.client().request(method, scenario.path, fields=fields, body=body)
+    got = {name.decode(): value.decode() for name, value in found.fields}
+    assert differences(scenario, Answer(found.status, got, found.body)) == ""
+
+
+@pytest.mark.parametrize("scenario", ANSWERED, ids=lambda each: each.name)
+@pytest.mark.usefixtures("file")
+async def test_this_server_answers_right_with_the_asgi_application(scenario):
+    fields = [("host", "test"), *scenario.fields]
+    async with open_server(hosted.app) as server:
         method = "POST" if scenario.post else "GET"
         body = request_body(scenario.post)
         found = await server.client().request(method, scenario.path, fields=fields, body=body)

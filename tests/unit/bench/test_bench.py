@@ -253,7 +253,8 @@ def test_every_server_speaks_what_scenarios_want(server):
 def test_who_takes_part_in_which_scenario():
     told = {name: [each.name for each in speakers(SERVERS, BY_NAME[name])] for name in ("hello", "ws64")}
     assert "uvicorn-wsproto" not in told["hello"]
-    assert told["ws64"] == ["ours", "uvicorn", "uvicorn-wsproto", "granian", "hypercorn-trio", "trio-websocket"]
+    peers = ["uvicorn", "uvicorn-wsproto", "granian", "hypercorn-trio", "trio-websocket"]
+    assert told["ws64"] == ["ours", *peers, "ours-asgi"]
     assert "websockets-sansio" in SERVERS[1].command(BY_NAME["ws64"].setup, 1)
     assert "bench.apps.native:make_websocket" in SERVERS[0].command(BY_NAME["ws64"].setup, 1)
 

@@ -113,8 +113,28 @@ async def test_n21_the_length_is_computed(autojump_clock):
     assert await ask(GET, answering(rr.Response)) == answer(b"")
 
 
-async def test_n21_and_what_the_handler_said_of_it_is_a_wish(autojump_clock):
-    assert await ask(GET, answering(lambda: rr.Response("hi", fields={"content-length": "7"}))) == answer(b"hi")
+async def test_n21_and_a_handler_that_declares_another_is_in_error(autojump_clock):
+    """A body that was cut short before it came here must not be made to look whole."""
+    assert await ask(GET, answering(lambda: rr.Response("hi", fields={"content-length": "2"}))) == answer(b"hi")
+    for length in ("1", "7"):
+        said = await ask(GET, answering(lambda: rr.Response("hi", fields={"content-length": length})))  # noqa: B023
+        assert said.startswith(b"HTTP/1.1 500 ")
+
+
+@pytest.mark.parametrize("status", [100, 101, 103, 199])
+@pytest.mark.parametrize("how", ["respond", "start_response"])
+async def test_n24_an_app_cannot_end_a_request_with_an_interim_response(status, how, autojump_clock):
+    class Interim:
+        def plan(self, request):
+            return rr.Plan()
+
+        async def __call__(self, exchange):
+            await getattr(exchange, how)(status, (), *([b""] if how == "respond" else []))
+
+    async with open_house(Interim()) as house:
+        peer = house.peer()
+        await peer.say(GET)
+        assert (await peer.end()).startswith(b"HTTP/1.1 500 "), "it would wait for a final one for ever"
 
 
 @pytest.mark.parametrize("status", [204, 304])

@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 import roadrunner_trio as rr
+from roadrunner_trio.apps.asgi import asgi
 from roadrunner_trio.testing import Client, ClientResponse, MemoryListener, open_server
 
 
@@ -223,3 +224,43 @@ async def test_timeouts_are_exact_and_take_no_time(autojump_clock):
         await client.get("/")
         assert await client.stream.receive_some() == b""
         assert trio.current_time() == 3600
+
+
+async def test_asgi_e6_the_kit_offers_what_a_server_should_not(autojump_clock):
+    async def app(scope, receive, send):
+        if scope["type"] != "http":
+            raise NotImplementedError
+        assert scope["extensions"]["http.response.debug"] == {}
+        await send({"type": "http.response.debug", "info": {"template": "page.html"}})
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"hi"})
+
+    async with open_server(asgi(app)) as server:
+        assert (await server.client().get("/")).body == b"hi"
+    assert server.debug == [{"template": "page.html"}]
+
+
+@pytest.mark.parametrize("many", [1, 2])
+async def test_what_leaves_an_application_is_raised_at_the_end(many, autojump_clock):
+    async def handler(request):
+        raise LookupError(request.path)
+
+    async def use():
+        async with open_server(handler, raise_app_exceptions=True) as server:
+            for _ in range(many):
+                assert (await server.client().get("/x")).status == 500
+
+    if many == 1:
+        with pytest.raises(LookupError, match="/x"):
+            await use()
+    else:
+        with pytest.RaisesGroup(LookupError, LookupError):
+            await use()
+
+
+async def test_what_is_no_fault_of_the_application_is_not(autojump_clock):
+    async def handler(request):
+        raise rr.HTTPError(404)
+
+    async with open_server(handler, raise_app_exceptions=True) as server:
+        assert (await server.client().get("/x")).status == 404

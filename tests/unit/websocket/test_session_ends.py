@@ -64,6 +64,22 @@ async def test_a_close_waits_for_the_peers(kind, autojump_clock):
         assert peer.ended_at == 3
 
 
+async def test_a_close_may_wait_for_nobody(kind, autojump_clock):
+    diary = Diary()
+    async with sessions(diary, kind) as (_, meet):
+        peer = await meet()
+        await peer.say(frame(TEXT, "dropped"))
+        diary.session.close(4000, "enough")
+        assert await met(diary.session) == (4000, "enough")
+        diary.session.close()
+        with pytest.raises(ValueError, match="1006"):
+            diary.session.close(1006)
+        await wait_all_tasks_blocked()
+        assert peer.take() == closed(4000, "enough")
+        await peer.say(closing(4000))
+        await diary.leave()
+
+
 async def test_a_peer_that_does_not_close_is_left_behind(kind, autojump_clock):
     diary = Diary()
     async with sessions(diary, kind, close_timeout=7) as (house, meet):

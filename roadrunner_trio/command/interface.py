@@ -1,0 +1,130 @@
+"""What kind of thing ``app:app`` is: a handler, an app of this server, an application of ASGI, or none that runs here.
+
+An application says by its signature what it is: a handler takes a request; an ASGI application takes scope, receive and
+send. What cannot be told is asked for, and what cannot run is told so, in one sentence and at the start.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final, Literal, TypeAlias, cast
+
+from ..answering.callables import gives_awaitable, takes
+from ..answering.respond import Handler
+from ..apps.asgi import asgi, is_double
+from ..settings import Limits, Timeouts
+from .configuration import Values
+from .load import WORDS, LoadError, Words, check_handler, kind_of
+
+Interface: TypeAlias = Literal["native", "asgi"]
+
+ASYNCIO_ONLY: Final = {
+    "channels.routing": "Channels runs on asyncio alone",
+    "django.core.handlers.asgi": "Django runs on asyncio alone",
+    "quart.app": "Quart runs on asyncio alone; QuartTrio of quart_trio has the same API",
+}
+"""Modules whose applications fail at their first request here, and at nothing before."""
+SERVERS: Final = "serve it with an asyncio server"
+
+
+def interface_of(thing: Any, target: str, words: Words = WORDS) -> Interface:
+    """Decides by the signature.
+
+    Raises:
+        LoadError: it is something else, or could be either.
+    """
+    if hasattr(thing, "plan"):
+        return "native"
+    if not callable(thing):
+        check_handler(thing, target, words, factory=False)
+    if inspect.isclass(thing):
+        return _class_of(thing, target, words)
+    if _takes_any_number(thing):
+        raise LoadError(f"{target} takes any number of arguments: say {words.interface} asgi, or native")
+    if takes(thing, 1, declared=True):
+        return "native"  # one that is not async is told what a handler is
+    if takes(thing, 3, declared=True):
+        return "asgi"
+    if takes(thing, 2, declared=True):
+        raise LoadError(
+            f"{target} is a WSGI application: serve it with a WSGI server, for none of the bridges to ASGI runs on Trio"
+        )
+    return "native"
+
+
+def _class_of(thing: Any, target: str, words: Words) -> Interface:
+    if takes(thing, 3) or is_double(thing):
+        return "asgi"
+    raise LoadError(
+        f"{target} is {kind_of(thing)}: name an object of it, or add {words.factory} if it takes no arguments"
+    )
+
+
+def _takes_any_number(thing: Any) -> bool:
+    try:
+        parameters = inspect.signature(thing).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(each.kind is each.VAR_POSITIONAL for each in parameters)
+
+
+def host(thing: Any, target: str, server: Values, words: Words = WORDS) -> tuple[Handler, Interface]:
+    """What a listener serves, and what it is.
+
+    Args:
+        target: what it is called on the command line.
+        words: what the settings are called.
+
+    Raises:
+        LoadError: it cannot be served.
+        ValueError: an option has no meaning for it.
+    """
+    chosen: str = server["interface"]
+    kind: Interface = interface_of(thing, target, words) if chosen == "auto" else cast("Interface", chosen)
+    if kind == "native":
+        _check_unused(server, target)
+        check_handler(thing, target, words, factory=server["factory"])
+        return cast("Handler", thing), "native"
+    _check_runs(thing, target)
+    made = asgi(
+        thing,
+        root_path=server["root-path"],
+        lifespan=server["lifespan"],
+        startup_timeout=server["lifespan-startup-timeout"],
+        shutdown_timeout=server["lifespan-shutdown-timeout"],
+    )
+    return cast("Handler", made), "asgi"
+
+
+def _check_unused(server: Values, target: str) -> None:
+    for name in ("root-path", "lifespan", "lifespan-startup-timeout", "lifespan-shutdown-timeout"):
+        if server.has(name):
+            raise ValueError(f"{server.where(name)}: {target} is no ASGI application, for which alone that is")
+
+
+def _check_runs(thing: Any, target: str) -> None:
+    if not callable(thing) or not (takes(thing, 3) or is_double(thing)):
+        raise LoadError(f"{target} is {kind_of(thing)}, and no ASGI application: that takes scope, receive and send")
+    if gives_awaitable(thing) is False and inspect.isgeneratorfunction(thing):
+        raise LoadError(f"{target} is a generator function, and no ASGI application")
+    kind: type = type(cast("object", thing))
+    for base in kind.__mro__:
+        for module, why in ASYNCIO_ONLY.items():
+            if base.__module__.startswith(module) and not kind.__module__.startswith("quart_trio"):
+                raise LoadError(f"{target} needs asyncio, and this server runs Trio: {why}, else {SERVERS}")
+
+
+def bounded(handler: Handler, values: Values, timeouts: Timeouts, limits: Limits) -> Handler:
+    """What a listener serves, with the bounds of an ASGI application that have been said; unsaid, it has none.
+
+    Raises:
+        ValueError: bodies are to be buffered, which an ASGI application's never are.
+    """
+    app: object = handler
+    if not isinstance(app, asgi):  # pyright: ignore[reportUnnecessaryIsInstance]  # apps are loaded as well
+        return handler
+    if values.has("body") and values["body"] != "streaming":
+        raise ValueError(f"{values.where('body')}: an ASGI application reads its bodies itself, as they come")
+    most = limits.max_body if values.has("max-body") else None
+    grace = timeouts.disconnect_grace if values.has("timeout-disconnect-grace") else None
+    return cast("Handler", app.bounded(most, grace))
