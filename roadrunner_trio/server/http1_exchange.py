@@ -245,7 +245,7 @@ class Http1Exchange(Http1Sender):
         """The whole body, which counts among what all connections hold until the exchange is over.
 
         Raises:
-            ProtocolError: 503, when together they would hold more than they may; before a piece is read, if that is known.
+            ProtocolError: 503, when together they would hold more than they may; if that is known, before a read.
         """
         self._hold(self.head.content_length)
         body: bytes | bytearray = await self.receive_body()
