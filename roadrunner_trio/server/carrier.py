@@ -58,6 +58,7 @@ class Carrier:
         broken: a write was not finished, so that nothing may follow.
         hung_up: the peer has ended what it sends, or is gone altogether.
         was_reset: the latter.
+        closed: all is over, and nobody is to be told of anything.
     """
 
     __slots__ = (
@@ -65,6 +66,7 @@ class Carrier:
         "_meter",
         "born",
         "broken",
+        "closed",
         "context",
         "drain",
         "gone",
@@ -102,6 +104,7 @@ class Carrier:
         self.broken = False
         self.hung_up = False
         self.was_reset = False
+        self.closed = False
         self._meter: SendMeter | None = None
         self._accept_told = False
         if self.wire is not None:
@@ -146,11 +149,16 @@ class Carrier:
             wire.hold(layer.said())  # a new key, a refusal: a peer that waits for that would send nothing else
         return None
 
+    def pending(self) -> bool:
+        """Whether something has reached our socket that nobody has read."""
+        return self.wire is not None and self.wire.pending()
+
     def hang_up(self, events: int) -> None:
         """The wire's word that the peer leaves, from the poller's task: once or twice in a connection's life."""
         self.hung_up = True
         self.was_reset = self.was_reset or bool(events & RESET)
-        self.peer_left()
+        if not self.closed:
+            self.peer_left()
 
     def peer_left(self) -> None:
         """What a protocol makes of it. Synchronous; must not raise."""

@@ -119,7 +119,7 @@ class Connection(Carrier):
 
     def arrived(self) -> bool:
         """Whether anything of a next request has reached us, down to the socket's buffer."""
-        return bool(self.exchange.engine.buffered) or (self.wire is not None and self.wire.pending())
+        return not self.closed and (bool(self.exchange.engine.buffered) or self.pending())
 
     async def fill_idle(self) -> int | None:
         """As the exchange's ``fill``; None when a drain ended the wait.
@@ -157,6 +157,7 @@ class Connection(Carrier):
             if self.wire is not None:  # without a wait, and without the cancelled one of aclose_forcefully
                 self.wire.reset() if exchange.truncated else self.wire.close()
             exchange.reset()
+            self.closed = True
             del self.exchange  # each of the two holds the other
             if self.wire is None:
                 await self.try_to("close", trio.aclose_forcefully, self.stream)

@@ -318,7 +318,7 @@ class Http1Exchange(Http1Sender):
         """Inside user code a wait has a scope of its own: the connection's deadline is not moved from there.
 
         Returns:
-            The octets, and the seconds that count: of a deadline that was put off, a second is left for what follows.
+            The octets, and the seconds that count: when we were late, a second is left for what follows.
         """
         octets, left = 0, self.timeouts.body - self.meter.waited
         with _Wait(self, request, now + left) as wait:
@@ -328,8 +328,9 @@ class Http1Exchange(Http1Sender):
         if wait.expired:
             self.spoiled = True
             raise BodyTimeout("the peer took too long to send its body")
-        put_off = wait.deadline > now + left
-        return octets, max(0.0, left - SPARED) if put_off else trio.current_time() - now
+        seconds = trio.current_time() - now
+        late = seconds > left or wait.deadline > now + left  # the clock may not have had its turn
+        return octets, max(0.0, left - SPARED) if late else seconds
 
     def may_be_spared(self) -> bool:
         """Whether a peer whose time is up has sent what nobody has taken yet: once a body, or a drip could go on."""

@@ -97,5 +97,6 @@ class PhaseScope:
         self.scope.cancel(reason=reason)
 
     def close(self) -> None:
-        """Takes the deadline off the clock."""
+        """Takes the deadline off the clock: it is over."""
+        self.over = True
         self.clock.disarm(self)
