@@ -58,7 +58,8 @@ from .telemetry.request_ids import RequestIds
 from .transport.drain import Drain
 from .transport.tls import TLSInfo, server_context
 from .transport.wire import BodyTimeout, PeerGone, PeerTooSlow
-from .websocket.handler import WebSocketRequest, websocket
+from .websocket.handler import websocket
+from .websocket.offer import WebSocketRequest
 from .websocket.session import WebSocket
 
 __version__ = "0.1.0"

@@ -155,6 +155,15 @@ SIZE = (
         ),
     ),
     Threat(
+        "Sends bodies or messages that are not too large, on very many connections",
+        ("Limits.max_buffered",),
+        "1013 and the end of a WebSocket session; for a body 503",
+        (
+            "tests/unit/websocket/test_session_buffered.py::test_one_more_than_there_is_room_for_is_told_1013",
+            "tests/unit/websocket/test_session_buffered.py::test_whatever_ends_a_session_gives_back_what_it_held",
+        ),
+    ),
+    Threat(
         "Sends chunk extensions, which nobody reads",
         ("protocol.http1.body:MAX_CHUNK_LINE", "protocol.http1.body:MAX_CHUNK_EXTENSIONS"),
         "400, close",
@@ -337,6 +346,24 @@ WEBSOCKET = (
         ),
     ),
     Threat(
+        "Sends a text that is small as octets and large as characters",
+        ("websocket.max_message", "protocol.ws.decoder:WIDE"),
+        "1009",
+        (
+            "tests/unit/protocol/test_ws_decoder.py::test_case_37_a_text_is_held_to_what_it_takes_in_memory",
+            "tests/unit/protocol/test_ws_decoder.py::test_case_37_one_wide_character_makes_all_of_them_wide",
+        ),
+    ),
+    Threat(
+        "Sends what takes long to read: compressed, fragmented, empty",
+        ("websocket.core:TURN", "protocol.ws.deflate:TAKEN", "protocol.ws.deflate:STEP"),
+        "an answer, later: its neighbours have a turn every few milliseconds, however many do so",
+        (
+            HARDENING + "test_websocket_turns.py::test_case_35_no_step_takes_long_whatever_comes",
+            HARDENING + "test_websocket_turns.py::test_case_35_many_peers_of_costly_frames_wait_for_one_another",
+        ),
+    ),
+    Threat(
         "Sends fragments without end, of nothing",
         ("websocket.max_fragments",),
         "1009",
@@ -360,8 +387,11 @@ WEBSOCKET = (
     Threat(
         "Has vanished, and did not say so",
         ("websocket.ping_interval", "websocket.ping_timeout"),
-        "a ping, then a close",
-        ("tests/e2e/test_websocket.py::test_a_peer_that_talks_and_does_not_take_our_ping_is_left",),
+        "a ping, then a close; one that is still taking a message is waited for",
+        (
+            "tests/e2e/test_websocket.py::test_a_peer_that_talks_and_does_not_take_our_ping_is_left",
+            "tests/unit/websocket/test_keepalive.py::test_a_peer_that_pours_and_is_not_heard_of_is_left_all_the_same",
+        ),
     ),
     Threat(
         "Does not answer a close",
@@ -376,7 +406,10 @@ WEBSOCKET = (
         "Does not read what it is sent",
         ("Timeouts.write",),
         "the end of the connection",
-        (f"{_WEBSOCKET_SIEGE}::test_a_peer_that_never_reads",),
+        (
+            f"{_WEBSOCKET_SIEGE}::test_a_peer_that_never_reads",
+            "tests/unit/websocket/test_keepalive.py::test_one_that_takes_nothing_is_left_after_the_write_timeout",
+        ),
     ),
 )
 
@@ -536,7 +569,7 @@ ADVISORIES = (
         "python-engineio",
         "a page of another site connects in its visitor's name",
         "403, if `origins` names those that may",
-        "tests/unit/protocol/test_ws_handshake.py::test_origins",
+        "tests/unit/protocol/test_ws_origin.py::test_case_09_the_pages_of_the_requests_own_host",
     ),
     Advisory(
         "CVE-2024-23334, CVE-2024-42367, CVE-2023-29159",

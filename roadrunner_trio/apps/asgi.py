@@ -22,7 +22,8 @@ from ..messages.request import Request
 from ..messages.response import AnyResponse, Upgrade
 from ..settings import Limits, Timeouts
 from ..units import Duration, Size, seconds
-from ..websocket.handler import WebSocketRequest, websocket
+from ..websocket.handler import websocket
+from ..websocket.offer import WebSocketRequest
 from .asgi_faults import explain
 from .asgi_http import DONE, Cycle, DrainEvents
 from .asgi_lifespan import Lifespan, LifespanMode

@@ -16,7 +16,8 @@ from ..protocol.ws import frames
 from ..protocol.ws.deflate import Compression
 from ..transport.wire import PeerGone
 from ..units import Duration, Size
-from ..websocket.handler import DEFAULT_CAP, WebSocketRequest
+from ..websocket.handler import DEFAULT_CAP
+from ..websocket.offer import WebSocketRequest
 from ..websocket.session import WebSocket
 from .asgi_http import DONE, Cycle
 from .asgi_messages import Disconnected, Message, head_of, is_peers_doing, octets_of, unexpected

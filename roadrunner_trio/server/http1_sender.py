@@ -253,11 +253,12 @@ class Http1Sender:
         self.ended = True
 
     async def say(self, status: int) -> None:
-        """An error response that ends the connection, if none has begun; a peer that is gone is no matter."""
+        """An error response that ends the connection, if none has begun and nobody else writes; a peer that is gone is
+        no matter."""
         if not self.started:
             try:
                 await self.conn.send(encode.error_response(status, self.extra))
-            except PeerGone:
+            except (PeerGone, trio.BusyResourceError):
                 return
             self.status, self.ended, self.kind = status, True, "none"
 

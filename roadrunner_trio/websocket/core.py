@@ -1,8 +1,8 @@
-"""What a WebSocket session is without its users' words: a bounded queue, one way to end, and its times.
+"""What a WebSocket session is without its users' words: what has come, one way to end, and its times.
 
-Whatever ends a session (the peer's close frame, its breach of the protocol, its disappearance) stands in the queue
-behind the messages that came before, so they are answered first. The handler meets it as ``ConnectionClosed``; if it
-does not come to meet it, it has a second. Time is told by the listener's clock: a session has no task of its own.
+Whatever ends a session (the peer's close frame, its breach of the protocol, its disappearance) stands behind the
+messages that came before, so they are answered first. The handler meets it as ``ConnectionClosed``; if it does not come
+to meet it, it has a second. Time is told by the listener's clock: a session has no task of its own.
 """
 
 from __future__ import annotations
@@ -10,28 +10,33 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, cast
+from time import perf_counter
+from typing import Any, Final, cast
 
 import trio
 from trio_websocket import CloseReason, ConnectionClosed
 
-from ..journal import log
+from ..answering.context import ServerContext
 from ..protocol.ws import frames
+from ..protocol.ws.assembly import Assembly
 from ..protocol.ws.decoder import Caps, Decoder
 from ..protocol.ws.deflate import Compression
 from ..protocol.ws.frames import LATER, NEED_DATA, Close, Piece, Ping, Pong, Violation
 from ..transport.clock import Clock
 from ..transport.drain import Drain
-from ..transport.poller import WOKEN
-from .link import Link
+from .inbox import Inbox, Item, Waiting
+from .keepalive import PING, UNANSWERED, Alarm, Keepalive, Pings
+from .link import TOO_SLOW, Link
+from .told import complain
 
 PATIENCE: Final = 1.0
 """Seconds in which the handler may still answer what came before the end."""
 QUEUE_OCTETS: Final = 1024 * 1024
 """The queue takes no further message when it holds so much."""
-PING: Final = frames.encode(frames.PING, b"")
-"""The server's own."""
+TURN: Final = 0.002
+"""Seconds in which a peer's frames are read before its neighbours have a turn, where they are costly."""
 GOING_DOWN: Final = "the server is going down"
+FULL: Final = "the server holds as many messages as it can"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,222 +57,178 @@ class Settings:
 class Session:
     """The state of a session, and what its link, the clock and the drain make of it.
 
+    Attributes:
+        closed: why it is over or about to be; None while it is open.
+        given_up: why the server did not wait for the peer any more, or had no room for it; None otherwise.
+        fresh: a message was taken a moment ago, by a task that has waited for it.
+
     Args:
         abandoned: called when the session is over and the handler has not noticed in time.
     """
 
     __slots__ = (
         "_abandoned",
-        "_alive_by",
+        "_alarm",
         "_clock",
         "_close_sent",
-        "_closed",
         "_decoder",
         "_drain",
         "_end_by",
         "_ending",
-        "_fresh",
         "_heard",
-        "_link",
-        "_octets",
-        "_over",
-        "_ping_at",
-        "_pings",
-        "_queue",
+        "_keepalive",
+        "_midway",
+        "_resting",
         "_settings",
+        "_spent",
         "_stalled",
         "_told",
-        "_waiting",
+        "_turns",
+        "_until",
         "_waiting_end",
-        "armed",
-        "deadline",
+        "closed",
+        "fresh",
+        "given_up",
+        "inbox",
+        "link",
+        "over",
+        "pings",
     )
 
+    link: Link
+
     def __init__(
-        self, settings: Settings, decoder: Decoder, clock: Clock, drain: Drain, abandoned: Callable[[], None]
+        self,
+        settings: Settings,
+        decoder: Decoder,
+        context: ServerContext,
+        drain: Drain,
+        abandoned: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._decoder = decoder
-        self._clock = clock
+        self._clock: Clock = context.clock
+        self._turns = context.turns
         self._drain = drain
         self._abandoned = abandoned
-        self._link: Link = cast("Link", None)
         # what has come
-        self._queue: list[str | bytes | Piece] = []
-        self._octets = 0
+        self.inbox = Inbox(context.buffered)
+        self.fresh = False
+        self._midway = False
+        self._heard = False
         self._stalled = False
-        self._waiting: list[trio.lowlevel.Task] = []
-        self._fresh = False
-        self._pings: dict[bytes, trio.Event] | None = None
+        self._resting = False
+        self._spent = self._until = 0.0
+        self.pings = Pings()
         # how it ends
+        self.closed: CloseReason | None = None
+        self.given_up: str | None = None
         self._ending: tuple[CloseReason, bytes | None] | None = None
-        self._closed: CloseReason | None = None
         self._close_sent = False
-        self._over = False
+        self.over = False
         self._told = False
         self._waiting_end: trio.lowlevel.ParkingLot | None = None
         # its times
-        self._heard = True
-        self._ping_at = self._alive_by = self._end_by = math.inf
-        self.deadline = self.armed = math.inf
+        self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
+        self._end_by = math.inf
+        self._alarm = Alarm(self._fire)
 
     def begin(self, link: Link, nursery: trio.Nursery | None, early: bytes) -> None:
         """The 101 is out: from now on the peer is read."""
-        self._link = link
+        self.link = link
         self._drain.watch(self)
-        self._ping_at = trio.current_time() + self._settings.ping_interval
+        self._keepalive.begin(trio.current_time())
         self._arm()
         link.start(nursery, early)
         if self._drain.draining:
             self.told()
 
-    # -- the queue ---------------------------------------------------------------------------------
+    # -- what the handler takes --------------------------------------------------------------------
 
-    async def next_item(self) -> str | bytes | Piece:
-        """What stands first in the queue, as soon as something does."""
-        queue = self._queue
-        if queue:
+    async def next_item(self) -> Item:
+        """What comes next: a message, or a piece of one.
+
+        Raises:
+            ConnectionClosed: the session is over.
+        """
+        inbox = self.inbox
+        if inbox.items:
             await trio.lowlevel.checkpoint()  # a peer that floods us must still yield to its neighbours
-        while not queue:
-            if self._closed is not None or self._ending is not None:
-                raise await self._farewell()
-            task = trio.lowlevel.current_task()
-            self._waiting.append(task)
-
-            def abort(_: object, task: trio.lowlevel.Task = task) -> trio.lowlevel.Abort:
-                self._waiting.remove(task)
-                return trio.lowlevel.Abort.SUCCEEDED
-
-            await trio.lowlevel.wait_task_rescheduled(abort)
-        self._fresh = True
-        item = queue.pop(0)
-        self._octets -= len(item.data if type(item) is Piece else item)
-        if self._stalled:
+        while not inbox.items:
+            if self.closed is not None or self._ending is not None:
+                raise await self.farewell()
+            waiting = inbox.spare or Waiting(inbox.waiting)
+            inbox.spare = None
+            waiting.task = trio.lowlevel.current_task()
+            inbox.waiting.append(waiting)
+            handed: Item | None = await trio.lowlevel.wait_task_rescheduled(waiting.give_up)
+            inbox.spare = waiting
+            if handed is not None:
+                waiting.item = None
+                self.fresh = True
+                return handed
+        self.fresh = True
+        item = inbox.take(self._decoder.held)
+        if self._stalled and not self._resting:
             self._go_on()
         return item
 
-    def _go_on(self) -> None:
-        """There is room again in the queue, or others have had their turn."""
-        self._stalled = False
-        if self.wants():
-            self._digest()
-        if not self._stalled:
-            self._link.resume()
+    async def joined(self, piece: Piece) -> str | bytes:
+        """A message whole, where a piece is what has come: of one that somebody began to take so, and which is passed
+        over, or the first of one that comes in pieces although nobody wants it so any more."""
+        while self._midway:
+            self._midway = not piece.last
+            item = await self.next_item()
+            if type(item) is not Piece:
+                return cast("str | bytes", item)
+            piece = item
+        whole, caps = Assembly(type(piece.data)), self._settings.caps
+        whole.add(piece.data)
+        while not piece.last:
+            self._midway = True  # if this is given up, what is left of it
+            piece = _as_piece(await self.next_item())
+            whole.add(piece.data)
+            if whole.size > caps.message or whole.held > caps.memory:
+                self._fail(Violation(frames.TOO_BIG, "a message that is too large"))
+                raise await self.farewell()
+        self._midway = False
+        return cast("str | bytes", whole.whole())
 
-    def _pause(self) -> None:
-        """The peer sends very small frames in great number: its neighbours come first."""
-        self._stalled = True
-        trio.lowlevel.current_trio_token().run_sync_soon(self._resume)
+    async def next_piece(self, *, first: bool) -> Piece:
+        """The next piece of a message.
 
-    def _resume(self) -> None:
-        """The word of Trio's own task: an exception here would be everybody's."""
+        Raises:
+            ConnectionClosed: the session is over.
+        """
+        if not first:
+            return await self._next_begun()
+        while self._midway:
+            await self._next_begun()
+        if not self.inbox.items and (begun := self._decoder.give_pieces()) is not None:
+            self._midway = True
+            self.inbox.count(0)
+            await trio.lowlevel.checkpoint()
+            return begun
         try:
-            if self._stalled:
-                self._go_on()
-        except Exception:
-            log.exception("a WebSocket session failed")
-            self.lost("an internal error")
+            return await self._next_begun()
+        finally:
+            if not self._midway:  # given up before the first: then it comes whole, for whoever wants it
+                self._decoder.give_whole()
 
-    # -- the end -----------------------------------------------------------------------------------
+    async def _next_begun(self) -> Piece:
+        piece = _as_piece(await self.next_item())
+        self._midway = not piece.last
+        return piece
 
-    @property
-    def closed(self) -> CloseReason | None:
-        """Why the session is over or about to be; None while it is open."""
-        return self._closed
-
-    async def _farewell(self) -> ConnectionClosed:
-        """The handler meets the end: whoever waited for that goes on."""
-        self._told = True
-        if self._ending is not None:
-            self._depart()
-        await trio.lowlevel.checkpoint()
-        return ConnectionClosed(self._closed)
-
-    def _close(self, code: int, reason: str | None) -> None:
-        """Our close frame; the peer has ``close_timeout`` for its own."""
-        if self._closed is not None:
-            return
-        self._closed = CloseReason(code, reason)
-        self._close_sent = True
-        self._end_by = trio.current_time() + self._settings.close_timeout
-        self._arm()
-        self._wake()
-        self._link.push(frames.encode_close(code, reason or ""))
-        if self._stalled:
-            self._go_on()
-
-    def _fail(self, violation: Violation) -> None:
-        self._end(CloseReason(*violation), frames.encode_close(*violation))
-
-    def _end(self, reason: CloseReason, frame: bytes | None) -> None:
-        """The last item of the queue: the handler has a second to come to it, if somebody waits for its answer."""
-        if self._ending is not None or self._over:
-            return
-        self._ending = (reason, frame)
-        if self._close_sent or frame is None or (self._waiting and not self._queue):
-            self._depart()
-        else:
-            self._end_by = trio.current_time() + PATIENCE
-            self._arm()
-
-    def _depart(self) -> None:
-        if self._over or self._ending is None:
-            return
-        reason, frame = self._ending
-        self._closed = self._closed or reason
-        if frame is not None and not self._close_sent:
-            self._close_sent = True
-            self._link.push(frame)
-        self._complete()
-
-    def _complete(self) -> None:
-        """Nothing more is expected of the peer. The handler, if it does not know yet, has a time to find out."""
-        self._over = True
-        self._drain.unwatch(self)
-        self._link.finish()
-        self._wake()
-        if self._pings is not None:
-            for answered in self._pings.values():
-                answered.set()
-        if self._waiting_end is not None:
-            self._waiting_end.unpark_all()
-        self._ping_at = self._alive_by = math.inf
-        self._end_by = math.inf if self._told else trio.current_time() + self._settings.close_timeout
-        self._arm()
-
-    def _wake(self) -> None:
-        for task in self._waiting:
-            trio.lowlevel.reschedule(task)
-        self._waiting.clear()
-
-    async def settle(self, seconds: float) -> None:
-        """Gives the peer this long to take what is owed to it, before the tasks of the link end."""
-        await self._link.settle(seconds)
-
-    async def part(self, seconds: float) -> None:
-        """After the session: the end of the stream."""
-        self.abandon()
-        await self._link.part(seconds)
-
-    def abandon(self) -> None:
-        """Leaves nothing of the session behind, whatever has happened; a peer that was not told is, if that costs no
-        wait."""
-        if self._closed is None:
-            self._close(frames.GOING_AWAY, GOING_DOWN)
-        self._over = self._told = True
-        self._drain.unwatch(self)
-        self._link.leave()
-        self._clock.disarm(self)
-
-    # -- what the link, the clock and the drain say ------------------------------------------------
+    # -- what comes --------------------------------------------------------------------------------
 
     def wants(self) -> bool:
         """Whether there is room for another message; after our close frame only the peer's matters."""
-        if self._stalled or self._over or self._ending is not None:
+        if self._stalled or self._resting or self.over or self._ending is not None:
             return False
-        if self._closed is not None:
+        if self.closed is not None:
             return True
-        if len(self._queue) < self._settings.max_queue and self._octets < QUEUE_OCTETS:
+        if len(self.inbox.items) < self._settings.max_queue and self.inbox.octets < QUEUE_OCTETS:
             return True
         self._stalled = True
         return False
@@ -278,12 +239,14 @@ class Session:
         if not data:
             return self.lost("the peer closed the connection")
         decoder = self._decoder
-        if self._closed is None and self._ending is None:  # there was room when this was read
+        if self.closed is None and self._ending is None:  # there was room when this was read
             if (message := decoder.receive_plain(data)) is not None:
-                self._queue.append(message)
-                self._octets += len(message)
-                if self._waiting:
-                    trio.lowlevel.reschedule(self._waiting.pop(0), WOKEN)
+                if waiting := self.inbox.waiting:  # as Inbox.put, without the call
+                    first: Any = waiting.pop(0)
+                    first.item = message
+                    trio.lowlevel.reschedule(first.task, first)
+                elif not self.inbox.put(message):
+                    return self._overflow()
                 if decoder.idle:
                     return None
         else:
@@ -293,109 +256,242 @@ class Session:
         return None
 
     def _digest(self) -> None:
-        decoder = self._decoder
-        while True:
-            event = decoder.next_event()
-            kind = type(event)
-            if kind is str or kind is bytes:
-                self._queue_up(cast("str | bytes", event), len(cast("str | bytes", event)))
-            elif event is NEED_DATA:
-                return None
-            elif event is LATER:
-                return self._pause()
-            else:
-                self._control(event)
-            if decoder.idle or not self.wants():
-                return None
+        """Reads what has come, for as long as it may take."""
+        decoder, begun = self._decoder, perf_counter()
+        self._until = begun + TURN - self._spent
+        while (event := decoder.next_event(self._enough)) is not NEED_DATA:
+            if event is not LATER:
+                self._happen(event)
+                if decoder.idle or not self.wants():
+                    break
+            if event is LATER or self._enough():
+                self._resting = True
+                self._turns.later(self._resume)
+                break
+        self._spent += perf_counter() - begun
+        if not self.inbox.count(decoder.held):
+            self._overflow()
 
-    def _queue_up(self, item: str | bytes | Piece, size: int) -> None:
-        if self._closed is None:
-            self._queue.append(item)
-            self._octets += size
-            if self._waiting:
-                trio.lowlevel.reschedule(self._waiting.pop(0), WOKEN)
+    def _enough(self) -> bool:
+        return perf_counter() >= self._until
 
-    def _control(self, event: object) -> None:
+    def _resume(self) -> None:
+        """Others have had their turn. This is called by Trio's own task: an exception here would be everybody's."""
+        try:
+            self._spent = 0.0
+            if self._resting:
+                self._resting = False
+                self._go_on()
+        except Exception:
+            complain("a WebSocket session failed")
+            self.lost("an internal error")
+
+    def _go_on(self) -> None:
+        """There is room again in the queue, or time."""
+        self._stalled = False
+        if self.wants():
+            self._digest()
+        if not (self._stalled or self._resting):
+            self.link.resume()
+
+    def _happen(self, event: object) -> None:
         match event:
+            case str() | bytes() | Piece():
+                if self.closed is None and not self.inbox.put(event, self._decoder.held):
+                    self._overflow()
             case Ping(payload):
                 if not self._close_sent:
-                    self._link.push(frames.encode(frames.PONG, payload), answer=True)
+                    self.link.push(frames.encode(frames.PONG, payload), answer=True)
             case Pong(payload):
-                self._ponged(payload)
+                self.pings.answered(payload)
             case Close(code, reason):
                 # Its code is answered, without its reason (RFC 6455 section 5.5.1).
                 self._end(CloseReason(code, reason or None), frames.encode_close(code))
             case Violation():
                 self._fail(event)
-            case Piece(data):
-                self._queue_up(event, len(data))
             case _:
                 raise TypeError(f"{event!r} is no event")
 
-    def _ponged(self, payload: bytes) -> None:
-        """A pong answers all pings up to its own (RFC 6455 section 5.5.3)."""
-        if self._pings is not None and payload in self._pings:
-            for sent in list(self._pings):
-                self._pings.pop(sent).set()
-                if sent == payload:
-                    break
+    def _overflow(self) -> None:
+        """All sessions together hold too much: this one is told so, and what made it too much is dropped."""
+        self._decoder.stop()
+        self.inbox.count(0)
+        self.given_up = FULL
+        self._fail(Violation(frames.TRY_AGAIN_LATER, FULL))
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    async def farewell(self) -> ConnectionClosed:
+        """The handler meets the end: whoever waited for that goes on."""
+        self._told = True
+        if self._ending is not None:
+            self._depart()
+        await trio.lowlevel.checkpoint()
+        return ConnectionClosed(self.closed)
+
+    def close_now(self, code: int, reason: str | None = None) -> None:
+        """Closes the session, and waits for nobody; what has come and was not taken is dropped."""
+        self._told = True
+        self.inbox.clear()
+        if self._ending is not None:
+            self._depart()
+        else:
+            self.close(code, reason)
+
+    async def ended(self) -> None:
+        """Returns when the session is over. A checkpoint."""
+        if self.over:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._waiting_end is None:
+            self._waiting_end = trio.lowlevel.ParkingLot()
+        await self._waiting_end.park()
+
+    def close(self, code: int, reason: str | None) -> None:
+        """Our close frame; the peer has ``close_timeout`` for its own."""
+        if self.closed is not None:
+            return
+        self.closed = CloseReason(code, reason)
+        self._close_sent = True
+        self._end_by = trio.current_time() + self._settings.close_timeout
+        self._arm()
+        self._decoder.read_over()
+        self.inbox.count(0)
+        self.inbox.wake()
+        self.link.push(frames.encode_close(code, reason or ""), last=True)
+        if self._stalled:
+            self._go_on()
+
+    def _fail(self, violation: Violation) -> None:
+        self._end(CloseReason(*violation), frames.encode_close(*violation))
+
+    def _end(self, reason: CloseReason, frame: bytes | None) -> None:
+        """The last item of the queue: the handler has a second to come to it, if somebody waits for its answer."""
+        if self._ending is not None or self.over:
+            return
+        self._ending = (reason, frame)
+        if self._close_sent or frame is None or self.inbox.waiting:
+            self._depart()
+        else:
+            self._end_by = trio.current_time() + PATIENCE
+            self._arm()
+
+    def _depart(self) -> None:
+        if self.over or self._ending is None:
+            return
+        reason, frame = self._ending
+        self.closed = self.closed or reason
+        if frame is not None and not self._close_sent:
+            self._close_sent = True
+            self.link.push(frame, last=True)
+        self._complete()
+
+    def _complete(self) -> None:
+        """Nothing more is expected of the peer. The handler, if it does not know yet, has a time to find out."""
+        self.link.finish()
+        self._let_go()
+        self._end_by = math.inf if self._told else trio.current_time() + self._settings.close_timeout
+        self._arm()
+
+    def _let_go(self) -> None:
+        """It is over: nobody waits for it any longer."""
+        self.over = True
+        self._drain.unwatch(self)
+        self._keepalive.end()
+        self.inbox.wake()
+        self.pings.end()
+        if self._waiting_end is not None:
+            self._waiting_end.unpark_all()
+
+    async def settle(self, seconds: float) -> None:
+        """Gives the peer this long to take what is owed to it, before the tasks of the link end."""
+        await self.link.settle(seconds)
+
+    async def part(self, seconds: float) -> None:
+        """After the session: the end of the stream."""
+        self.abandon()
+        await self.link.part(seconds)
+
+    def abandon(self) -> None:
+        """Leaves nothing of the session behind, whatever has happened; a peer that was not told is, if that costs no
+        wait. Whoever still has it meets the end."""
+        if self.closed is None:
+            self.close(frames.GOING_AWAY, GOING_DOWN)
+        self._told = True
+        self._resting = self._stalled = False
+        self._let_go()
+        self._decoder.stop()
+        self.inbox.clear()
+        self.link.leave()
+        self._clock.disarm(self._alarm)
+        self._alarm.rings = None
+        self._abandoned = _nothing
+
+    # -- what the link, the clock and the drain say ------------------------------------------------
 
     def lost(self, why: str) -> None:
-        """The peer has gone without a close frame."""
+        """The peer has gone without a close frame, or was left."""
+        if self.link.too_slow and self._ending is None:
+            self.given_up = TOO_SLOW
         self._end(CloseReason(frames.ABNORMAL, why), None)
 
     def told(self) -> None:
         """The drain's word."""
         if self._settings.close_on_drain and self._ending is None:
-            self._close(frames.GOING_AWAY, GOING_DOWN)
+            self.close(frames.GOING_AWAY, GOING_DOWN)
 
     def _arm(self) -> None:
-        self.deadline = min(self._ping_at, self._alive_by, self._end_by)
-        if self.deadline < self.armed:
-            self._clock.arm(self)
+        alarm = self._alarm
+        alarm.deadline = min(self._keepalive.ping_at, self._keepalive.judge_at, self._end_by)
+        if alarm.deadline < alarm.armed:
+            self._clock.arm(alarm)
 
-    def fire(self) -> None:
+    def _fire(self) -> None:
         """The clock's word, from its task: an exception here would be everybody's."""
         try:
-            self._act()
+            self._act(trio.current_time())
         except Exception:
-            log.exception("a WebSocket session failed")
+            complain("a WebSocket session failed")
             self.lost("an internal error")
 
-    def _act(self) -> None:
-        now = trio.current_time()
+    def _act(self, now: float) -> None:
+        keepalive = self._keepalive
         if self._end_by <= now:
             self._end_by = math.inf
             self._run_out()
-        if self._alive_by <= now:
-            self._alive_by = math.inf
-            if PING in self._link.owed or not (self._heard or self._stalled):  # it does not even take our ping
-                self._end_by = math.inf
+        if keepalive.judge_at <= now:
+            keepalive.judge_at = math.inf
+            excused = self._heard or self._stalled or self._resting  # what we do not read, we cannot miss
+            if (PING in self.link.owed or not excused) and keepalive.gone(self.link, now):
                 self._unanswered()
-        if self._ping_at <= now:
-            self._ping_at = now + self._settings.ping_interval
-            if not self._close_sent:
-                self._ping(now)
+        if keepalive.ping_at <= now:
+            keepalive.ping_at = math.inf
+            if not self._close_sent and keepalive.ping(self.link, now):
+                self._heard = False
         self._arm()
 
     def _run_out(self) -> None:
-        if self._over:
+        if self.over:
             if not self._told:
                 self._abandoned()
         elif self._ending is not None:
             self._depart()
         else:
-            self._link.hopeless = True  # the peer has not answered our close frame
+            self.link.hopeless = True  # the peer has not answered our close frame
             self._complete()
 
-    def _ping(self, now: float) -> None:
-        if self._alive_by == math.inf:
-            self._heard = False
-            self._alive_by = now + self._settings.ping_timeout
-        self._link.push(PING)
-
     def _unanswered(self) -> None:
-        reason = (frames.INTERNAL_ERROR, "keepalive ping timeout")
-        self._end(CloseReason(*reason), frames.encode_close(*reason))
-        self._link.hopeless = True
+        if self.closed is None:
+            self.given_up = UNANSWERED
+        self._end_by = math.inf
+        self._fail(Violation(frames.INTERNAL_ERROR, UNANSWERED))
+        self.link.hopeless = True
         self._depart()
+
+
+def _as_piece(item: Item) -> Piece:
+    return item if type(item) is Piece else Piece(cast("str | bytes", item), last=True)
+
+
+def _nothing() -> None:
+    """Nobody is left to be told."""

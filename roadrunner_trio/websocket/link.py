@@ -15,10 +15,13 @@ from typing import Final, Protocol
 
 import trio
 
-from ..journal import log
+from ..transport.files import SLICE
 from ..transport.streams import linger
 from ..transport.tls_stream import close_notify, encrypted
+from ..transport.turns import Turns
 from ..transport.wire import RECEIVE_SIZE, PeerGone, SocketWire
+from .outgoing import unacknowledged
+from .told import complain, passes
 
 WRITE_SIZE: Final = 65536
 """Octets that the write timeout is for."""
@@ -27,6 +30,7 @@ READS: Final = 8
 MOST_OWED: Final = 32
 """Control frames that wait; of further pings only the last is answered (RFC 6455 section 5.5.3)."""
 LINGER_OCTETS: Final = 20 * 1024 * 1024
+TOO_SLOW: Final = "the peer takes too long to take what is sent to it"
 
 
 class Sink(Protocol):
@@ -45,6 +49,23 @@ class Sink(Protocol):
         ...
 
 
+class Nobody:
+    """The sink of a link whose session is over."""
+
+    def wants(self) -> bool:
+        """It wants nothing."""
+        return False
+
+    def take(self, data: bytes) -> None:
+        """It takes nothing."""
+
+    def lost(self, why: str) -> None:
+        """It misses nobody."""
+
+
+NOBODY: Final = Nobody()
+
+
 class Link:
     """One stream, both ways.
 
@@ -52,34 +73,53 @@ class Link:
         stream: what carries the session.
         wire: the same, when edges are to read it.
         write_timeout: seconds for the peer to take the next 64 KiB.
+        turns: where what is left to read waits, when others have to come first.
+
+    Attributes:
+        broken: nothing more can be written.
+        hopeless: there is no use in waiting for the peer.
+        too_slow: the peer did not take in time what was sent to it.
+        owed: control frames that wait.
+        written: octets that the stream has taken.
+        writing: a task is.
     """
 
     __slots__ = (
         "_flushing",
+        "_last",
         "_reading",
+        "_reads_later",
         "_turns",
         "_write_timeout",
-        "_writing",
+        "_writers",
         "broken",
         "hopeless",
         "owed",
         "sink",
         "stream",
+        "too_slow",
         "wire",
+        "writing",
+        "written",
     )
 
-    def __init__(self, stream: trio.abc.Stream, wire: SocketWire | None, write_timeout: float, sink: Sink) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, wire: SocketWire | None, write_timeout: float, sink: Sink, turns: Turns
+    ) -> None:
         self.stream = stream
         self.wire = wire
         self.sink = sink
         self.broken = False
-        """Nothing more can be written."""
         self.hopeless = False
-        """There is no use in waiting for the peer."""
-        self._write_timeout = write_timeout
+        self.too_slow = False
         self.owed: list[bytes] = []
-        self._writing = False
-        self._turns: trio.lowlevel.ParkingLot | None = None
+        self.written = 0
+        self.writing = False
+        self._last = False
+        self._write_timeout = write_timeout
+        self._turns = turns
+        self._reads_later = False
+        self._writers: trio.lowlevel.ParkingLot | None = None
         self._reading: trio.lowlevel.ParkingLot | None = None
         self._flushing: trio.lowlevel.ParkingLot | None = None
 
@@ -109,27 +149,30 @@ class Link:
         if wire is None or wire.reader is not self:
             return None
         try:
-            turns = READS
+            if self._reads_later:
+                return None
+            reads = READS
             while sink.wants() and (data := wire.receive_now()) is not None:
                 sink.take(data)
                 if not wire.readable:
                     return None
-                turns -= 1
-                if not turns:
-                    return trio.lowlevel.current_trio_token().run_sync_soon(self.read_now)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._break("the connection was reset")
-        except Exception:
-            log.exception("a WebSocket session failed")
-            self._break("an internal error")
+                reads -= 1
+                if not reads:
+                    self._reads_later = True
+                    return self._turns.later(self._read_on)
+        except Exception as exc:
+            self._fail(exc)
+
+    def _read_on(self) -> None:
+        self._reads_later = False
+        self.read_now()
 
     def write_now(self) -> None:
         """The wire's word, as above: there is room for what is owed."""
         try:
             self._push_owed()
-        except Exception:
-            log.exception("a WebSocket session failed")
-            self._break("an internal error")
+        except Exception as exc:
+            self._fail(exc)
 
     async def _read(self, resumed: trio.lowlevel.ParkingLot) -> None:
         try:
@@ -140,8 +183,18 @@ class Link:
                 self.sink.take(data)
                 if not data:
                     return
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except BaseException as exc:
+            if passes(exc):
+                raise
+            self._fail(exc)
+
+    def _fail(self, exc: BaseException) -> None:
+        """The end of one session, whatever a stream of the application's has raised."""
+        if isinstance(exc, trio.BrokenResourceError | trio.ClosedResourceError):
             self._break("the connection was reset")
+        else:
+            complain("a WebSocket session failed", error=exc)
+            self._break("an internal error")
 
     def resume(self) -> None:
         """There is room again."""
@@ -152,12 +205,14 @@ class Link:
 
     # -- writing ---------------------------------------------------------------------------------
 
-    def push(self, frame: bytes, *, answer: bool = False) -> None:
+    def push(self, frame: bytes, *, answer: bool = False, last: bool = False) -> None:
         """Sends a control frame now, or as soon as can be; never raises.
 
         Args:
             answer: a pong, of which only the last matters when there are too many.
+            last: a close frame: no message follows it.
         """
+        self._last = self._last or last
         if self.broken:
             return
         if answer and len(self.owed) >= MOST_OWED and self.owed[-1][0] == frame[0]:
@@ -167,7 +222,7 @@ class Link:
         self._push_owed()
 
     def _push_owed(self) -> None:
-        if self._writing:
+        if self.writing:
             return None
         while self.owed and self.wire is not None and not self.broken:
             frame = self.owed[0]
@@ -175,6 +230,7 @@ class Link:
                 sent = self.wire.send_now(frame)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return self._break("the peer went away")
+            self.written += sent
             if sent < len(frame):
                 self.owed[0] = frame[sent:]
                 break
@@ -186,56 +242,81 @@ class Link:
                 self.wire.want_room()
         return None
 
-    @property
-    def owes(self) -> bool:
-        """Whether control frames wait, and not for a message."""
-        return bool(self.owed) and not self._writing
-
     def offer(self, frame: bytes) -> bytes | memoryview | None:
         """Sends what can be sent without a wait; None when that was all, else the rest, for :meth:`send`, at once.
 
         Raises:
             PeerGone: the peer has.
         """
-        if self.wire is None or self._writing or self.owed or self.broken:
+        if self.wire is None or self.writing or self.owed or self.broken:
             return frame
         try:
             sent = self.wire.send_now(frame)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise self._gone("the peer went away") from exc
+            raise self._gone() from exc
+        self.written += sent
         return None if sent == len(frame) else memoryview(frame)[sent:]
 
-    async def send(self, data: bytes | memoryview) -> None:
-        """Sends all of ``data``, and what is owed.
+    async def send(self, data: bytes | memoryview, body: bytes = b"") -> bool:
+        """Sends all of ``data``, ``body`` behind it, and what is owed; False, and none of it, behind a close frame.
+
+        Args:
+            data: a frame, or the beginning of a large one; a view is the rest of one that has begun.
 
         Raises:
             PeerGone: the peer has, or does not take it in time. The same after a cancellation in the middle of a
                 send: nobody knows how much of it has gone out.
         """
-        while self._writing:
-            if self._turns is None:
-                self._turns = trio.lowlevel.ParkingLot()
-            await self._turns.park()
+        while self.writing:
+            if self._writers is None:
+                self._writers = trio.lowlevel.ParkingLot()
+            await self._writers.park()
         if self.broken:
             raise PeerGone("an earlier write was not finished")
-        self._writing = True
-        finished = False
+        self.writing, why = True, "a write was not finished"
         try:
-            await self._write_all(data)
-            finished = True
+            sent = await self._write_all(data, body)
+            why = ""
+        except PeerGone as exc:
+            why = str(exc)
+            raise
         finally:
-            self._writing = False
-            if not finished:
-                self._break("a write was not finished")
-            if self._turns is not None:
-                self._turns.unpark_all() if self.broken else self._turns.unpark()
+            self.writing = False
+            if why:
+                self._break(why)
+            if self._writers is not None:
+                self._writers.unpark_all() if self.broken else self._writers.unpark()
+        return sent
 
-    async def _write_all(self, data: bytes | memoryview) -> None:
-        if isinstance(data, bytes):  # a view is the rest of a frame that has begun
+    async def _write_all(self, data: bytes | memoryview, body: bytes) -> bool:
+        if isinstance(data, bytes):
             await self._write_owed()
+            if self._last and data:
+                return False
+        if body:
+            await self._write_slices(memoryview(bytes(data) + body[:SLICE]))
+            await self._write_slices(memoryview(body)[SLICE:])
+        else:
+            await self._write_parts(memoryview(data))
+        await self._write_owed()
+        return True
+
+    async def _write_slices(self, data: memoryview) -> None:
+        """With a checkpoint behind each: the kernel may take megabytes at once, while everybody waits."""
+        for at in range(0, len(data), SLICE):
+            part, sent = data[at : at + SLICE], 0
+            if self.wire is not None:
+                try:
+                    sent = self.wire.send_now(part)
+                except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                    raise PeerGone("the peer went away") from exc
+                self.written += sent
+            await self._write_parts(part[sent:])
+            await trio.lowlevel.checkpoint()
+
+    async def _write_parts(self, data: memoryview) -> None:
         for at in range(0, len(data), WRITE_SIZE):
             await self._write(data[at : at + WRITE_SIZE])
-        await self._write_owed()
 
     async def _write_owed(self) -> None:
         while self.owed:
@@ -250,7 +331,9 @@ class Link:
             except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                 raise PeerGone("the peer went away") from exc
         if scope.cancelled_caught:
-            raise PeerGone("the peer does not take what is sent to it")
+            self.too_slow = True
+            raise PeerGone(TOO_SLOW)
+        self.written += len(data)
 
     async def flush(self) -> None:
         """Sends what is owed, behind what is being sent.
@@ -258,21 +341,35 @@ class Link:
         Raises:
             PeerGone: as :meth:`send`.
         """
-        if (self.owed or self._writing) and not self.broken:
+        if (self.owed or self.writing) and not self.broken:
             await self.send(b"")
 
     async def _flush(self, pushed: trio.lowlevel.ParkingLot) -> None:
         try:
             while True:
                 await self.flush()
-                if not self.owes:
+                if self.writing or not self.owed:
                     await pushed.park()
         except PeerGone:
             return
+        except BaseException as exc:
+            if passes(exc):
+                raise
+            self._fail(exc)
 
-    def _gone(self, why: str) -> PeerGone:
-        self._break(why)
-        return PeerGone(why)
+    @property
+    def taken(self) -> int:
+        """Octets that the peer has taken, as far as can be known: those in our socket's buffer it has not."""
+        return self.written - unacknowledged(self.stream)
+
+    @property
+    def timed(self) -> bool:
+        """Whether a write is under way that has a time of its own."""
+        return self.writing and self._write_timeout < float("inf")
+
+    def _gone(self) -> PeerGone:
+        self._break("the peer went away")
+        return PeerGone("the peer went away")
 
     def _break(self, why: str) -> None:
         self.broken = True
@@ -282,14 +379,15 @@ class Link:
 
     def finish(self) -> None:
         """Half-closes, when everything has been sent and the stream can do that at once."""
-        if self.wire is not None and not (self.owed or self._writing or self.broken):
+        if self.wire is not None and not (self.owed or self.writing or self.broken):
             try:
                 self.wire.send_eof_now()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self.broken = True
 
     def leave(self) -> None:
-        """Reads no more."""
+        """Reads no more, and tells nobody."""
+        self.sink = NOBODY
         if self.wire is not None:
             self.wire.reader = self.wire.writer = None
 

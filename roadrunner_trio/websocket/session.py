@@ -2,53 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable
-from typing import Any, cast
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Any, Final, cast
 
 import trio
-from trio_websocket import ConnectionClosed
+from trio_websocket import CloseReason, ConnectionClosed
 
 from ..messages.request import Request
 from ..protocol.ws import frames
-from ..protocol.ws.decoder import Decoder
-from ..protocol.ws.deflate import Deflater
-from ..protocol.ws.frames import Piece, Violation
-from ..transport.clock import Clock
-from ..transport.drain import Drain
+from ..protocol.ws.deflate import DEFLATED, Deflater
+from ..protocol.ws.frames import Piece
 from ..transport.wire import PeerGone
-from .core import Session, Settings
+from .core import Session
+
+LARGE: Final = 65536
+"""Octets, or characters, from which on a message is made and sent step by step, with others in between."""
 
 
-class WebSocket(Session, trio.abc.AsyncResource):
+class WebSocket(trio.abc.AsyncResource):
     """A session: what ``accept`` gives, and what :func:`~roadrunner_trio.websocket` is about.
 
     ``async for message in websocket`` ends when the peer closes with 1000, 1001 or no code; ``async with websocket``
-    closes it at the end. Several tasks may use it at once: messages are not torn.
+    closes it at the end. Several tasks may use it at once: messages are not torn; but who takes one in pieces is alone
+    with it. One that uses it when it is over, or its handler has returned, gets :exc:`ConnectionClosed`.
 
     Attributes:
         request: the request that it began with.
         subprotocol: what was agreed, or None.
     """
 
-    __slots__ = ("_deflater", "_midway", "_talking", "request", "subprotocol")
+    __slots__ = ("_deflater", "_session", "_talking", "request", "subprotocol")
 
     def __init__(
-        self,
-        request: Request,
-        subprotocol: str | None,
-        settings: Settings,
-        decoder: Decoder,
-        deflater: Deflater | None,
-        clock: Clock,
-        drain: Drain,
-        abandoned: Callable[[], None],
+        self, request: Request, subprotocol: str | None, session: Session, deflater: Deflater | None = None
     ) -> None:
-        super().__init__(settings, decoder, clock, drain, abandoned)
         self.request = request
         self.subprotocol = subprotocol
+        self._session = session
         self._deflater = deflater
-        self._midway = False
         self._talking: trio.Lock | None = None
+
+    @property
+    def closed(self) -> CloseReason | None:
+        """Why the session is over or about to be; None while it is open."""
+        return self._session.closed
+
+    # -- receiving ---------------------------------------------------------------------------------
 
     async def get_message(self) -> str | bytes:
         """The next message: str for text, bytes for binary.
@@ -58,61 +57,34 @@ class WebSocket(Session, trio.abc.AsyncResource):
         Raises:
             ConnectionClosed: the session is over; its ``reason`` has the code and the reason.
         """
-        item = await self.next_item()
-        if type(item) is Piece:
-            return await self._joined(item)
-        return cast("str | bytes", item)
-
-    async def _joined(self, piece: Piece) -> str | bytes:
-        """The message of a piece that nobody wanted as such; the rest of one that was begun is passed over."""
-        skip, pieces = self._midway, [piece.data]
-        while not piece.last:
-            piece = cast("Piece", await self.next_item())
-            pieces.append(piece.data)
-            if skip:
-                pieces.clear()
-            elif sum(map(len, pieces)) > self._settings.caps.message:
-                self._fail(Violation(frames.TOO_BIG, "a message that is too large"))
-                raise await self._farewell()
-        self._midway = False
-        return await self.get_message() if skip else _join(pieces)
+        item: Any = await self._session.next_item()
+        return await self._session.joined(item) if type(item) is Piece else item
 
     def get_pieces(self) -> AsyncIterator[str | bytes]:
         """The next message in pieces as they arrive, for ``async for``: all str or all bytes.
 
         It may be of any size and any number of fragments, whatever ``max_message`` says; when the application does not
-        take it, the peer waits. What is left of it when the iteration is given up is passed over.
+        take it, the peer waits. What is left of it when the iteration is given up is passed over. One that is given up
+        before its first piece has taken nothing.
 
         Raises:
             ConnectionClosed: as :meth:`get_message`; from the iteration, inside a message too.
         """
-        return _Pieces(self)
-
-    async def next_piece(self, *, first: bool) -> Piece:
-        """The next piece of a message; what :meth:`get_pieces` iterates over."""
-        if first and self._midway:
-            while self._midway:
-                self._midway = not cast("Piece", await self.next_item()).last
-        if first and not self._queue and (begun := self._decoder.give_pieces()) is not None:
-            self._midway = True
-            await trio.lowlevel.checkpoint()
-            return begun
-        item = await self.next_item()
-        piece = item if type(item) is Piece else Piece(cast("str | bytes", item), last=True)
-        self._midway = not piece.last
-        return piece
+        return _Pieces(self._session)
 
     def __aiter__(self) -> WebSocket:
         return self
 
     async def __anext__(self) -> str | bytes:
         try:
-            item = await self.next_item()
-            return await self._joined(item) if type(item) is Piece else cast("str | bytes", item)
+            item: Any = await self._session.next_item()
+            return await self._session.joined(item) if type(item) is Piece else item
         except ConnectionClosed as exc:
             if exc.reason is not None and exc.reason.code in (frames.NORMAL, frames.GOING_AWAY, frames.NO_STATUS):
                 raise StopAsyncIteration from None
             raise
+
+    # -- sending -----------------------------------------------------------------------------------
 
     async def send_message(self, message: str | bytes | AsyncIterable[str] | AsyncIterable[bytes]) -> None:
         """Sends a message: str as text, bytes as binary, an async iterable of either in as many fragments.
@@ -124,32 +96,33 @@ class WebSocket(Session, trio.abc.AsyncResource):
             ConnectionClosed: the session is over, or about to be.
             ValueError: the message is something else.
         """
-        if self._closed is not None:
-            raise await self._farewell()
-        if self._fresh:
-            self._fresh = False  # it has let others run, waiting for what this answers
+        session = self._session
+        if session.closed is not None:
+            raise await session.farewell()
+        if session.fresh:
+            session.fresh = False  # it has let others run, waiting for what this answers
         else:
             await trio.lowlevel.checkpoint()
-        if type(message) is str:
+        if type(message) is str and len(message) <= LARGE:
             opcode, payload = frames.TEXT, message.encode()
-        elif type(message) is bytes:
+        elif type(message) is bytes and len(message) <= LARGE:
             opcode, payload = frames.BINARY, message
         else:
             return await self._send_other(message)
-        if self._talking is not None or self._deflater is not None or self._closed is not None:
+        talking = self._talking is not None and self._talking.locked()
+        if talking or self._deflater is not None or session.closed is not None:
             return await self._send_in_turn(opcode, payload)
-        frame = frames.encode(opcode, payload)
         try:
-            rest = self._link.offer(frame)
-            if rest is not None:
-                await self._link.send(rest)
+            rest = session.link.offer(frames.encode(opcode, payload))
+            if rest is not None and not await session.link.send(rest):
+                raise await session.farewell()
         except PeerGone:
-            raise await self._farewell() from None
+            raise await session.farewell() from None
         return None
 
     async def _send_other(self, message: Any) -> None:
         if isinstance(message, str):
-            return await self._send_in_turn(frames.TEXT, message.encode())
+            return await self._send_in_turn(frames.TEXT, message)
         if isinstance(message, bytes | bytearray | memoryview):
             return await self._send_in_turn(frames.BINARY, bytes(cast("bytes", message)))
         if hasattr(message, "__aiter__"):
@@ -161,14 +134,20 @@ class WebSocket(Session, trio.abc.AsyncResource):
             self._talking = trio.Lock()
         return self._talking
 
-    async def _send_in_turn(self, opcode: int, payload: bytes) -> None:
+    async def _send_in_turn(self, opcode: int, message: Any) -> None:
         async with self._turn():
-            if self._closed is not None:
-                raise await self._farewell()
+            if self._session.closed is not None:
+                raise await self._session.farewell()
+            payload: bytes = message if type(message) is bytes else await _encoded(message)
             bits, deflater = frames.FIN, self._deflater
-            if deflater is not None and len(payload) >= deflater.threshold:
-                bits, payload = bits | frames.RSV1, deflater.deflate(payload)
-            await self._send_frame(opcode, payload, bits)
+            if deflater is None or len(payload) < deflater.threshold:
+                return await self._send_frame(opcode, payload, bits)
+            try:
+                payload = await _deflated(deflater, payload, last=True)
+                await self._send_frame(opcode, payload, bits | frames.RSV1)
+            except BaseException:  # it may not even have begun, and the session go on
+                deflater.forget()
+                raise
 
     async def _send_pieces(self, pieces: AsyncIterable[Any]) -> None:
         async with self._turn():
@@ -183,26 +162,34 @@ class WebSocket(Session, trio.abc.AsyncResource):
                         opcode, bits = frames.CONTINUATION, 0
                     else:
                         raise ValueError("the pieces of one message are all str or all bytes")
-                    await self._send_frame(opcode, self._octets_of(piece, last=False), bits)
+                    await self._send_frame(opcode, await self._octets_of(piece, last=False), bits)
             except BaseException:
                 if sent is not None:  # there is a message on the wire that will not be completed
-                    self._close(frames.INTERNAL_ERROR, "a message was not completed")
+                    self._session.close(frames.INTERNAL_ERROR, "a message was not completed")
                 raise
             opcode, bits = (frames.BINARY, bits) if sent is None else (frames.CONTINUATION, 0)
-            await self._send_frame(opcode, self._octets_of(b"", last=True), bits | frames.FIN)
+            await self._send_frame(opcode, await self._octets_of(b"", last=True), bits | frames.FIN)
 
-    def _octets_of(self, piece: str | bytes, *, last: bool) -> bytes:
-        octets = piece.encode() if isinstance(piece, str) else bytes(piece)
-        return octets if self._deflater is None else self._deflater.deflate(octets, last=last)
+    async def _octets_of(self, piece: str | bytes, *, last: bool) -> bytes:
+        octets = await _encoded(piece if isinstance(piece, str) else bytes(piece))
+        return octets if self._deflater is None else await _deflated(self._deflater, octets, last=last)
 
     async def _send_frame(self, opcode: int, payload: bytes, bits: int) -> None:
-        if self._closed is not None:
-            raise await self._farewell()
+        session = self._session
+        if session.closed is not None:
+            raise await session.farewell()
         try:
-            if (rest := self._link.offer(frames.encode(opcode, payload, first_bits=bits))) is not None:
-                await self._link.send(rest)
+            if len(payload) > LARGE:
+                sent = await session.link.send(frames.header(opcode, len(payload), first_bits=bits), payload)
+            else:
+                rest = session.link.offer(frames.encode(opcode, payload, first_bits=bits))
+                sent = rest is None or await session.link.send(rest)
         except PeerGone:
-            raise await self._farewell() from None
+            raise await session.farewell() from None
+        if not sent:
+            raise await session.farewell()
+
+    # -- pings, and the end ------------------------------------------------------------------------
 
     async def ping(self, payload: bytes | None = None) -> None:
         """Sends a ping and waits for its pong, or that of a later one.
@@ -213,23 +200,18 @@ class WebSocket(Session, trio.abc.AsyncResource):
             ConnectionClosed: the session is over, or ends meanwhile.
             ValueError: one with this payload is under way, or it is longer than 125 octets.
         """
-        if self._closed is not None:
-            raise await self._farewell()
-        if self._pings is None:
-            self._pings = {}
-        if payload is None:
-            payload = next(free for n in range(2**32) if (free := n.to_bytes(4, "big")) not in self._pings)
-        if payload in self._pings:
-            raise ValueError(f"a ping with the payload {payload!r} is under way")
-        self._check_control(payload)
-        answered = self._pings[payload] = trio.Event()
+        session = self._session
+        if session.closed is not None:
+            raise await session.farewell()
+        _check_control(payload or b"")
+        payload, answered = session.pings.expect(payload)
         try:
-            self._link.push(frames.encode(frames.PING, payload))
+            session.link.push(frames.encode(frames.PING, payload))
             await answered.wait()
         finally:
-            self._pings.pop(payload, None)
-        if self._over and self._closed is not None:
-            raise await self._farewell()
+            session.pings.forget(payload)
+        if session.over:
+            raise await session.farewell()
 
     async def pong(self, payload: bytes | None = None) -> None:
         """Sends a pong that nobody asked for, as a sign of life (RFC 6455 section 5.5.3).
@@ -237,16 +219,12 @@ class WebSocket(Session, trio.abc.AsyncResource):
         Raises:
             ConnectionClosed, ValueError: as :meth:`ping`.
         """
-        if self._closed is not None:
-            raise await self._farewell()
-        self._check_control(payload or b"")
-        self._link.push(frames.encode(frames.PONG, payload or b""), answer=True)
+        session = self._session
+        if session.closed is not None:
+            raise await session.farewell()
+        _check_control(payload or b"")
+        session.link.push(frames.encode(frames.PONG, payload or b""), answer=True)
         await trio.lowlevel.checkpoint()
-
-    @staticmethod
-    def _check_control(payload: bytes) -> None:
-        if len(payload) > frames.MAX_CONTROL:
-            raise ValueError(f"a ping or pong has at most {frames.MAX_CONTROL} octets, not {len(payload)}")
 
     def close(self, code: int = 1000, reason: str | None = None) -> None:
         """Closes the session, and waits for nobody: the close frame goes out as soon as it can.
@@ -258,13 +236,7 @@ class WebSocket(Session, trio.abc.AsyncResource):
         """
         if code not in frames.SENDABLE:
             raise ValueError(f"{code} is no close code that may be sent (RFC 6455 section 7.4)")
-        self._told = True
-        self._queue.clear()
-        self._octets = 0
-        if self._ending is not None:
-            self._depart()
-        else:
-            self._close(code, reason)
+        self._session.close_now(code, reason)
 
     async def aclose(self, code: int = 1000, reason: str | None = None) -> None:
         """As :meth:`close`, and waits for the peer's close frame, at most ``close_timeout``.
@@ -277,27 +249,22 @@ class WebSocket(Session, trio.abc.AsyncResource):
             ValueError: the code may not be sent.
         """
         self.close(code, reason)
-        if not self._over:
-            if self._waiting_end is None:
-                self._waiting_end = trio.lowlevel.ParkingLot()
-            await self._waiting_end.park()
-        else:
-            await trio.lowlevel.checkpoint()
+        await self._session.ended()
 
 
 class _Pieces(AsyncIterator["str | bytes"]):
     """The pieces of one message. Not a generator: it may be left half-way and owes no clean-up."""
 
-    __slots__ = ("_over", "_started", "_websocket")
+    __slots__ = ("_over", "_session", "_started")
 
-    def __init__(self, websocket: WebSocket) -> None:
-        self._websocket = websocket
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._started = self._over = False
 
     async def __anext__(self) -> str | bytes:
         if self._over:
             raise StopAsyncIteration
-        piece = await self._websocket.next_piece(first=not self._started)
+        piece = await self._session.next_piece(first=not self._started)
         self._over = piece.last
         if piece.last and self._started and not piece.data:
             raise StopAsyncIteration
@@ -305,7 +272,31 @@ class _Pieces(AsyncIterator["str | bytes"]):
         return piece.data
 
 
-def _join(pieces: list[str | bytes]) -> str | bytes:
-    if isinstance(pieces[0], str):
-        return "".join(cast("list[str]", pieces))
-    return b"".join(cast("list[bytes]", pieces))
+def _check_control(payload: bytes) -> None:
+    if len(payload) > frames.MAX_CONTROL:
+        raise ValueError(f"a ping or pong has at most {frames.MAX_CONTROL} octets, not {len(payload)}")
+
+
+async def _encoded(message: str | bytes) -> bytes:
+    """A text as UTF-8, others having turns in between where that is long."""
+    if isinstance(message, bytes):
+        return message
+    if len(message) <= LARGE:
+        return message.encode()
+    parts: list[bytes] = []
+    for at in range(0, len(message), LARGE):
+        parts.append(message[at : at + LARGE].encode())
+        await trio.lowlevel.checkpoint()
+    return b"".join(parts)
+
+
+async def _deflated(deflater: Deflater, payload: bytes, *, last: bool) -> bytes:
+    """The same for compression."""
+    if len(payload) <= DEFLATED:
+        return deflater.deflate(payload, last=last)
+    parts: list[bytes] = []
+    for part in deflater.steps(payload, last=last):
+        if parts:
+            await trio.lowlevel.checkpoint()
+        parts.append(part)
+    return b"".join(parts)

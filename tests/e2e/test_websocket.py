@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -14,7 +15,7 @@ import trio
 import trustme
 from socket_tools import PATIENCE, Peer, no_connections, serving
 from trio_websocket import ConnectionClosed, open_websocket_url
-from websocket_tools import PING, PONG, TEXT, client, echo, frame, handshake, said
+from websocket_tools import PING, PONG, TEXT, client, closed, echo, frame, handshake, said
 from websockets.sync.client import connect
 
 from roadrunner_trio import Compression, Drained, Timeouts, server_context, websocket
@@ -169,3 +170,32 @@ async def test_a_close_that_is_not_taken_is_bounded_too():
             await no_connections(listener)
             assert 0.3 <= took[0] - began < 10
             assert trio.current_time() - took[0] < 3
+
+
+async def test_case_03_a_large_message_in_the_kernel_keeps_a_slow_peer_alive():
+    """The ping stands behind what the kernel has taken at once; the peer reads that, and answers then."""
+    size, rate, patience = 300_000, 150_000, 0.4
+
+    async def handler(request):
+        session = await request.accept()
+        wire = request._offer.exchange.wire
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * size)
+        await session.send_message(bytes(size))
+        sent.append(trio.current_time())
+        heard.append(await session.get_message())
+
+    sent: list[float] = []
+    heard: list[object] = []
+    async with serving(websocket(handler, ping_interval=patience, ping_timeout=patience)) as listener:
+        with await Peer.connect(listener.port) as peer:
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+            await peer.send(handshake())
+            began = trio.current_time()
+            while not peer.received.endswith(said(PING)):
+                assert await peer.receive()
+                await trio.sleep_until(began + len(peer.received) / rate)
+            assert trio.current_time() - sent[0] > 2 * patience, "it has answered later than pongs are due"
+            await peer.send(frame(PONG) + frame(TEXT, "still here"))
+            await peer.until(lambda: peer.received.endswith(closed(1000)))
+        await no_connections(listener)
+    assert heard == ["still here"]

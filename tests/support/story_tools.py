@@ -268,6 +268,8 @@ class SlowStream(trio.abc.HalfCloseableStream):
         raise trio.BrokenResourceError("reset by the test")
 
     async def aclose(self) -> None:
+        self.gone = True  # whoever sends meanwhile gets out
+        self._changed.unpark_all()
         await self.stream.aclose()
 
 
@@ -360,7 +362,7 @@ class House:
 
 @asynccontextmanager
 async def open_house(handler: Any = hello, *, tcp: bool = False, **settings: Any) -> AsyncIterator[House]:
-    """Serves ``handler`` in memory; when the block is over, all events must be paired and all slots free."""
+    """Serves ``handler`` in memory; when the block is over, all events must be paired, all slots free, nothing held."""
     watch, door = settings.pop("watch", None) or Watch(), Door()
     bind = [door, "127.0.0.1:0"] if tcp else door
     listener = rr.Listener(handler, bind=bind, observers=(watch, *settings.pop("observers", ())), **settings)
@@ -369,5 +371,6 @@ async def open_house(handler: Any = hello, *, tcp: bool = False, **settings: Any
         yield House(listener, door, watch, nursery)
         nursery.cancel_scope.cancel()
     assert listener.info().active == 0
+    assert listener.info().buffered == 0
     assert listener.status == "closed"
     watch.check_pairs()

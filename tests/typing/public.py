@@ -15,6 +15,9 @@ from roadrunner_trio import (
     App,
     Broadcast,
     CallNext,
+    CloseReason,
+    ConnectionClosed,
+    ConnectionEnded,
     Disconnected,
     Drain,
     Drained,
@@ -333,3 +336,32 @@ def logs() -> None:
     assert_type(current_request.get(), Request | None)
     LogFormatter("text")
     LogFormatter("xml")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def talks(request: WebSocketRequest) -> None:
+    if request.decided:
+        return
+    session = await request.accept(subprotocol="chat", extra_headers={"x-a": "b"})
+    assert_type(session, WebSocket)
+    assert_type(session.request, Request)
+    assert_type(session.closed, CloseReason | None)
+    try:
+        assert_type(await session.get_message(), str | bytes)
+        async for message in session:
+            assert_type(message, str | bytes)
+        async for piece in session.get_pieces():
+            assert_type(piece, str | bytes)
+        await session.send_message("text")
+        await session.send_message(b"octets")
+        await session.ping()
+    except ConnectionClosed as exc:
+        assert_type(exc.reason, CloseReason | None)
+    await session.aclose(1000, "enough")
+
+
+class Ends(Observer):
+    def listener_conn_close(self, event: ConnectionEnded) -> None:
+        assert_type(event.duration, float)
+
+
+endpoint: Handler = websocket(talks, origins=["self"], compression=True)

@@ -5,19 +5,21 @@ under way) is cut by a few lines of our own, in a microsecond; wsproto's frame l
 everything else and takes seventeen. What the fast lane accepts, the reference accepts with the same message.
 
 wsproto judges frames; what frames come to is decided here, because a message has to be bounded while it grows: its
-octets, its fragments, and what it inflates to.
+octets, its fragments, what it inflates to, and what it takes in memory. And because a few octets can cost much time:
+whoever asks for an event says when that was enough.
 """
 
 from __future__ import annotations
 
 import codecs
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, Frame, FrameDecoder, FrameProtocol, Opcode, ParseFailed, RsvBits
 
+from .assembly import Assembly, cost
 from .deflate import Inflater
 from .frames import (
     BINARY,
@@ -45,19 +47,27 @@ Event: TypeAlias = str | bytes | Ping | Pong | Close | Piece | Violation
 
 PLAIN_TEXT: Final = 0x80 | TEXT
 PLAIN_BINARY: Final = 0x80 | BINARY
-TURN: Final = 256
-"""Frames that the reference reads before others should have their turn: some milliseconds."""
+WIDE: Final = 1024 * 1024
+"""Octets of memory that any text may take. A larger one is held to the cap of a message by them too."""
 
 _new_utf8: Any = codecs.getincrementaldecoder("utf-8")
 from_bytes = int.from_bytes
 
 
 class Caps(NamedTuple):
-    """What a peer may send: octets of a message and of one frame, fragments of a message."""
+    """What a peer may send: octets of a message and of one frame, fragments of a message.
+
+    The octets of a message are also those that a text takes in memory, from :data:`WIDE` on.
+    """
 
     message: int
     frame: int
     fragments: int
+
+    @property
+    def memory(self) -> int:
+        """Octets that a message may take in memory."""
+        return max(self.message, WIDE)
 
 
 class Law(Extension):
@@ -90,6 +100,11 @@ class Law(Extension):
 NO_BITS: Final = RsvBits(False, False, False)
 
 
+def never() -> bool:
+    """It is never enough."""
+    return False
+
+
 class Decoder:
     """Turns octets into events. After a close or a violation it has nothing more to say.
 
@@ -103,18 +118,20 @@ class Decoder:
         "_at",
         "_buffer",
         "_caps",
+        "_deaf",
         "_fast",
         "_fragments",
+        "_given",
         "_in_frame",
         "_inflater",
         "_lane",
         "_law",
         "_message",
+        "_octets",
         "_opcode",
         "_plain",
         "_steps",
         "_strict",
-        "_turn",
         "_utf8",
         "in_pieces",
         "over",
@@ -124,7 +141,7 @@ class Decoder:
         self.over = False
         self.in_pieces = False
         self._caps = caps
-        self._plain = min(caps.message, caps.frame)
+        self._plain = min(caps.message, caps.frame, WIDE // 4)
         self._inflater = inflater
         self._fast = self._lane = fast
         self._buffer = b""
@@ -134,10 +151,12 @@ class Decoder:
         self._opcode = CONTINUATION
         self._in_frame = False
         self._fragments = 0
-        self._message = bytearray()
+        self._octets = 0
+        self._message: Assembly | str | bytes | None = None
+        self._given = False
+        self._deaf = False
         self._utf8: Any = None
         self._steps: Iterator[bytes | None] | None = None
-        self._turn = 0
 
     def receive(self, data: bytes) -> None:
         """Adds octets. Take all events before the next, or what is kept grows."""
@@ -158,8 +177,18 @@ class Decoder:
         """Whether there is surely no event to take."""
         return self._lane and self._at == len(self._buffer)
 
-    def next_event(self) -> Event | Signal:
-        """The next event; NEED_DATA when there is none, LATER when there may be but others should come first."""
+    @property
+    def held(self) -> int:
+        """Octets that the message under way takes in memory."""
+        message = self._message
+        return 0 if message is None else message.held if isinstance(message, Assembly) else cost(message)
+
+    def next_event(self, enough: Callable[[], bool] = never) -> Event | Signal:
+        """The next event; NEED_DATA when there is none, LATER when there may be.
+
+        Args:
+            enough: whether others should come first. Asked whenever a part of a frame has come to no event.
+        """
         if self._lane:
             at = self._at
             left = len(self._buffer) - at
@@ -169,7 +198,7 @@ class Decoder:
                     return message
             elif not left:
                 return NEED_DATA
-        return NEED_DATA if self.over else self._next_strict()
+        return NEED_DATA if self.over else self._next_strict(enough)
 
     # -- the fast lane ---------------------------------------------------------------------------
 
@@ -204,7 +233,7 @@ class Decoder:
 
     # -- the reference ---------------------------------------------------------------------------
 
-    def _next_strict(self) -> Event | Signal:
+    def _next_strict(self, enough: Callable[[], bool]) -> Event | Signal:
         strict = self._strict
         if strict is None:
             self._law = Law(self._caps.frame, compressed=self._inflater is not None)
@@ -214,7 +243,7 @@ class Decoder:
             self._lane = False
             self._buffer, self._at = b"", 0
         try:
-            event = self._read(strict)
+            event = self._read(strict, enough)
         except ParseFailed as exc:
             large = exc.code is CloseReason.MESSAGE_TOO_BIG
             event = Violation(int(exc.code), "a frame that is too large" if large else str(exc))
@@ -223,25 +252,19 @@ class Decoder:
         except UnicodeDecodeError:
             event = Violation(INVALID_PAYLOAD, "a text that is not UTF-8")
         if type(event) is Violation:
-            self.over = True
-            self._lane = False
+            self.stop()
         return event
 
-    def _read(self, strict: FrameDecoder) -> Event | Signal:
-        if self._steps is not None and (event := self._grow(self._steps)) is not None:
+    def _read(self, strict: FrameDecoder, enough: Callable[[], bool]) -> Event | Signal:
+        if self._steps is not None and (event := self._grow(self._steps, enough)) is not None:
             return event
-        while self._turn < TURN:
-            if (frame := strict.process_buffer()) is None:
-                self._turn = 0
-                return NEED_DATA
-            self._turn += 1
-            event = self._control(frame) if frame.opcode.iscontrol() else self._data(frame)
+        while (frame := strict.process_buffer()) is not None:
+            event = self._control(frame) if frame.opcode.iscontrol() else self._data(frame, enough)
             if strict.header is None and self._opcode == CONTINUATION and not self.over:
                 self._take_back(strict)
             if event is not None:
                 return event
-        self._turn = 0
-        return LATER
+        return NEED_DATA
 
     def _take_back(self, strict: FrameDecoder) -> None:
         """Between two messages the fast lane takes over, if what comes is for it."""
@@ -259,12 +282,12 @@ class Decoder:
         self.over = True
         return read_close(payload)
 
-    def _data(self, frame: Frame) -> Event | None:
+    def _data(self, frame: Frame, enough: Callable[[], bool]) -> Event | Signal | None:
         if not self._in_frame and (violation := self._begin(frame.opcode)) is not None:
             return violation
         self._in_frame = not frame.frame_finished
         last = frame.frame_finished and frame.message_finished
-        return self._grow(self._contents(cast("bytes", frame.payload), last=last))
+        return self._grow(self._contents(cast("bytes", frame.payload), last=last), enough)
 
     def _begin(self, opcode: int) -> Violation | None:
         """A data frame begins (RFC 6455 section 5.4)."""
@@ -279,57 +302,97 @@ class Decoder:
             return Violation(PROTOCOL_ERROR, "a message inside another")
         self._opcode = opcode
         self._fragments = 1
-        self._utf8 = _new_utf8() if opcode == TEXT else None
+        self._octets = 0
+        self._utf8 = _new_utf8() if opcode == TEXT and not self._deaf else None
         return None
 
     def _contents(self, payload: bytes, *, last: bool) -> Iterator[bytes | None]:
         """What a part of a message holds, step by step, and None behind the last."""
-        if self._inflater is None or self._law is None or not self._law.compressed:
+        if self._deaf or self._inflater is None or self._law is None or not self._law.compressed:
             yield payload
         else:
-            yield from self._inflater.inflate(payload)
-            if last:
-                yield from self._inflater.end()
+            yield from self._inflater.inflate(payload, last=last)
         if last:
             yield None
 
-    def _grow(self, steps: Iterator[bytes | None]) -> Event | None:
+    def _grow(self, steps: Iterator[bytes | None], enough: Callable[[], bool]) -> Event | Signal | None:
         """Adds to the message under way; the message, once it is whole, or a piece, if that is what is wanted."""
         for step in steps:
             last, octets = step is None, step or b""
-            text = None if self._utf8 is None else self._utf8.decode(octets, last)
-            if self.in_pieces:
-                piece = Piece(octets if text is None else text, last)
+            self._octets += len(octets)
+            content = octets if self._utf8 is None else self._utf8.decode(octets, last)
+            event = self._piece(content, last=last) if self.in_pieces else self._keep(content, last=last)
+            if event is not None or enough():
                 self._steps = None if last else steps
-                if last:
-                    self._finish()
-                if last or piece.data:
-                    return piece
-            elif last:
-                return self._finish()
-            else:
-                if len(self._message) + len(octets) > self._caps.message:
-                    self._message = bytearray()
-                    return Violation(TOO_BIG, "a message that is too large")
-                self._message += octets
+                return LATER if event is None else event
         self._steps = None
         return None
 
-    def _finish(self) -> str | bytes:
-        whole = bytes(self._message) if self._utf8 is None else self._message.decode()
-        self._opcode, self._utf8, self._message, self.in_pieces = CONTINUATION, None, bytearray(), False
-        return whole
+    def _piece(self, content: str | bytes, *, last: bool) -> Piece | None:
+        if last:
+            self._end_message()
+        elif not content:
+            return None
+        else:
+            self._given = True
+        return Piece(content, last)
+
+    def _keep(self, content: str | bytes, *, last: bool) -> str | bytes | Violation | None:
+        message = self._message
+        if last:
+            self._end_message()
+            return content if message is None else _whole(message)
+        if self._deaf or not content:
+            return None
+        if message is None:
+            self._message = content  # few messages have more than one part
+        else:
+            if not isinstance(message, Assembly):
+                first, message = message, Assembly(type(content))
+                self._message = message
+                message.add(first)
+            message.add(content)
+        if self._octets > self._caps.message:
+            return Violation(TOO_BIG, "a message that is too large")
+        if self._octets > WIDE // 4 and self.held > self._caps.memory:
+            return Violation(TOO_BIG, "a text that takes too much memory")
+        return None
+
+    def _end_message(self) -> None:
+        self._opcode, self._utf8, self._message = CONTINUATION, None, None
+        self.in_pieces = self._given = False
+
+    # -- what is wanted --------------------------------------------------------------------------
 
     def give_pieces(self) -> Piece | None:
         """From now on the message under way, or the next, comes in pieces; what there is of it is the first."""
         self.in_pieces = True
-        octets, self._message = bytes(self._message), bytearray()
-        if not octets:
+        if self._message is None:
             return None
-        if self._utf8 is None:
-            return Piece(octets, last=False)
-        unfinished: bytes = self._utf8.getstate()[0]
-        return Piece(octets[: len(octets) - len(unfinished)].decode(), last=False)
+        begun, self._message = self._message, None
+        self._given = True
+        return Piece(_whole(begun), last=False)
+
+    def give_whole(self) -> None:
+        """It comes whole after all, and within all limits, if no piece of it has been given."""
+        if not self._given:
+            self.in_pieces = False
+
+    def read_over(self) -> None:
+        """Messages are wanted no more. What there is of one is dropped, and the others come empty."""
+        self._deaf = True
+        self._message = self._utf8 = None
+
+    def stop(self) -> None:
+        """There are no more events, and nothing is kept."""
+        self.over = True
+        self._lane = False
+        self._message = self._steps = self._utf8 = self._strict = self._inflater = None
+        self._buffer, self._at = b"", 0
+
+
+def _whole(message: Assembly | str | bytes) -> str | bytes:
+    return cast("str | bytes", message.whole()) if isinstance(message, Assembly) else message
 
 
 def _extended(buffer: bytes, at: int, left: int, size: int) -> tuple[int, int]:

@@ -1,7 +1,10 @@
 """permessage-deflate (RFC 7692): what is agreed, and both directions of it.
 
-Inflation is bounded: it goes on in steps of 64 KiB, so whoever counts them can stop a bomb before it is in memory.
-Contexts are made at the first message that needs one, so a session that is silent has none.
+Both go in steps. A step of inflation gives no more than 64 KiB, so whoever counts them can stop a bomb before it is in
+memory; and it takes no more than 8 KiB, and few final blocks, because what gives nothing can take long all the same:
+64 KiB of empty blocks with tables of their own take 7 ms, of final ones 60. A step of compression is as short. Between
+two steps others can have their turn. Contexts are made at the first message that needs one, so a session that is silent
+has none.
 """
 
 from __future__ import annotations
@@ -15,6 +18,15 @@ from .extensions import Offer
 
 NAME: Final = "permessage-deflate"
 STEP: Final = 65536
+"""Octets that a step of inflation gives at most."""
+TAKEN: Final = 8192
+"""Octets that it takes at most."""
+TAKEN_AFTER_FINAL: Final = 256
+"""The same, once there was a final block: what stands behind one is copied."""
+FINAL_BLOCKS: Final = 64
+"""Final blocks in a step; each makes a context anew, in a microsecond or two."""
+DEFLATED: Final = 32768
+"""Octets that a step of compression takes: 1 to 3 ms."""
 TAIL: Final = b"\x00\x00\xff\xff"
 """What every message ends with and none carries (RFC 7692 section 7.2.1)."""
 MAX_BITS: Final = 15
@@ -151,17 +163,33 @@ class Deflater:
         self._keep = keep
         self._z: Any = None
 
-    def deflate(self, data: bytes, *, last: bool = True) -> bytes:
+    def deflate(self, data: bytes | memoryview, *, last: bool = True) -> bytes:
         """A message, or its next piece; what has been given so far can be read at the other end."""
-        if self._z is None:
-            ours = self._compression
-            self._z = zlib.compressobj(ours.level, zlib.DEFLATED, -self._bits, ours.mem_level)
-        out: bytes = self._z.compress(data) + self._z.flush(zlib.Z_SYNC_FLUSH)
+        z = self._context()
+        out: bytes = z.compress(data) + z.flush(zlib.Z_SYNC_FLUSH)
         if not last:
             return out
         if not self._keep:
             self._z = None
         return out.removesuffix(TAIL) or b"\x00"  # an empty block (RFC 7692 section 7.2.3.6)
+
+    def steps(self, data: bytes, *, last: bool = True) -> Iterator[bytes]:
+        """The same in parts. They have to be taken to the last one, or :meth:`forget` be called."""
+        left = memoryview(data)
+        while len(left) > DEFLATED:
+            yield self._context().compress(left[:DEFLATED])
+            left = left[DEFLATED:]
+        yield self.deflate(left, last=last)
+
+    def _context(self) -> Any:
+        if self._z is None:
+            ours = self._compression
+            self._z = zlib.compressobj(ours.level, zlib.DEFLATED, -self._bits, ours.mem_level)
+        return self._z
+
+    def forget(self) -> None:
+        """Something was compressed that the peer will not get: what comes next must not refer to it."""
+        self._z = None
 
 
 class Inflater:
@@ -174,27 +202,33 @@ class Inflater:
         self._keep = keep
         self._z: Any = None
 
-    def inflate(self, data: bytes) -> Iterator[bytes]:
-        """What a piece of a message holds, at most 64 KiB at a time.
+    def inflate(self, data: bytes, *, last: bool = False) -> Iterator[bytes]:
+        """What a piece of a message holds, step by step. A step may have given nothing.
+
+        Args:
+            last: it is the last piece.
 
         Raises:
             zlib.error: it is not deflated data.
         """
+        at, most, finals = 0, TAKEN, 0
+        if last:
+            data += TAIL
         while True:
             if self._z is None:
                 self._z = zlib.decompressobj(-self._bits)
-            out: bytes = self._z.decompress(data, STEP)
-            data = self._z.unconsumed_tail
-            if out:
-                yield out
+            part = data[at : at + most]
+            out: bytes = self._z.decompress(part, STEP)
             if self._z.eof:  # a final block, which a sender may make (RFC 7692 section 7.2.3.4)
-                data = self._z.unused_data
+                at += len(part) - len(self._z.unused_data)
+                most, finals = TAKEN_AFTER_FINAL, finals + 1
                 self._z = None
-            if not data and len(out) < STEP:
-                return
-
-    def end(self) -> Iterator[bytes]:
-        """The end of a message, and what was still to come of it."""
-        yield from self.inflate(TAIL)
-        if not self._keep:
+                if out or finals % FINAL_BLOCKS == 0:
+                    yield out
+            else:
+                at += len(part) - len(self._z.unconsumed_tail)
+                yield out
+            if at == len(data) and len(out) < STEP:
+                break
+        if last and not self._keep:
             self._z = None

@@ -37,6 +37,7 @@ INVALID_PAYLOAD: Final = 1007
 POLICY: Final = 1008
 TOO_BIG: Final = 1009
 INTERNAL_ERROR: Final = 1011
+TRY_AGAIN_LATER: Final = 1013
 
 SENDABLE: Final = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
 """Close codes that may be on the wire (RFC 6455 section 7.4, and IANA's registry)."""
@@ -66,7 +67,7 @@ class Signal(enum.Enum):
 
 NEED_DATA: Final = Signal.NEED_DATA
 LATER: Final = Signal.LATER
-"""There is more, but a peer of very small frames has had its turn."""
+"""There is more, but this peer has had its turn."""
 
 
 class Ping(NamedTuple):
@@ -124,9 +125,16 @@ def encode(opcode: int, payload: bytes, *, first_bits: int = FIN) -> bytes:
     if size <= SHORT:
         heads = _SHORT_HEADS.get(first_bits | opcode)
         return (bytes((first_bits | opcode, size)) if heads is None else heads[size]) + payload
+    return header(opcode, size, first_bits=first_bits) + payload
+
+
+def header(opcode: int, size: int, *, first_bits: int = FIN) -> bytes:
+    """What stands before ``size`` octets of payload; see :func:`encode`."""
+    if size <= SHORT:
+        return bytes((first_bits | opcode, size))
     if size < 65536:
-        return struct.pack("!BBH", first_bits | opcode, 126, size) + payload
-    return struct.pack("!BBQ", first_bits | opcode, 127, size) + payload
+        return struct.pack("!BBH", first_bits | opcode, 126, size)
+    return struct.pack("!BBQ", first_bits | opcode, 127, size)
 
 
 def encode_close(code: int, reason: str = "") -> bytes:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from ...errors import HTTPError
 from ...fields import Field, Fields, is_token, tokens
@@ -106,31 +104,3 @@ def _offers(fields: Fields) -> tuple[Offer, ...]:
         return tuple(parse_offers(b",".join(_values(fields, b"extensions"))))
     except ValueError:
         raise HTTPError(400, "Sec-WebSocket-Extensions is not a list of extensions.\n") from None
-
-
-def check_origins(origins: Iterable[str]) -> frozenset[str]:
-    """Origins as they can be compared: ``"self"``, or a scheme and an authority, in lower case.
-
-    Raises:
-        ValueError: one of them is something else.
-    """
-    if isinstance(origins, str):
-        raise ValueError(f"origins is a list; write [{origins!r}]")
-    allowed = frozenset(origin.lower() for origin in origins)
-    for origin in allowed - {"self", "null"}:
-        parts = urlsplit(origin)
-        if not (parts.scheme and parts.netloc) or f"{parts.scheme}://{parts.netloc}" != origin:
-            raise ValueError(f"an origin is written as in https://example.org, without a path, not {origin!r}")
-    return allowed
-
-
-def allows(origins: frozenset[str], origin: str | None, host: str) -> bool:
-    """Whether a page of ``origin`` may connect (RFC 6455 section 10.2). Who sends none is not a page in a browser.
-
-    Args:
-        host: of the request; with ``"self"`` the page has to come from there.
-    """
-    if origin is None:
-        return True
-    origin = origin.lower()
-    return origin in origins or ("self" in origins and origin.partition("://")[2] == host.lower() != "")

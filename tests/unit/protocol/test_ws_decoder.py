@@ -8,7 +8,7 @@ import zlib
 import pytest
 from websocket_tools import BINARY, CLOSE, CONT, PING, PONG, TEXT, closing, frame
 
-from roadrunner_trio.protocol.ws.decoder import TURN, Caps, Decoder
+from roadrunner_trio.protocol.ws.decoder import Caps, Decoder
 from roadrunner_trio.protocol.ws.deflate import Inflater
 from roadrunner_trio.protocol.ws.frames import LATER, NEED_DATA, Close, Piece, Ping, Pong, Violation
 
@@ -208,14 +208,217 @@ def test_what_is_inflated_comes_in_bounded_pieces():
     assert max(sizes) == 65536
 
 
-@pytest.mark.parametrize(("first", "each"), [(b"", frame(PING, "a")), (frame(TEXT, fin=False), frame(CONT, fin=False))])
-def test_others_have_a_turn_between_very_small_frames(first, each):
+class Enough:
+    """It is enough at each so-and-so-many-th time of asking."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.asked = 0
+
+    def __call__(self) -> bool:
+        self.asked += 1
+        return self.asked % self.times == 0
+
+
+def test_others_have_a_turn_between_frames_that_are_no_event():
     decoder = Decoder(Caps(message=100, frame=100, fragments=10_000))
-    decoder.receive(first)
+    decoder.receive(frame(TEXT, fin=False) + frame(CONT, fin=False) * 20 + frame(CONT, "a"))
+    enough, found = Enough(5), []
+    while (event := decoder.next_event(enough)) is not NEED_DATA:
+        found.append(event)
+    assert found == [LATER] * 4 + ["a"]
+
+
+# -- what takes time ---------------------------------------------------------------------------------
+
+
+def test_others_have_a_turn_while_a_message_is_inflated():
+    decoder = Decoder(CAPS._replace(message=10**9), Inflater(15, keep=True))
+    decoder.receive(frame(BINARY, deflated(bytes(1_000_000)), rsv=4) + frame(TEXT, "after"))
+    found = []
+    while (event := decoder.next_event(lambda: True)) is not NEED_DATA:
+        found.append(event)
+    assert found.count(LATER) >= 1_000_000 // 65536
+    assert [event for event in found if event is not LATER] == [bytes(1_000_000), "after"]
+
+
+def test_it_goes_on_where_it_was_whatever_has_come_meanwhile():
+    decoder = Decoder(CAPS._replace(message=10**9), Inflater(15, keep=True))
+    data = frame(BINARY, deflated(bytes(500_000)), rsv=4) + frame(PING, "p") + frame(TEXT, "after")
+    found = []
+    for octet in data[:-1]:
+        decoder.receive(bytes([octet]))
+        found.append(decoder.next_event(lambda: True))
+    decoder.receive(data[-1:])
+    while (event := decoder.next_event(lambda: True)) is not NEED_DATA:
+        found.append(event)
+    events_ = [event for event in found if event is not LATER and event is not NEED_DATA]
+    assert events_ == [bytes(500_000), Ping(b"p"), "after"]
+
+
+# -- what takes memory -------------------------------------------------------------------------------
+
+MEBI = 1024 * 1024
+WIDER = Caps(message=4 * MEBI, frame=4 * MEBI, fragments=100)
+
+
+def text_frames(text: str, each: int = 60_000) -> list[bytes]:
+    """A text in fragments, cut wherever it may be."""
+    octets = text.encode()
+    cut = [octets[at : at + each] for at in range(0, len(octets), each)]
+    return [frame(CONT if at else TEXT, part, fin=at == len(cut) - 1, mask=bytes(4)) for at, part in enumerate(cut)]
+
+
+@pytest.mark.parametrize(
+    ("char", "characters", "fits"),
+    [
+        ("a", 4 * MEBI, True),
+        ("a", 4 * MEBI + 1, False),
+        ("é", 2 * MEBI, True),  # two octets of UTF-8, one in memory
+        ("€", 4 * MEBI // 3, True),  # three, and two
+        ("😀", MEBI, True),
+        ("😀", MEBI + 1, False),
+    ],
+)
+def test_case_37_a_text_is_held_to_what_it_takes_in_memory(char, characters, fits):
+    decoder, found = Decoder(WIDER), []
+    for part in text_frames(char * characters):
+        decoder.receive(part)
+        found.append(decoder.next_event())
+        if isinstance(found[-1], Violation):
+            break
+    assert (found[-1] == char * characters) is fits
+    if not fits:
+        assert found[-1].code == 1009
+        assert decoder.held == 0
+
+
+@pytest.mark.parametrize(("wide", "most"), [("", 4), ("é", 4), ("€", 2), ("😀", 1)])
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_case_37_one_wide_character_makes_all_of_them_wide(wide, most, place):
+    def verdict(octets: int) -> object:
+        letters = "a" * (octets - len(wide.encode()))
+        decoder, event = Decoder(WIDER), NEED_DATA
+        for part in text_frames(wide + letters if place == "first" else letters + wide):
+            decoder.receive(part)
+            if (event := decoder.next_event()) is not NEED_DATA:
+                break
+        return event
+
+    assert len(verdict(most * MEBI)) > most * MEBI - 5
+    assert verdict(most * MEBI + 10).code == 1009
+
+
+def test_case_37_what_a_text_under_way_takes_is_known_at_every_moment():
+    decoder = Decoder(WIDER)
+    for part, held in [
+        (frame(TEXT, b"a" * 1000, fin=False), 1000),
+        (frame(CONT, b"\xf0\x9f", fin=False), 1000),
+        (frame(CONT, b"\x98\x80", fin=False), 4 * 1001),
+        (frame(CONT, b"b" * 99, fin=False), 4 * 1100),
+        (frame(CONT, b"c"), 0),
+    ]:
+        decoder.receive(part)
+        event = decoder.next_event()
+        assert decoder.held == held
+    assert event == "a" * 1000 + "😀" + "b" * 99 + "c"
+
+
+@pytest.mark.parametrize("each", [65_000, 64 * 1024, 300_000])
+def test_a_mebibyte_of_memory_is_always_allowed(each):
+    """What fits in it is not worth a thought, whichever lane it takes."""
+    caps = Caps(message=300_000, frame=300_000, fragments=100)
+    text = "😀" + "a" * (MEBI // 4 - 1)
+    decoder, found = Decoder(caps), []
+    for part in text_frames(text, each):
+        decoder.receive(part)
+        found.append(decoder.next_event())
+    assert found[-1] == text
+    decoder.receive(text_frames(text + "a", 10**6)[0])
+    assert decoder.next_event().code == 1009
+
+
+def test_a_compressed_text_is_held_to_it_too():
+    decoder = Decoder(WIDER, Inflater(15, keep=True))
+    decoder.receive(frame(TEXT, deflated(("a" * 1_100_000 + "😀").encode()), rsv=4))
+    assert decoder.next_event() == Violation(1009, "a text that takes too much memory")
+
+
+@pytest.mark.parametrize("fragments", [20_000, 40_000])
+def test_fragments_of_an_octet_take_no_more_than_their_octets(fragments):
+    """As objects of their own they would take fifty times as much."""
+    decoder = Decoder(Caps(message=10**6, frame=10**6, fragments=10**6))
+    decoder.receive(frame(TEXT, "é", fin=False))
     assert decoder.next_event() is NEED_DATA
-    decoder.receive(each * 2 * TURN + each)
+    tracemalloc.start()
+    try:
+        for _ in range(fragments):
+            decoder.receive(frame(CONT, "€", fin=False))
+            assert decoder.next_event() is NEED_DATA
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert decoder.held == 2 * (fragments + 1)
+    assert size < 2 * fragments + 100_000
+
+
+# -- what is wanted ----------------------------------------------------------------------------------
+
+
+def test_case_38_pieces_that_were_wanted_and_never_came_are_a_message_again():
+    decoder = Decoder(Caps(message=100, frame=100, fragments=3))
+    assert decoder.give_pieces() is None
+    decoder.receive(frame(TEXT, b"\xc3", fin=False))
+    assert decoder.next_event() is NEED_DATA, "half a character is no piece"
+    decoder.give_whole()
+    decoder.receive(frame(CONT, b"\xa4b", fin=False) + frame(CONT, b"c"))
+    assert decoder.next_event() == "äbc"
+    assert decoder.give_pieces() is None
+    decoder.receive(frame(TEXT, fin=False) + frame(CONT, fin=False) * 5)
+    assert decoder.next_event() is NEED_DATA
+    decoder.give_whole()
+    decoder.receive(frame(CONT))
+    assert decoder.next_event() == Violation(1009, "a message of too many fragments"), "all of them have counted"
+
+
+def test_pieces_of_which_some_were_given_stay_pieces():
+    decoder = Decoder(CAPS)
+    decoder.give_pieces()
+    decoder.receive(frame(TEXT, "a", fin=False))
+    assert decoder.next_event() == Piece("a", last=False)
+    decoder.give_whole()
+    decoder.receive(frame(CONT, "b", fin=False))
+    assert decoder.next_event() == Piece("b", last=False)
+
+
+@pytest.mark.parametrize("inflate", [False, True])
+def test_messages_that_are_read_over(inflate):
+    decoder = Decoder(CAPS, Inflater(15, keep=True) if inflate else None)
+    decoder.receive(frame(TEXT, "abc\xc3", fin=False))
+    assert decoder.next_event() is NEED_DATA
+    decoder.read_over()
+    assert decoder.held == 0
+    rsv = 4 * inflate
+    decoder.receive(
+        frame(CONT, b"\xff" * 100)
+        + frame(BINARY, b"\xff" * 100, rsv=rsv, fin=False)
+        + frame(PING, "p")
+        + frame(CONT, b"\xff" * 100)
+        + frame(TEXT, b"\xff", rsv=rsv)
+        + closing(1000)
+    )
     found = []
     while (event := decoder.next_event()) is not NEED_DATA:
+        assert decoder.held == 0
         found.append(event)
-    kinds = [0 if event is LATER else 1 for event in found]
-    assert kinds == ([1] * TURN + [0]) * 2 + [1] if not first else kinds == [0, 0]
+    assert [event for event in found if event] == [Ping(b"p"), Close(1000, "")]
+
+
+def test_after_a_stop_there_is_nothing():
+    decoder = Decoder(CAPS)
+    decoder.receive(frame(TEXT, "a", fin=False))
+    assert decoder.next_event() is NEED_DATA
+    decoder.stop()
+    assert (decoder.held, decoder.over) == (0, True)
+    decoder.receive(frame(CONT, "b") + frame(TEXT, "c"))
+    assert decoder.next_event() is NEED_DATA

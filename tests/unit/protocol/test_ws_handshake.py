@@ -7,7 +7,7 @@ from story_tools import open_house
 from websocket_tools import ACCEPT, KEY, echo, handshake, switched
 
 from roadrunner_trio import websocket
-from roadrunner_trio.protocol.ws.handshake import allows, check_origins
+from roadrunner_trio.protocol.ws.origin import allows, check_origins
 
 WANTED = (b"upgrade: websocket\r\n", b"connection: upgrade\r\n", b"sec-websocket-version: 13\r\n")
 
@@ -116,4 +116,4 @@ def test_origins_that_are_none(origins):
 
 
 def test_no_host_is_not_ourselves():
-    assert not allows(frozenset({"self"}), "null", "")
+    assert not allows(frozenset({"self"}), ["null"], "")

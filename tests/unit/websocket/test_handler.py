@@ -316,3 +316,89 @@ async def test_the_end_of_a_session_is_caught_by_the_name_that_the_package_gives
         await house.empty()
     assert [(type(end), end.code, end.reason) for end in ends] == [(rr.CloseReason, 4001, "enough")]
     assert rr.ConnectionClosed is trio_websocket.ConnectionClosed, "a handler may import either"
+
+
+# -- what is the application's own -------------------------------------------------------------------
+
+DENIED = {
+    "response": lambda: Response.text("denied", status=403),
+    "stream": lambda: rr.StreamResponse(denial, status=403, fields=[("content-length", "6")]),
+    "file": lambda: rr.FileResponse(__file__, length=0, status=403),
+}
+
+
+async def denial(send) -> None:
+    await send(b"denied")
+
+
+@pytest.mark.parametrize("name", DENIED)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_case_11_a_response_that_rejects_is_left_as_it_was(name, kind, autojump_clock):
+    """It may be made once and given to every peer; what middlewares add is for one answer."""
+    denied = DENIED[name]()
+    before = list(denied.fields)
+
+    async def handler(request: WebSocketRequest) -> None:
+        await request.reject(denied)
+
+    async def stamp(request, call_next):
+        response = await call_next(request)
+        response.fields = [*response.fields, (b"x-stamp", b"1")]
+        return response
+
+    async with open_house(websocket(handler), tcp=True, middlewares=[stamp]) as house:
+        peer, answers = house.meet(kind), []
+        for _ in range(4):
+            await peer.say(handshake())
+            answers.append(peer.take())
+    assert [answer.count(b"x-stamp: 1\r\n") for answer in answers] == [1] * 4
+    assert denied.fields == before
+
+
+async def test_case_11_headers_that_an_application_keeps_are_left_as_they_were(autojump_clock):
+    extra = [(b"x-extra", b"1")]
+
+    async def handler(request: WebSocketRequest) -> None:
+        if request.path == "/no":
+            await request.reject(403, extra_headers=extra)
+        else:
+            await request.accept(extra_headers=extra)
+
+    async with open_house(websocket(handler)) as house:
+        for target in (b"/no", b"/", b"/no", b"/"):
+            peer = house.peer()
+            await peer.say(handshake(target=target))
+            assert peer.take().count(b"x-extra: 1\r\n") == 1
+    assert extra == [(b"x-extra", b"1")]
+
+
+# -- what is told ------------------------------------------------------------------------------------
+
+
+async def test_a_refused_origin_is_told_with_our_host_in_moderation(autojump_clock, caplog):
+    caplog.set_level("INFO", "roadrunner_trio.error")
+    async with open_house(websocket(echo, origins=["self", "https://a.example"])) as house:
+        for port in range(12):
+            peer = house.peer()
+            await peer.say(handshake(b"Origin: https://h:%d" % port))
+            assert peer.take().startswith(b"HTTP/1.1 403 ")
+        await trio.sleep(10)
+        peer = house.peer()
+        await peer.say(handshake(b"Origin: https://\xe9vil", b"Origin: null"))
+        await peer.say(handshake())
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0] == "refused a WebSocket of memory: its page is of https://h:0, our host is h"
+    assert len(told) == 11
+    assert told[10] == (
+        "refused a WebSocket of memory: its page is of https://évil, null, our host is h;"
+        " 2 refused origins before it were left out"
+    )
+
+
+async def test_what_a_page_calls_itself_does_no_harm_to_the_log(autojump_clock, caplog):
+    caplog.set_level("INFO", "roadrunner_trio.error")
+    async with open_house(websocket(echo, origins=[])) as house:
+        peer = house.peer()
+        await peer.say(handshake(b"Origin: https://\xc2\x9b31m\xad"))
+    [record] = caplog.records
+    assert record.getMessage().isprintable()

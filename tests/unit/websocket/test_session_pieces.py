@@ -11,6 +11,7 @@ from trio_websocket import ConnectionClosed
 from websocket_tools import BINARY, CONT, KINDS, PING, PONG, TEXT, Diary, closed, closing, frame, said, sessions
 
 from roadrunner_trio import Compression
+from roadrunner_trio.protocol.ws.assembly import Assembly
 
 DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
 
@@ -220,6 +221,87 @@ async def test_pieces_that_were_wanted_and_then_not(kind, autojump_clock):
         await diary.leave()
 
 
+@pytest.mark.parametrize(("fragments", "fits"), [(50, True), (51, False)])
+async def test_case_38_a_message_that_nobody_wants_in_pieces_any_more_has_its_limits(
+    fragments, fits, kind, autojump_clock
+):
+    """Whoever gave up before the first piece has taken nothing: what comes is a message like any other."""
+    diary = Diary()
+    async with sessions(diary, kind, max_fragments=50) as (_, meet):
+        peer = await meet()
+        with trio.move_on_after(1):
+            await anext(diary.session.get_pieces())
+        begin, end = frame(TEXT, "a", fin=False), frame(CONT, "z")
+        await peer.say(begin + frame(CONT, "a", fin=False) * (fragments - 2) + end)
+        if fits:
+            assert await diary.session.get_message() == "a" * (fragments - 1) + "z"
+            await peer.say(begin + end)
+            assert await diary.session.get_message() == "az"
+        else:
+            with pytest.raises(ConnectionClosed):
+                await diary.session.get_message()
+            await wait_all_tasks_blocked()
+            assert peer.take() == closed(1009, "a message of too many fragments")
+        await diary.leave()
+
+
+async def test_case_38_many_fragments_cost_what_few_do(autojump_clock, monkeypatch):
+    """Nothing goes through all that has come whenever something comes."""
+    added = []
+    add = Assembly.add
+    monkeypatch.setattr(Assembly, "add", lambda self, piece: (added.append(len(piece)), add(self, piece)))
+    diary = Diary()
+    async with sessions(diary) as (_, meet):
+        peer = await meet()
+        with trio.move_on_after(1):
+            await anext(diary.session.get_pieces())
+        await peer.say(frame(TEXT, "a", fin=False) + frame(CONT, "a", fin=False) * 998 + frame(CONT, "a"))
+        assert await diary.session.get_message() == "a" * 1000
+        assert sum(added) == 1000
+        await diary.leave()
+
+
+async def test_case_38_one_task_gives_up_and_another_waits_for_a_message(kind, autojump_clock):
+    diary, got = Diary(), []
+
+    async def message():
+        got.append(await diary.session.get_message())
+
+    async with sessions(diary, kind) as (_, meet), trio.open_nursery() as nursery:
+        peer = await meet()
+        nursery.start_soon(message)
+        await wait_all_tasks_blocked()
+        with trio.move_on_after(1):
+            await anext(diary.session.get_pieces())
+        await peer.say(frame(TEXT, "a", fin=False) + frame(CONT, "b"))
+        assert got == ["ab"]
+        await diary.leave()
+
+
+@pytest.mark.parametrize(("octets", "fits"), [(40, True), (41, False)])
+async def test_pieces_that_wait_although_nobody_wants_them_are_a_message(octets, fits, kind, autojump_clock):
+    diary = Diary()
+    async with sessions(diary, kind, max_message=40) as (_, meet):
+        peer = await meet()
+        diary.session._session._decoder.give_pieces()
+        await peer.say(frame(BINARY, bytes(10), fin=False))
+        with trio.move_on_after(1):
+            await diary.session.get_message()
+        await peer.say(frame(CONT, b"given up") + frame(TEXT, "next"))
+        assert await diary.session.get_message() == "next", "not a part of another"
+        diary.session._session._decoder.give_pieces()
+        await peer.say(frame(BINARY, bytes(10), fin=False) + frame(CONT, bytes(10), fin=False))
+        await peer.say(frame(CONT, bytes(octets - 20)) + frame(TEXT, "last"))
+        if fits:
+            assert await diary.session.get_message() == bytes(octets)
+            assert await diary.session.get_message() == "last"
+        else:
+            with pytest.raises(ConnectionClosed) as caught:
+                await diary.session.get_message()
+            assert caught.value.reason.code == 1009
+        await diary.leave()
+
+
 async def test_the_end_inside_a_message(kind, autojump_clock):
     diary = Diary()
     async with sessions(diary, kind) as (_, meet):
@@ -247,7 +329,7 @@ async def test_a_handler_that_is_slow_makes_its_peer_wait(kind, autojump_clock):
         got = 0
         async for piece in pieces_of(nursery, say, pieces):
             got += len(piece)
-            assert diary.session._octets < 1_200_000
+            assert diary.session._session.inbox.octets < 1_200_000
         assert got == total
         await diary.leave()
 
