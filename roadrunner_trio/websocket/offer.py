@@ -13,6 +13,7 @@ from ..answering.respond import respond
 from ..fields import Field, FieldsLike, encoded
 from ..messages.exchange import Exchange
 from ..messages.response import AnyResponse, Response
+from ..protocol.wishes import checked
 from ..protocol.ws.decoder import Decoder
 from ..protocol.ws.deflate import Agreement, agree
 from ..protocol.ws.handshake import RESERVED, Handshake
@@ -182,7 +183,7 @@ class WebSocketRequest:
         ours = offer.settings.compression
         agreement = None if ours is None else agree(offer.handshake.offers, ours)
         own = offer.handshake.fields(subprotocol, None if agreement is None else agreement.answer)
-        added = [field for field in offer.fields if field[0] not in RESERVED]
+        added = [field for field in checked(offer.fields) if field[0] not in RESERVED]
         offer.exchange.kind = "websocket"
         stream = await offer.exchange.take_over(101, (*own, *added, *extra))
         offer.check()  # this may be a task of its own, and the handler gone meanwhile

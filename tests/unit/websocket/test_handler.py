@@ -92,7 +92,7 @@ async def test_further_fields_and_those_of_middlewares(autojump_clock):
         response = await call_next(request)
         assert response.status == 101
         assert repr(response) == "<Upgrade>"
-        response.fields += [(b"server", b"s"), (b"content-length", b"5")]
+        response.fields += [(b"server", b"s"), (b"content-length", b"5"), (b"Sec-WebSocket-Accept", b"x")]
         return response
 
     async with open_house(websocket(handler), middlewares=[middleware]) as house:
