@@ -299,7 +299,11 @@ class Listener:
             self._closed.set()
         elif self.status != "closed":
             self._start_drain(trio.current_time() + grace)
-        with trio.move_on_at(self._context.drain.cut + PATIENCE):
+        due = max(trio.current_time(), self._context.drain.cut)
+        with trio.move_on_at(due):
+            await self._closed.wait()
+        late = max(0.0, trio.current_time() - due)  # a loop that stood still at the deadline has had no turn yet
+        with trio.move_on_at(self._context.drain.cut + PATIENCE + late):
             await self._closed.wait()
         stuck = self._members()
         for conn in stuck:

@@ -1,9 +1,11 @@
 """A machine that plays peers of a server, step by step, and looks at everything after each step.
 
-Peers say parts of requests, stall, stop reading, half-close, close and reset; the server drains. A second reader says
-which requests each peer has made so far. After every step: nobody is past a deadline, no slot is held twice, what was
-heard is a sequence of answers to those requests in their order. In the end all have gone in time, every start has its
-end, and no slot, task or descriptor is left.
+Peers say parts of requests, stall, stop reading, half-close, close and reset; the server drains, and stands still for
+a while; handlers leave tasks behind that go on with their requests, and raise cancellations that were not theirs. A
+second reader says which requests each peer has made so far. After every step: nobody is past a deadline, no slot is
+held twice, what was heard is a sequence of answers to those requests in their order, and nothing is an error but a
+cancellation that was not the handler's. In the end all have gone in time, every start has its end, and no slot, task or
+descriptor is left.
 
 The machine's steps are synchronous, so the server lives in a thread of its own, on a virtual clock that stands still
 between two steps.
@@ -25,6 +27,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from script_tools import LIMITS, TIMEOUTS, errors_logged, responses
 from siege_tools import Toll, holdings
 from story_tools import House, Peer, SlowStream, open_house
+from stray_tools import foreign
 from strict_reader import Reading, read
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -39,23 +42,55 @@ SLACK = 1e-6
 """The virtual clock adds what it jumps."""
 
 
-async def handler(request: rr.Request) -> rr.AnyResponse:
-    """Answers in many ways, and says the target in a field."""
-    fields = {"target": request.target.decode()}
-    match request.path.rpartition("/")[2]:
-        case "slow":
-            await trio.sleep(1.5)
-        case "read":
-            await request.read()
-        case "big":
-            return rr.Response(BIG, fields=fields)
-        case "raise":
-            raise rr.HTTPError(418, fields=fields)
-        case "stream":
-            return rr.StreamResponse(_ticking, fields=fields)
-        case _:
-            pass
-    return rr.Response(request.method, fields=fields)
+class Handler:
+    """Answers in many ways, and says the target in a field.
+
+    Attributes:
+        behind: where tasks are left that outlive their handler.
+        foreign: a cancellation that was not this task's.
+    """
+
+    behind: trio.Nursery
+    foreign: BaseException
+
+    async def __call__(self, request: rr.Request) -> rr.AnyResponse:
+        fields = {"target": request.target.decode()}
+        match request.path.rpartition("/")[2]:
+            case "slow":
+                await trio.sleep(1.5)
+            case "read":
+                await request.read()
+            case "big":
+                return rr.Response(BIG, fields=fields)
+            case "raise":
+                raise rr.HTTPError(418, fields=fields)
+            case "stream":
+                return rr.StreamResponse(_ticking, fields=fields)
+            case other:
+                await self.err(other, request)
+        return rr.Response(request.method, fields=fields)
+
+    async def err(self, how: str, request: rr.Request) -> None:
+        """What no handler should do."""
+        if how == "late":
+            for act in (_reads_on, rr.Request.disconnected):
+                self.behind.start_soon(_go_on, act, request)
+            await trio.sleep(0.25)
+        elif how == "foreign":
+            raise self.foreign
+
+
+async def _reads_on(request: rr.Request) -> None:
+    async for _ in request.stream():
+        pass
+
+
+async def _go_on(act: Callable[[rr.Request], Awaitable[None]], request: rr.Request) -> None:
+    with trio.CancelScope(shield=True):  # it is there until its request's exchange is over, and no longer
+        try:
+            await act(request)
+        except (RuntimeError, rr.PeerGone, rr.BodyTimeout, rr.ProtocolError):
+            return
 
 
 async def _ticking(send: rr.Send) -> None:
@@ -65,7 +100,7 @@ async def _ticking(send: rr.Send) -> None:
 
 
 def _requests() -> list[bytes]:
-    paths = ["now", "slow", "read", "big", "raise", "stream"]
+    paths = ["now", "slow", "read", "big", "raise", "stream", "late", "foreign"]
     gets = [f"GET /{path} HTTP/1.1\r\nHost: h\r\n\r\n" for path in paths]
     posts = [f"POST /{path} HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc" for path in paths]
     more = [
@@ -148,8 +183,13 @@ class Stage(threading.Thread):
     async def play(self) -> None:
         self.over = trio.Event()
         self.token = trio.lowlevel.current_trio_token()
+        handler = Handler()
+        handler.foreign = await foreign("cancellation")
         with errors_logged() as self.logged:
-            async with open_house(handler, tcp=True, **self.config) as self.house:
+            async with (
+                trio.open_nursery() as handler.behind,
+                open_house(handler, tcp=True, **self.config) as self.house,
+            ):
                 await wait_all_tasks_blocked()
                 self.before = holdings()
                 self.opened.set()
@@ -184,7 +224,7 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.stage = Stage(timeouts=TIMEOUTS, limits=LIMITS, body=self.mode)
         self.troupe: list[Actor] = []
         self.draining = False
-        self.last_act = 0.0
+        self.stood_still = 0.0
 
     mode = "buffered"
 
@@ -254,6 +294,24 @@ class ConnectionMachine(RuleBasedStateMachine):
 
         self.stage.do(act)
 
+    @rule(actor=actors, words=speech, seconds=st.sampled_from([0.05, 0.3, 2.0, 4.0, 9.0, 40.0]))
+    def stand_still(self, actor: Actor, words: bytes, seconds: float) -> None:
+        """The server's loop does not turn for a while, in which a peer goes on."""
+
+        async def act() -> None:
+            if words and not actor.mute:
+                try:
+                    actor.peer.slip(words)
+                except (AssertionError, trio.BrokenResourceError, trio.ClosedResourceError):
+                    actor.gone = True  # there is no room for that, or nobody who would take it
+                else:
+                    actor.said += words
+            self.stage.clock.jump(seconds)
+
+        TOLL.inputs += 1
+        self.stood_still += seconds
+        self.stage.do(act)
+
     @rule(actor=actors, octets=st.sampled_from([1, 1000, 10**7]))
     def read_on(self, actor: Actor, octets: int) -> None:
         """A peer that had stopped reading takes some more."""
@@ -318,11 +376,15 @@ class ConnectionMachine(RuleBasedStateMachine):
             connections = listener.connections()
             assert len(connections) == listener.info().active <= len(self.troupe)
             for connection in connections:
-                # Seconds from now. One whose time is up has the linger to say so, and to be heard.
-                assert connection.deadline >= -TIMEOUTS.linger - SLACK, connection
+                # Seconds from now. One whose time is up has the linger to say so, and to be heard, once we could know.
+                assert connection.deadline >= -TIMEOUTS.linger - self.stood_still - SLACK, connection
 
         self.stage.do(look)
-        assert not self.stage.logged, "no step of a peer is an error of the server's"
+        for record in self.stage.logged:
+            assert "meant for somebody else" in str(record.exc_info), "no step of a peer is an error of the server's"
+        failed = [event for name, event in self.house.watch.events if name == "exception" and event.outcome == "error"]
+        assert len(self.stage.logged) == len(failed)
+        assert all(event.path.endswith("/foreign") for event in failed)
 
     @invariant()
     def answers_come_in_the_order_of_their_requests(self) -> None:
@@ -337,7 +399,8 @@ class ConnectionMachine(RuleBasedStateMachine):
             last_words = len(statuses) - len(heard)
             assert last_words <= 1, "the server's own word is the last"
             # 501: what follows "Transfer-Encoding: chun" may make a coding of it that nobody knows.
-            assert not last_words or statuses[-1] in (400, 408, 413, 501, 503)
+            assert not last_words or statuses[-1] in (400, 408, 413, 500, 501, 503)
+            assert 500 not in statuses or any(target.endswith(b"/foreign") for target in asked)
 
     def teardown(self) -> None:
         try:
@@ -351,7 +414,7 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.stage.clock.autojump_threshold = 0
         answers = sum(len(actor.reading().requests) for actor in self.troupe)
         waits = max(TIMEOUTS.request, TIMEOUTS.keep_alive, TIMEOUTS.body) + TIMEOUTS.write + 3 * TIMEOUTS.linger
-        with trio.fail_after(waits + 2 * answers):
+        with trio.fail_after(waits + 2 * answers + 2 * self.stood_still):
             await self.house.empty()
         for actor in self.troupe:
             await actor.peer.stream.aclose()

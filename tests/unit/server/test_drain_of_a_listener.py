@@ -174,6 +174,40 @@ async def test_a_handler_that_shields_itself_is_named_and_counted_a_second_after
         assert await house.listener.drain() == rr.Drained(finished=1, cut=1, stuck=0), "now it has been cut"
 
 
+async def test_a_loop_that_stands_still_at_the_deadline_makes_nobody_stuck(autojump_clock, caplog):
+    async with open_house(endless) as house:
+        peer = house.peer()
+        await peer.say(GET)
+        async with trio.open_nursery() as nursery:
+            outcomes = []
+
+            @nursery.start_soon
+            async def drain():
+                outcomes.append(await house.listener.drain(10))
+
+            await trio.sleep(9)
+            autojump_clock.jump(60)
+        assert outcomes == [rr.Drained(finished=0, cut=1, stuck=0)]
+        assert await peer.end() == last_word(b"503 Service Unavailable")
+    assert loud(caplog) == []
+
+
+async def test_who_is_stuck_is_told_a_second_after_the_loop_has_had_its_turn(autojump_clock, caplog):
+    async with open_house(shielding) as house:
+        peer = house.peer()
+        await peer.say(GET)
+        house.nursery.start_soon(house.listener.drain, 10)
+        await trio.sleep(9)
+        autojump_clock.jump(60)
+        await trio.sleep(0.9)
+        assert loud(caplog) == []
+        await trio.sleep(0.2)
+        assert len(loud(caplog)) == 1
+        started = trio.current_time()
+        assert (await house.listener.drain()).stuck == 1
+        assert trio.current_time() == started, "asked again, it says so at once"
+
+
 async def test_a_handler_in_a_thread_is_named_and_counted_too(caplog):
     release = threading.Event()
 
