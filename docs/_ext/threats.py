@@ -54,7 +54,7 @@ TIME = (
         "a close, in silence",
         (
             "tests/unit/server/test_exits_head.py::test_e07_a_head_below_the_minimum_rate_is_cut_in_silence",
-            "tests/unit/server/test_exits_body.py::test_e11_a_body_below_the_minimum_rate_is_cut_in_silence",
+            "tests/unit/server/test_exits_body.py::test_e11_a_body_below_the_minimum_rate_gets_408",
         ),
     ),
     Threat(
