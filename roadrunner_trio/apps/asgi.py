@@ -239,7 +239,8 @@ class MountedApplication:
 def Mount(prefix: str, app: asgi, *, middlewares: tuple[Middleware, ...] | list[Middleware] = ()) -> Group:
     """An application below a prefix: routes for a :class:`~roadrunner_trio.apps.router.Router`.
 
-    The application is given whole paths, with the prefix as its ``root_path``.
+    The application is given whole paths, with the prefix as its ``root_path``. A path with an empty segment (``//``)
+    goes nowhere in a router, and so not to the application.
 
     Args:
         prefix: ``"/"``, or a path, such as ``"/api"``.

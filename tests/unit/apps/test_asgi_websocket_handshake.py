@@ -292,6 +292,32 @@ async def test_asgi_w17_a_receive_that_waits_before_accept_goes_on_after_it(kind
     assert notes.events == [CONNECT, {"type": "websocket.receive", "text": "a"}, disconnect(1000)]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_asgi_w17_and_waits_on_when_an_accept_has_failed(kind, autojump_clock):
+    events = []
+
+    async def app(scope, receive, send):
+        async def take():
+            for _ in range(2):
+                events.append(await receive())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take)
+            await trio.sleep(1)
+            with pytest.raises(ValueError, match="did not propose"):
+                await send({**ACCEPT, "subprotocol": "unknown"})
+            await trio.sleep(1)
+            assert events == [CONNECT]
+            await send(ACCEPT)
+
+    async with asgi_house(app) as house:
+        peer = await meet(house, kind)
+        assert await peer.until(b"\r\n\r\n") == switched()
+        await peer.say(frame(TEXT, "a"))
+        await trio.sleep(1)
+    assert events == [CONNECT, {"type": "websocket.receive", "text": "a"}]
+
+
 async def test_asgi_w18_accepted_in_a_drain_it_is_closed_with_1001(autojump_clock):
     async def app(scope, receive, send):
         await receive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,11 @@ class Double:
         pass
 
 
+@functools.wraps(triple)
+async def decorated(*args, **kwargs):
+    await triple(*args, **kwargs)
+
+
 def wsgi(environ, start_response):
     pass
 
@@ -69,6 +75,7 @@ async def anything(*args):
         (triple, "asgi"),
         (Instance(), "asgi"),
         (Wrapped(triple), "asgi"),
+        (decorated, "asgi"),
         (Triple, "asgi"),
         (Double, "asgi"),
         (lambda scope, receive, send: triple(scope, receive, send), "asgi"),
@@ -102,6 +109,7 @@ def test_the_choice_is_said_and_may_be_made():
     made, kind = host(triple, "app:app", settings("app:app"))
     assert isinstance(made, asgi)
     assert kind == "asgi"
+    assert host(decorated, "app:app", settings("app:app"))[1] == "asgi"
     assert host(anything, "a:b", settings("a:b", "--interface", "asgi"))[1] == "asgi"
     assert host(anything, "a:b", settings("a:b", "--interface", "native"))[1] == "native"
 

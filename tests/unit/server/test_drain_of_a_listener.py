@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -11,6 +12,7 @@ from story_tools import GET, answer, hello, last_word, loud, open_house
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
+from roadrunner_trio.testing import MemoryListener
 
 CLOSED = answer(b"hi", b"connection: close")
 NOTHING = rr.Drained(finished=0, cut=0, stuck=0)
@@ -340,3 +342,43 @@ async def test_a_connection_that_only_lingers_at_the_deadline_was_not_cut(autoju
         assert house.phases() == ["finishing"]
         assert await house.listener.drain(1) == rr.Drained(finished=1, cut=0, stuck=0)
         assert trio.current_time() == 1
+
+
+async def test_a_drain_in_the_very_tick_in_which_it_listens():
+    """An application that ends as soon as it has started may ask for that: the accept loop finds its socket closed."""
+
+    class Begun(trio.TaskStatus):
+        def started(self, value=None):
+            value._start_drain(trio.current_time() + 1)
+
+    listener = rr.Listener(hello, bind="127.0.0.1:0")
+    with trio.fail_after(1):
+        await listener.serve(task_status=Begun())
+    assert (listener.status, listener.drained) == ("closed", True)
+
+
+@pytest.mark.parametrize("told", ["forgo_start", "drain"])
+async def test_a_start_up_that_is_forgone_is_an_end_in_order(told, autojump_clock):
+    class Slow:
+        def plan(self, request):
+            return rr.Plan()
+
+        async def __call__(self, exchange):
+            raise AssertionError
+
+        @asynccontextmanager
+        async def lifetime(self, failed=None):
+            await trio.sleep_forever()
+            yield
+
+    listener = rr.Listener(Slow(), bind=MemoryListener())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listener.serve)
+        await trio.sleep(1)
+        assert (listener.status, listener.drained) == ("starting", False)
+        if told == "drain":
+            await listener.drain(5)
+        else:
+            listener.forgo_start()
+    assert (listener.status, listener.drained) == ("closed", True)
+    assert trio.current_time() == 1
