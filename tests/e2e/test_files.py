@@ -11,7 +11,7 @@ from statistics import quantiles
 import pytest
 import trio
 from process_tools import needs_proc, script
-from socket_tools import PATIENCE, Cut, Peer, eventually, serving
+from socket_tools import PATIENCE, Peer, eventually, serving
 
 from roadrunner_trio import FileResponse, Request
 
@@ -145,9 +145,8 @@ async def test_a_file_that_shrinks_is_cut_visibly(folder):
             await peer.send(GET)
             await peer.receive()
             os.truncate(folder / "big", 1024 * 1024)
-            with trio.fail_after(PATIENCE), pytest.raises(Cut) as caught:
+            with trio.fail_after(PATIENCE), pytest.raises(ConnectionResetError):
                 await peer.answer()
-            assert len(caught.value.received) < SIZE
         with await Peer.connect(server.port) as peer:
             assert len((await peer.get("/file")).body) == 1024 * 1024
         assert "became shorter" in server.log()
