@@ -4,7 +4,7 @@ import time
 
 import trio
 
-from roadrunner_trio import AnyResponse, CallNext, HTTPError, Listener, Request, Response, serve
+from roadrunner_trio import AnyResponse, CallNext, HTTPError, Listener, Request, Response, early, serve
 from roadrunner_trio.apps.router import Group, Route, Router
 
 KEY = "Bearer let-me-in"  # a real one does not stand in the source
@@ -44,10 +44,11 @@ async def timing(request: Request, call_next: CallNext) -> AnyResponse:
     return response
 
 
-async def with_key(request: Request, call_next: CallNext) -> AnyResponse:
-    if request.header("authorization") != KEY:
-        return Response.text("who are you?\n", status=401, fields={"www-authenticate": "Bearer"})
-    return await call_next(request)
+@early
+async def with_key(request: Request) -> Response | None:
+    if request.header("authorization") == KEY:
+        return None
+    return Response.text("who are you?\n", status=401, fields={"www-authenticate": "Bearer"})
 
 
 router = Router(

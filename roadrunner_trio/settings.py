@@ -120,7 +120,8 @@ class Limits:
     max_fields: int = _count(200, "fields in a head or trailer section, else 431")
     min_bytes_per_second: int = _count(
         100,
-        "slowest peer, measured from the first byte after five seconds' grace; then closed; 0 turns it off",
+        "slowest peer, measured from the first byte after five seconds' grace; then a body is answered 408, a head "
+        "closed; 0 turns it off",
         least=0,
     )
     min_send_rate: int = _count(

@@ -49,12 +49,35 @@ TIME = (
         ("tests/unit/server/test_exits_head.py::test_e05_a_head_that_never_ends_gets_408_at_exactly_30_seconds",),
     ),
     Threat(
-        "Sends a head or a body an octet at a time",
-        ("Limits.min_bytes_per_second",),
+        "Sends a head an octet at a time",
+        ("Limits.min_bytes_per_second", "transport.streams:GRACE"),
         "a close, in silence",
+        ("tests/unit/server/test_exits_head.py::test_e07_a_head_below_the_minimum_rate_is_cut_in_silence",),
+    ),
+    Threat(
+        "Sends a body an octet at a time",
+        ("Limits.min_bytes_per_second", "transport.streams:GRACE"),
+        "408, close",
         (
-            "tests/unit/server/test_exits_head.py::test_e07_a_head_below_the_minimum_rate_is_cut_in_silence",
             "tests/unit/server/test_exits_body.py::test_e11_a_body_below_the_minimum_rate_gets_408",
+            "tests/unit/server/test_exits_body.py::"
+            "test_e11_case_15_a_small_body_that_comes_late_is_whole_and_so_not_slow",
+        ),
+    ),
+    Threat(
+        "Has always just sent something when its time is up",
+        ("transport.patience:SPARED",),
+        "a second more, once",
+        ("tests/unit/transport/test_phases.py::test_whose_octets_never_come_to_an_end_is_spared_once",),
+    ),
+    Threat(
+        "Is quick enough, but asks a server that stands still: a handler that blocks, a process that is stopped",
+        ("transport.clock:LATE",),
+        "its answer: that time counts for nobody",
+        (
+            "tests/unit/server/test_stalls.py::test_case_01_a_request_that_came_before_an_idle_connections_time_was_up",
+            "tests/e2e/test_stalls.py::"
+            "test_case_01_case_02_nobody_who_did_its_part_while_the_server_was_stopped_is_cut",
         ),
     ),
     Threat(
@@ -162,6 +185,34 @@ SIZE = (
             "tests/unit/websocket/test_session_buffered.py::test_one_more_than_there_is_room_for_is_told_1013",
             "tests/unit/websocket/test_session_buffered.py::test_whatever_ends_a_session_gives_back_what_it_held",
         ),
+    ),
+    Threat(
+        "Uploads what nobody has asked it for, without a key",
+        (),
+        "its refusal, if an early middleware asks for the key: before `100 Continue`, and before anything is read",
+        (
+            "tests/unit/answering/test_early.py::"
+            "test_of_an_upload_that_nobody_wants_nothing_is_read_before_it_is_answered",
+            "tests/unit/answering/test_early.py::test_who_waits_for_a_100_hears_the_answer_instead",
+        ),
+    ),
+    Threat(
+        "Sends a body two octets at a time",
+        ("Limits.max_body",),
+        "its answer: it takes no more memory than the body",
+        ("tests/unit/server/test_freed.py::test_case_36_a_body_of_crumbs_takes_its_own_size_while_it_comes",),
+    ),
+    Threat(
+        "Sends a large body, has its answer, and stays",
+        (),
+        "nothing: an idle connection holds nothing of its last request",
+        ("tests/unit/server/test_freed.py::test_case_32_an_idle_connection_holds_nothing_of_its_last_request",),
+    ),
+    Threat(
+        "Sends a large body and leaves, again and again",
+        (),
+        "nothing: whatever ends a connection frees it at once, without a garbage collector",
+        ("tests/unit/server/test_freed.py::test_case_47_however_a_connection_ends_it_is_freed_without_a_collector",),
     ),
     Threat(
         "Sends chunk extensions, which nobody reads",
@@ -300,6 +351,17 @@ NUMBER = (
         (),
         "its answers: nothing of them is kept",
         (HARDENING + "test_exhaustion.py::test_cve_2024_52303_unheard_of_methods_and_targets_leave_nothing",),
+    ),
+    Threat(
+        "Resets while others wait for what it has asked for first",
+        (),
+        "nothing; the others may be answered 500, and whoever asked for something else notices nothing",
+        (
+            "tests/unit/server/test_foreign_cancellations.py::"
+            "test_case_46_who_waited_for_a_computation_whose_first_asker_was_reset_is_told_500",
+            "tests/unit/server/test_foreign_cancellations.py::"
+            "test_case_46_a_stray_is_a_500_or_a_cut_and_the_neighbours_notice_nothing",
+        ),
     ),
     Threat(
         "Leaves, or resets, at any octet",
@@ -444,6 +506,14 @@ ADVISORIES = (
         "a middleware that leaves a second length, a name with a blank, a body of text",
         "500, before an octet is out",
         "tests/unit/answering/test_changed_responses.py::test_case_39_fields_that_cannot_be_said_are_a_500",
+    ),
+    Advisory(
+        "reported",
+        "this server",
+        "a task that a handler left behind reads on, and the next body is read as a request",
+        "an exception in that task; the next request is served whole",
+        "tests/property/test_stray_properties.py::"
+        "test_case_34_every_request_is_served_once_with_its_own_body_whoever_is_left_behind",
     ),
     Advisory(
         "CVE-2020-7694",

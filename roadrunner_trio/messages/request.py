@@ -215,8 +215,8 @@ class Request:
 
         Raises:
             ProtocolError: the body is malformed or above the limit (413); leave it alone and the server answers.
-            BodyTimeout: the peer took too long (408, likewise).
-            PeerGone: the peer went away, or was slower than the minimum rate.
+            BodyTimeout: the peer took too long, or was slower than the minimum rate (408, likewise).
+            PeerGone: the peer went away.
             RuntimeError: a part was already taken by :meth:`stream`, or the exchange is over.
         """
         if self._body is not None:

@@ -207,9 +207,9 @@ class RequestEnded(_Ended, OfRequest):
         received: octets of content that the application, or the server for it, had read by then.
         sent: octets of content written.
         duration: seconds since the application was called.
-        outcome: ``"complete"``, ``"error"`` (the application raised), ``"gone"`` (the peer left, or does not take what
-            it asked for), ``"rejected"`` (the application met a body that is malformed or too large), ``"timeout"`` or
-            ``"cancelled"`` (the server went down).
+        outcome: ``"complete"``, ``"error"`` (the application raised), ``"gone"`` (the peer left), ``"rejected"`` (the
+            application met a body that is malformed or too large), ``"timeout"`` (the application took too long, or the
+            peer to send its body or to take its response) or ``"cancelled"`` (the server went down).
         phase: None for a complete response, else where it broke: ``"body"`` (the application was reading it),
             ``"handler"`` (nothing was written yet), ``"response"`` or ``"handoff"``.
         error: what was raised, unless it was a cancellation, as by a peer that left.
@@ -248,8 +248,9 @@ class RequestAborted(NamedTuple):
     Attributes:
         listener: the name of the listener.
         peer: host and port, or the path of a Unix socket.
-        reason: ``"peer_gone"`` (it left, or was slower than the minimum rate: N67), ``"timeout"``, ``"cancelled"`` (the
-            server went down) or ``"error"`` (the application's plan, or the server, failed).
+        reason: ``"peer_gone"`` (it left: N67), ``"timeout"`` (its time was up, or its head slower than the minimum
+            rate), ``"cancelled"`` (the server went down) or ``"error"`` (the application's plan, or the server,
+            failed).
         status: what the peer is answered; None when it is answered nothing.
         phase: ``"head"`` or ``"body"``, whichever was being read.
         request: the request, when its head had been read; else None.
