@@ -17,6 +17,7 @@ import trio
 from trio_websocket import CloseReason, ConnectionClosed
 
 from ..answering.context import ServerContext
+from ..journal import log
 from ..protocol.ws import frames
 from ..protocol.ws.assembly import Assembly
 from ..protocol.ws.decoder import Caps, Decoder
@@ -25,9 +26,8 @@ from ..protocol.ws.frames import LATER, NEED_DATA, Close, Piece, Ping, Pong, Vio
 from ..transport.clock import Clock
 from ..transport.drain import Drain
 from .inbox import Inbox, Item, Waiting
-from .keepalive import PING, UNANSWERED, Alarm, Keepalive, Pings
+from .keepalive import PING, UNANSWERED, Keepalive, Pings
 from .link import TOO_SLOW, Link
-from .told import complain
 
 PATIENCE: Final = 1.0
 """Seconds in which the handler may still answer what came before the end."""
@@ -68,7 +68,6 @@ class Session:
 
     __slots__ = (
         "_abandoned",
-        "_alarm",
         "_clock",
         "_close_sent",
         "_decoder",
@@ -86,7 +85,9 @@ class Session:
         "_turns",
         "_until",
         "_waiting_end",
+        "armed",
         "closed",
+        "deadline",
         "fresh",
         "given_up",
         "inbox",
@@ -131,7 +132,7 @@ class Session:
         # its times
         self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
         self._end_by = math.inf
-        self._alarm = Alarm(self._fire)
+        self.deadline = self.armed = math.inf
 
     def begin(self, link: Link, nursery: trio.Nursery | None, early: bytes) -> None:
         """The 101 is out: from now on the peer is read."""
@@ -283,7 +284,7 @@ class Session:
                 self._resting = False
                 self._go_on()
         except Exception:
-            complain("a WebSocket session failed")
+            log.exception("a WebSocket session failed")
             self.lost("an internal error")
 
     def _go_on(self) -> None:
@@ -423,8 +424,7 @@ class Session:
         self._decoder.stop()
         self.inbox.clear()
         self.link.leave()
-        self._clock.disarm(self._alarm)
-        self._alarm.rings = None
+        self._clock.disarm(self)
         self._abandoned = _nothing
 
     # -- what the link, the clock and the drain say ------------------------------------------------
@@ -441,17 +441,16 @@ class Session:
             self.close(frames.GOING_AWAY, GOING_DOWN)
 
     def _arm(self) -> None:
-        alarm = self._alarm
-        alarm.deadline = min(self._keepalive.ping_at, self._keepalive.judge_at, self._end_by)
-        if alarm.deadline < alarm.armed:
-            self._clock.arm(alarm)
+        self.deadline = min(self._keepalive.ping_at, self._keepalive.judge_at, self._end_by)
+        if self.deadline < self.armed:
+            self._clock.arm(self)
 
-    def _fire(self) -> None:
+    def fire(self) -> None:
         """The clock's word, from its task: an exception here would be everybody's."""
         try:
             self._act(trio.current_time())
         except Exception:
-            complain("a WebSocket session failed")
+            log.exception("a WebSocket session failed")
             self.lost("an internal error")
 
     def _act(self, now: float) -> None:

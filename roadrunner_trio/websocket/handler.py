@@ -15,9 +15,10 @@ import trio
 from trio_websocket import ConnectionClosed
 
 from ..answering.callables import WEBSOCKET_HANDLER, check, guarded
-from ..answering.faults import leaves
+from ..answering.faults import STRAYS, leaves
 from ..errors import HTTPError
 from ..fields import Field, is_token
+from ..journal import log
 from ..messages.exchange import Exchange
 from ..messages.request import Request
 from ..messages.response import AnyResponse, Upgrade
@@ -28,12 +29,17 @@ from ..protocol.ws.deflate import Compression
 from ..protocol.ws.handshake import Handshake, judge
 from ..protocol.ws.origin import allows, check_origins
 from ..transport.streams import shown
+from ..transport.wire import PeerTooSlow
 from ..units import Duration, Size, count, octets, seconds
 from .core import Session, Settings
+from .keepalive import UNANSWERED
+from .link import TOO_SLOW
 from .offer import Offer, WebSocketRequest
-from .told import Told, complain, passes
+from .told import Told, passes
 
 DEFAULT_CAP: Final = 10 * 1024 * 1024
+SLOW: Final = (TOO_SLOW, UNANSWERED)
+"""Why a peer is given up that may still be there: then it is not told as having left."""
 
 
 class websocket:
@@ -139,7 +145,7 @@ class websocket:
                 await self._part(offer.session, exchange)
         except BaseException:
             if failures:  # whatever cut the farewell short must not hide it
-                complain("the WebSocket handler of %s failed", exchange.request, error=failures.pop())
+                log.error("the WebSocket handler of %s failed", exchange.request, exc_info=failures.pop())
             raise
         finally:
             offer.end()
@@ -147,6 +153,8 @@ class websocket:
             raise failures.pop()
         if not offer.decided:
             raise RuntimeError("the WebSocket handler has neither accepted nor rejected")
+        if offer.session is not None and offer.session.given_up in SLOW:
+            raise PeerTooSlow(offer.session.given_up)
 
     async def _run(self, offer: Offer, failures: list[BaseException]) -> None:
         """The handler, and the session's close in its name; what it raises is a failure, unless it is the end."""
@@ -180,7 +188,7 @@ class websocket:
 
 def _failure(exc: BaseException) -> BaseException:
     """``exc``, or an error in its place, if it would be taken for a cancellation of the connection's task."""
-    if not any(isinstance(leaf, trio.Cancelled | GeneratorExit) for leaf in leaves(exc)):
+    if not any(isinstance(leaf, STRAYS) for leaf in leaves(exc)):
         return exc
     error = RuntimeError("the WebSocket handler has raised a cancellation that was not its own")
     error.__cause__ = exc

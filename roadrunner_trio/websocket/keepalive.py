@@ -1,4 +1,4 @@
-"""Whether a peer still lives: a timer, pings, the server's own and those of handlers, and what is a sign of life.
+"""Whether a peer still lives: pings, the server's own and those of handlers, and what is a sign of life.
 
 Anything that comes from the peer is one. A pong is due when its ping has reached the peer: one that stands behind a
 large message, in a queue of ours or in the kernel, has not, and as long as the peer takes what stands before it, it
@@ -8,7 +8,6 @@ lives. How slowly it may take a message is the write timeout's affair.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -19,25 +18,6 @@ from .link import Link
 PING: Final = frames.encode(frames.PING, b"")
 """The server's own."""
 UNANSWERED: Final = "keepalive ping timeout"
-
-
-class Alarm:
-    """A session's timer. The clock may keep it for a while when the session is over, and nothing else with it.
-
-    Attributes:
-        rings: what is called; None when that is over.
-    """
-
-    __slots__ = ("armed", "deadline", "rings")
-
-    def __init__(self, rings: Callable[[], None]) -> None:
-        self.rings: Callable[[], None] | None = rings
-        self.armed = self.deadline = math.inf
-
-    def fire(self) -> None:
-        """The clock's word."""
-        if self.rings is not None:
-            self.rings()
 
 
 class Keepalive:

@@ -15,13 +15,14 @@ from typing import Final, Protocol
 
 import trio
 
+from ..journal import log
 from ..transport.files import SLICE
 from ..transport.streams import linger
 from ..transport.tls_stream import close_notify, encrypted
 from ..transport.turns import Turns
 from ..transport.wire import RECEIVE_SIZE, PeerGone, SocketWire
 from .outgoing import unacknowledged
-from .told import complain, passes
+from .told import passes
 
 WRITE_SIZE: Final = 65536
 """Octets that the write timeout is for."""
@@ -193,7 +194,7 @@ class Link:
         if isinstance(exc, trio.BrokenResourceError | trio.ClosedResourceError):
             self._break("the connection was reset")
         else:
-            complain("a WebSocket session failed", error=exc)
+            log.error("a WebSocket session failed", exc_info=exc)
             self._break("an internal error")
 
     def resume(self) -> None:

@@ -1,4 +1,4 @@
-"""What the log is told of sessions: of peers in moderation, of failures always. Nothing that tells ends anything."""
+"""What the log is told of peers that were turned away or given up, in moderation; and what nobody may catch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from ..answering.faults import part_ways
-from ..journal import Journal, log
+from ..journal import Journal
 from ..telemetry.logs import ERROR, Damper
 
 LINES: Final = 10
@@ -33,14 +33,6 @@ class Told:
             if left_out := damper.take():
                 message, args = message + "; %d %s before it were left out", (*args, left_out, kind)
             self._journal.info(message, *args)
-
-
-def complain(message: str, *args: object, error: BaseException | None = None) -> None:
-    """Logs a failure with its traceback: ``error``, or the exception in hand."""
-    if error is None:
-        log.exception(message, *args)
-    else:
-        log.error(message, *args, exc_info=error)
 
 
 def passes(exc: BaseException) -> bool:

@@ -14,7 +14,7 @@ from wsproto.frame_protocol import FrameProtocol, ParseFailed
 from roadrunner_trio.protocol.ws.decoder import Caps, Decoder
 from roadrunner_trio.protocol.ws.deflate import Inflater
 from roadrunner_trio.protocol.ws.extensions import parse_offers
-from roadrunner_trio.protocol.ws.frames import NEED_DATA, Close, Violation
+from roadrunner_trio.protocol.ws.frames import LATER, NEED_DATA, Close, Violation
 
 CAPS = Caps(message=200, frame=150, fragments=4)
 WIDE = Caps(message=10**6, frame=10**6, fragments=10**6)
@@ -48,12 +48,15 @@ inputs = st.one_of(
 )
 
 
-def play(parts: list[bytes], *, fast: bool, inflate: bool, caps: Caps = CAPS) -> list[object]:
+def play(parts: list[bytes], *, fast: bool, inflate: bool, caps: Caps = CAPS, hurried: bool = False) -> list[object]:
+    """All events; ``hurried`` has had enough whenever it is asked."""
     decoder = Decoder(caps, Inflater(15, keep=True) if inflate else None, fast=fast)
     out: list[object] = []
     for part in parts:
         decoder.receive(part)
-        while (event := decoder.next_event()) is not NEED_DATA:
+        while (event := decoder.next_event(lambda: hurried)) is not NEED_DATA:
+            if event is LATER:
+                continue
             out.append(event)
             if isinstance(event, Violation | Close):
                 return out
@@ -69,6 +72,7 @@ TWO_FAULTS = bytes.fromhex("c187000000405a48cdc9c90700")
 def test_the_lanes_agree_however_the_octets_are_cut(data, inflate, places):
     expected = play([data], fast=False, inflate=inflate)
     assert play([data], fast=True, inflate=inflate) == expected
+    assert play([data], fast=True, inflate=inflate, hurried=True) == expected
     for parts in (pieces(data, places), [data[i : i + 1] for i in range(len(data))]):
         found = play(parts, fast=True, inflate=inflate)
         if inflate:
