@@ -19,7 +19,6 @@ from roadrunner_trio import early
 from roadrunner_trio.messages.request import Request
 from roadrunner_trio.server.connection import Connection
 from roadrunner_trio.server.http1_exchange import Http1Exchange
-from roadrunner_trio.server.http1_sender import NO_REQUEST
 from roadrunner_trio.telemetry.logs import ERROR
 
 LARGE: Final = 1_000_000
@@ -46,15 +45,6 @@ class Forgetful(Watch):
         assert count["start"] == count["stop"] + count["exception"]
 
 
-_others: list[object] = []
-"""What other tests have left, those that have failed above all."""
-
-
-def _found() -> list[object]:
-    kinds = (Connection, Http1Exchange, Request)
-    return [each for each in gc.get_objects() if type(each) in kinds and each is not NO_REQUEST]
-
-
 class _Written(logging.Filter):
     """Makes text of a record: who keeps records, as tests do, would keep an exception, its frames and all they hold."""
 
@@ -71,15 +61,14 @@ def without_collector() -> Iterator[None]:
     loggers, written = [logging.getLogger(name) for name in ("roadrunner_trio", ERROR)], _Written()
     for logger in loggers:
         logger.addFilter(written)
-    gc.collect()
     gc.disable()
-    _others.extend(_found())
+    gc.freeze()  # what is there already, such as what tests have left that failed, is seen no more
     tracemalloc.start()
     try:
         yield
     finally:
         tracemalloc.stop()
-        _others.clear()
+        gc.unfreeze()
         gc.enable()
         for logger in loggers:
             logger.removeFilter(written)
@@ -87,8 +76,8 @@ def without_collector() -> Iterator[None]:
 
 def remains() -> list[str]:
     """The kinds of what is left of connections and requests."""
-    others = set(map(id, _others))
-    return sorted(type(each).__name__ for each in _found() if id(each) not in others)
+    kinds = (Connection, Http1Exchange, Request)
+    return sorted(type(each).__name__ for each in gc.get_objects() if type(each) in kinds)
 
 
 def held() -> int:
