@@ -106,7 +106,7 @@ async def test_many_small_pieces_and_requests_sent_ahead(server: Any, trusting: 
         await stream.send_all(ask * 4 + ask.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         received = await read_to_end(stream)  # an end that was said: a cut would raise
         assert received.count(b"HTTP/1.1 200 OK") == 5
-        assert received.count(b"39 ") == 5
+        assert received.count(b"39 \r\n") == 5
         await stream.aclose()
 
 
