@@ -400,7 +400,8 @@ async def test_case_22_run_in_a_thread(tmp_path: Path) -> None:
             assert (await peer.get()).body == b"hello"
         server.terminate()
         assert await server.end() == -TERM
-        assert server.log() == ""
+        # The request's own line has a thread of its own, which the signal may have ended first.
+        assert all(" INFO " in line and '"GET / HTTP/1.1" 200' in line for line in server.log().splitlines())
 
 
 def may_unshare() -> bool:
