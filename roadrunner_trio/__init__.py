@@ -40,6 +40,7 @@ from .telemetry.log_format import LogFormatter
 from .telemetry.logs import AccessLog, ErrorLog
 from .telemetry.observe import (
     ConnectionAccepted,
+    ConnectionBroken,
     ConnectionEnded,
     ConnectionRejected,
     DrainAcknowledged,
@@ -75,6 +76,7 @@ __all__ = [
     "CloseReason",
     "Compression",
     "ConnectionAccepted",
+    "ConnectionBroken",
     "ConnectionClosed",
     "ConnectionEnded",
     "ConnectionInfo",

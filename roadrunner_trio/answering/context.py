@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from ..fields import Field
 from ..messages.exchange import App, Exchange
@@ -66,6 +66,9 @@ class Counters:
     acknowledged: int = 0
     cut: int = 0
     accepts_failed: int = 0
+    streams_refused: int = 0
+    streams_reset: int = 0
+    goaways: int = 0
 
 
 @dataclass(slots=True)
@@ -84,6 +87,9 @@ class ServerContext:
         places: counts connections by their peers; None where nobody does.
         turns: where costly work of one connection waits, so that its neighbours do not.
         buffered: what its connections hold in memory for the application, all together.
+        protocols: what is spoken, by the names of ALPN, the preferred one first.
+        http2: the story of a connection that speaks HTTP/2, told by its carrier and what has come of it; None where
+            nobody tells it.
     """
 
     app: App
@@ -103,6 +109,8 @@ class ServerContext:
     sift: Callable[[tuple[Field, ...]], Wishes] = sift
     variables: Context = field(default_factory=copy_context)
     turns: Turns = field(default_factory=Turns)
+    protocols: tuple[str, ...] = ("http/1.1",)
+    http2: Callable[[Any, bytes], Awaitable[None]] | None = None
     seen: Seen = field(init=False)
     buffered: Buffered = field(init=False)
 

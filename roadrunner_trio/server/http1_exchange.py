@@ -118,7 +118,7 @@ class Http1Exchange(Http1Sender):
     def local(self) -> Address:
         """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
         if self._local is None:
-            self._local = self.context.name if self.wire is None else _own_end(self.wire, self.context.name)
+            self._local = self.context.name if self.wire is None else own_end(self.wire, self.context.name)
         return self._local
 
     @property
@@ -491,7 +491,8 @@ class _Wait(Patience):
         return caught
 
 
-def _own_end(wire: SocketWire, otherwise: str) -> Address:
+def own_end(wire: SocketWire, otherwise: str) -> Address:
+    """The address of our end of a wire, or what is said in its place when that has been closed."""
     try:
         return tidy(wire.socket.getsockname()) or otherwise
     except OSError:  # it has been closed

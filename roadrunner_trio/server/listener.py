@@ -36,6 +36,7 @@ from ..transport.dump import stack_of
 from ..transport.streams import Address, linger, peer_of, shown, tidy, wired
 from ..transport.wire import RECEIVE_SIZE, SocketWire
 from ..units import Duration, seconds
+from .carrier import Carrier
 from .connection import Connection, serve_connection
 from .listener_info import ConnectionInfo, Drained, ListenerInfo
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
@@ -88,6 +89,9 @@ class Listener:
         middlewares: around the handler, or all that a router answers, the first outermost.
         health_path: a path, such as ``"/healthz"``, on which the server itself tells balancers 200, and 503 once its
             end is near; whatever limits there are on requests.
+        protocols: the versions of HTTP that are spoken, the preferred one first: ``("h2", "http/1.1")``, as it is if it
+            is left out, or one of the two. Over TLS the client chooses by ALPN, for which the context is told; in clear
+            by its first octets.
         evict_idle: when there are as many connections as may be, the one that has kept the server waiting for longest
             (and for a second at least) makes room, instead of the newcomer being turned away: an idle one, or one that
             says nothing, or whose handshake, head or body comes too slowly. Without it only those of an address
@@ -162,11 +166,13 @@ class Listener:
         return [
             ConnectionInfo(
                 conn.peer,
-                conn.phase.phase.value,
+                conn.doing,
                 now - conn.born,
                 conn.phase.deadline - now,
                 conn.served,
                 conn.task,
+                conn.protocol,
+                conn.streams,
             )
             for conn in sorted(self._members(), key=lambda conn: conn.born)
         ]
@@ -180,9 +186,9 @@ class Listener:
     def _active(self) -> int:
         return len(self._context.drain.members) + sum(len(drain.members) for drain in self._told)
 
-    def _members(self) -> list[Connection]:
+    def _members(self) -> list[Carrier]:
         drains = [self._context.drain, *self._told]
-        return [member for drain in drains for member in drain.members if isinstance(member, Connection)]
+        return [member for drain in drains for member in drain.members if isinstance(member, Carrier)]
 
     def reload_routes(self, routes: Sequence[Any]) -> None:
         """Replaces all routes of its router from the next request on; see :meth:`Router.reload`.

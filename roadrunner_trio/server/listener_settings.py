@@ -28,6 +28,8 @@ from ..telemetry.logs import AccessLog, with_error_log
 from ..telemetry.observe import HOOKS, Observer, Observers
 from ..telemetry.request_ids import RequestIds
 from ..transport.drain import Drain
+from .door import H2
+from .http2.connection import serve_http2
 
 Kind = TypeVar("Kind")
 
@@ -57,6 +59,7 @@ class ConnectionSettings(TypedDict, total=False):
     proxy_headers: ProxyHeaders | None
     rate_limit: RateLimit | None
     health_path: str | None
+    protocols: Sequence[str]
 
 
 class ListenerSettings(ConnectionSettings, total=False):
@@ -65,6 +68,9 @@ class ListenerSettings(ConnectionSettings, total=False):
     reuse_port: bool
     evict_idle: bool
 
+
+PROTOCOLS: Final = (H2, "http/1.1")
+"""All that there are, and what is spoken unless something else is said."""
 
 OF_CONNECTIONS: Final = frozenset(ConnectionSettings.__optional_keys__)
 OF_LISTENERS: Final = frozenset(ListenerSettings.__optional_keys__)
@@ -110,6 +116,8 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     context = ServerContext(health or app, name, timeouts, limits, told, drain, on_head, tls, proxy_protocol)
     if flag("preserve_case", given.get("preserve_case", False)):
         context.sift = sift_as_written
+    context.protocols = protocols(given.get("protocols", PROTOCOLS), tls)
+    context.http2 = serve_http2 if H2 in context.protocols else None
     context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
     return Served(context, health)
 
@@ -172,6 +180,23 @@ def flag(name: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise TypeError(f"{name} is True or False, not {value!r}")
+
+
+def protocols(given: Any, tls: ssl.SSLContext | None) -> tuple[str, ...]:
+    """The versions of HTTP that are spoken, the preferred one first; a TLS context offers them by ALPN.
+
+    Raises:
+        ValueError: there is none, or one that is not known.
+        TypeError: they are no list of names.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"protocols is a list of names, not {given!r}; write protocols={PROTOCOLS!r}")
+    names = tuple(dict.fromkeys(cast("Iterable[str]", given)))
+    if not names or not set(names) <= set(PROTOCOLS):
+        raise ValueError(f"protocols are some of {', '.join(map(repr, PROTOCOLS))}, not {given!r}")
+    if tls is not None:
+        tls.set_alpn_protocols(names)
+    return names
 
 
 def with_access_log(given: Any) -> tuple[Observer, ...]:
