@@ -146,7 +146,8 @@ class Limits:
         200, "HTTP/2: requests that a peer may take back in a burst; ten a second, and one for each answered, come back"
     )
     max_control_frames: int = _count(
-        1000, "HTTP/2: frames of a peer that ask for nothing, in a burst; 100 a second, and more for each request, come back"
+        1000,
+        "HTTP/2: frames of a peer that ask for nothing, in a burst; 100 a second, and more for each request, come back",
     )
     backlog: int = _count(1024, "connections the kernel holds for the accept loop")
 
