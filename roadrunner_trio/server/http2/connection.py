@@ -236,7 +236,7 @@ class Http2Connection(Carrier):
         if engine.closing or engine.draining:
             self.say_farewell()
         if engine.partial or not engine.greeted:
-            whole = engine.whole if engine.greeted else -1
+            whole = getattr(engine, "whole", 0) if engine.greeted else -1
             if self.phase.phase is not Phase.READ_REQUEST or whole != self._whole:
                 self._whole = whole
                 self.meter_in.reset()

@@ -123,8 +123,8 @@ class StreamSender:
         Raises:
             ValueError, TypeError: it cannot be said, or the body is no octets; nothing is out, and a 500 can be said.
         """
-        self.kind, given = "buffered", tuple(fields)
-        wishes = sift(given)
+        self.kind = "buffered"
+        wishes = sift(tuple(fields))
         if type(body) is not bytes:
             body = content(body)
         length: int | None = len(body)
@@ -132,7 +132,7 @@ class StreamSender:
             length, body = declared(status, length or wishes.length), b""
         elif wishes.length is not None and wishes.length != length:
             raise ValueError(f"the response has {length} octets, and declares {wishes.length}")
-        wishes = self._checked(status, given, wishes)
+        wishes = self._checked(status, wishes)
         stream, engine, sent = self.stream, self.engine, len(body)
         if stream.lost or self.conn.broken:
             raise self._failed("buffered_response", PeerGone("the peer has taken its request back"))
@@ -152,11 +152,10 @@ class StreamSender:
 
     async def start_response(self, status: int, fields: Sequence[Field], *, reason: bytes | None = None) -> bool:
         """The head of a response whose content follows; False when none will be written."""
-        given = tuple(fields)
-        wishes = sift(given)
+        wishes = sift(tuple(fields))
         empty = bodiless(status, self.head.method)
         length = declared(status, wishes.length) if empty else wishes.length
-        wishes = self._checked(status, given, wishes)
+        wishes = self._checked(status, wishes)
         if self.stream.lost or self.conn.broken:
             raise self._failed(HEADS.get(self.kind, "response_head"), PeerGone("the peer has taken its request back"))
         self.engine.send_head(self.stream, status, wishes, length, empty)
@@ -201,10 +200,7 @@ class StreamSender:
         if self._content is not None and self._content.data:
             raise trio.BusyResourceError("another task is sending this response")
         if self._has_body:
-            if trailers:
-                self.engine.send_trailers(self.stream, trailers)
-            else:
-                self.engine.send_data(self.stream, b"", True)
+            self.engine.send_trailers(self.stream, trailers)
             self.writer.soon()
         self.ended = True
 
@@ -217,14 +213,14 @@ class StreamSender:
         if self.status:
             return
         try:
-            wishes = and_extra(NO_WISHES, (), self.extra)
+            wishes = and_extra(NO_WISHES, self.extra)
         except (TypeError, ValueError):  # it may be these that had to be answered with an error
             wishes = NO_WISHES
         self.engine.respond(self.stream, status, wishes, 0, b"")
         self.writer.soon()
         self.status, self.ended, self.kind = status, True, "none"
 
-    def _checked(self, status: int, given: tuple[Field, ...], wishes: Wishes) -> Wishes:
+    def _checked(self, status: int, wishes: Wishes) -> Wishes:
         """What is said with ``status``, and may be said now."""
         if self.status:
             raise RuntimeError("the response has begun already")
@@ -233,7 +229,7 @@ class StreamSender:
         if self.head.method == b"CONNECT" and 200 <= status <= 299:
             raise HTTPError(501)  # 2xx would promise a tunnel that only a Handoff digs (RFC 9110 section 9.3.6)
         if self.extra:
-            wishes, self.extra = and_extra(wishes, given, self.extra), ()
+            wishes, self.extra = and_extra(wishes, self.extra), ()
         return wishes
 
     def _account(self, octets: int) -> None:
@@ -259,12 +255,7 @@ class StreamSender:
         if stream.lost or self.conn.broken:
             raise PeerGone("the peer has taken its request back")
         waiting = self._content
-        if (
-            not writer.queue
-            and not writer.unsent
-            and len(engine.output) < MOST
-            and (waiting is None or not waiting.data)
-        ):
+        if writer.is_clear and (waiting is None or not waiting.data):
             sent = engine.send_data(stream, data, end, FRAME)
             writer.soon()
             if sent == len(data):

@@ -29,7 +29,7 @@ FRAME: Final = 16384
 MOST: Final = 65536
 """Octets that are not sent yet, above which content waits."""
 FAIR: Final = 3
-"""The urgency of who asks for none: those take turns, also when they are of use only as a whole (RFC 9218 section 10)."""
+"""The urgency of who asks for none: these take turns, even if they are of no use in pieces (RFC 9218 section 10)."""
 BEHIND: Final = 1 << 31
 """No stream has such a number."""
 
@@ -387,9 +387,7 @@ class Writer:
                 await self._send(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                 self._lose()
-                self.conn.phase.end(
-                    "the peer does not take what is sent to it" if isinstance(exc, PeerTooSlow) else "gone"
-                )
+                self.conn.phase.end(str(exc))
                 return
             self.unsent = memoryview(b"")
             self._wake_reader()
