@@ -103,6 +103,10 @@ def _on_late_section(ledger: Ledger, number: int, ended: int, block: bytes) -> S
         ledger.sections.skip(block)
         _check_stray_headers(ledger, number)
         return None
+    if stream.ended:  # whatever they say
+        ledger.sections.skip(block)
+        ledger.breach(number, STREAM_CLOSED, "headers_after_end")
+        return None
     try:
         trailers = ledger.sections.trailers(block)
     except head.Malformed as wrong:
@@ -110,11 +114,9 @@ def _on_late_section(ledger: Ledger, number: int, ended: int, block: bytes) -> S
         return None
     except ProtocolError as wrong:
         ledger.take_back(FAULT)
-        stream.ended = stream.ended or ended != 0
+        stream.ended = ended != 0
         return spoil(ledger, stream, wrong)
-    if stream.ended:
-        ledger.breach(number, STREAM_CLOSED, "headers_after_end")
-    elif not ended or stream.tunnel:
+    if not ended or stream.tunnel:
         ledger.breach(number, PROTOCOL_ERROR, "bad_trailer")
     else:
         stream.trailers = trailers
