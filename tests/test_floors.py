@@ -138,6 +138,7 @@ ROOMS = {
         "http2.sender",
         "http2.tunnel",
         "http2.exchange",
+        "http2.streams",
         "http2.connection",
         "eviction",
         "places",

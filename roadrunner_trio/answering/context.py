@@ -88,6 +88,7 @@ class ServerContext:
         turns: where costly work of one connection waits, so that its neighbours do not.
         buffered: what its connections hold in memory for the application, all together.
         protocols: what is spoken, by the names of ALPN, the preferred one first.
+        websockets: whether the app may make WebSockets of requests, which HTTP/2 has to say before it is asked.
         http2: the story of a connection that speaks HTTP/2, told by its carrier and what has come of it; None where
             nobody tells it.
     """
@@ -110,6 +111,7 @@ class ServerContext:
     variables: Context = field(default_factory=copy_context)
     turns: Turns = field(default_factory=Turns)
     protocols: tuple[str, ...] = ("http/1.1",)
+    websockets: bool = False
     http2: Callable[[Any, bytes], Awaitable[None]] | None = None
     seen: Seen = field(init=False)
     buffered: Buffered = field(init=False)

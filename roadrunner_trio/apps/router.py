@@ -13,7 +13,7 @@ from typing import Any, cast
 from weakref import WeakSet
 
 from ..answering.middleware import Middleware, checked, compose, early_of
-from ..answering.respond import default_plan, lifetime_of, native
+from ..answering.respond import default_plan, lifetime_of, native, serves_websockets
 from ..messages.exchange import App, Exchange, Plan
 from ..messages.request import Request
 from ..messages.response import AnyResponse
@@ -97,6 +97,11 @@ class Router:
     def endpoints(self) -> Sequence[Endpoint]:
         """One for each route, in order."""
         return self._table.endpoints
+
+    @property
+    def serves_websockets(self) -> bool:
+        """Whether one of its routes may make a WebSocket of a request."""
+        return any(each.route is not None and serves_websockets(each.route.handler) for each in self.endpoints)
 
     def reload(self, routes: Iterable[Route | Group]) -> None:
         """Replaces all routes from the next request on; requests that have been routed keep what they have.

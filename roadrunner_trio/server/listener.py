@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, TypeAlias, Unpack
 import trio
 
 from ..answering.context import Counters
-from ..answering.respond import Handler, Routed, lifetime_of
+from ..answering.respond import Handler, Routed, lifetime_of, serves_websockets
 from ..journal import log
 from ..messages.exchange import App
 from ..protocol.http1.encode import error_response
@@ -200,6 +200,7 @@ class Listener:
         if not isinstance(self._handler, Routed):
             raise RuntimeError(f"listener {self.name!r} serves {self._handler!r}, which is no router and has no routes")
         self._handler.reload(routes)
+        self._context.websockets = serves_websockets(self._handler)
 
     # -- its life --------------------------------------------------------------------------------
 

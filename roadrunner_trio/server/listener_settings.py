@@ -19,7 +19,7 @@ from ..answering.context import ServerContext, steps
 from ..answering.health import Health, with_health
 from ..answering.middleware import Middleware
 from ..answering.rate_limit import RateLimit
-from ..answering.respond import Handler, as_app
+from ..answering.respond import Handler, as_app, serves_websockets
 from ..messages.exchange import App, BodyMode
 from ..protocol.http1.encode import sift_as_written
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
@@ -117,6 +117,7 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     if flag("preserve_case", given.get("preserve_case", False)):
         context.sift = sift_as_written
     context.protocols = protocols(given.get("protocols", PROTOCOLS), tls)
+    context.websockets = serves_websockets(handler)
     context.http2 = serve_http2 if H2 in context.protocols else None
     context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
     return Served(context, health)

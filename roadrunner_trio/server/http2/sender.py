@@ -226,7 +226,7 @@ class StreamSender:
             raise RuntimeError("the response has begun already")
         if not 200 <= status <= 599:
             raise ValueError(f"a response needs a final status from 200 to 599, not {status}")  # N24
-        if self.head.method == b"CONNECT" and 200 <= status <= 299:
+        if 200 <= status <= 299 and (self.head.protocol or self.head.method == b"CONNECT"):
             raise HTTPError(501)  # 2xx would promise a tunnel that only a Handoff digs (RFC 9110 section 9.3.6)
         if self.extra:
             wishes, self.extra = and_extra(wishes, self.extra), ()
