@@ -26,6 +26,7 @@ PARSER_TESTS = (
     "tests/unit/words",
     "tests/property",
     "tests/conformance/test_vectors_engine.py",
+    "tests/conformance/test_vectors_http2.py",
 )
 
 

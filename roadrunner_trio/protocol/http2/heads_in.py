@@ -99,9 +99,9 @@ def _take_on(ledger: Ledger, stream: Stream, ended: bool) -> Stream:
 def _on_late_section(ledger: Ledger, number: int, ended: int, block: bytes) -> Stream | None:
     """Trailers; or a header block of a stream that is over, or that is not taken on any more."""
     stream = ledger.streams.get(number)
-    if stream is None:
+    if stream is None or stream.ended:
         ledger.sections.skip(block)
-        _check_stray_headers(ledger, number)
+        _on_stray_headers(ledger, stream, number)
         return None
     if stream.ended:  # whatever they say
         ledger.sections.skip(block)
@@ -118,15 +118,16 @@ def _on_late_section(ledger: Ledger, number: int, ended: int, block: bytes) -> S
         return spoil(ledger, stream, wrong)
     if not ended or stream.tunnel:
         ledger.breach(number, PROTOCOL_ERROR, "bad_trailer")
-    else:
-        stream.trailers = trailers
-        return on_end(ledger, stream)
-    return None
+        return None
+    stream.trailers = trailers
+    return on_end(ledger, stream)
 
 
-def _check_stray_headers(ledger: Ledger, number: int) -> None:
+def _on_stray_headers(ledger: Ledger, stream: Stream | None, number: int) -> None:
     past = ledger.numbers.past(number)
-    if past is Past.RESET_BY_US or (ledger.closing and number > ledger.last):
+    if stream is not None:
+        ledger.breach(number, STREAM_CLOSED, "headers_after_end")
+    elif past is Past.RESET_BY_US or (ledger.closing and number > ledger.last):
         ledger.bear(1)
     elif past is Past.RESET_BY_PEER:
         ledger.breach(number, STREAM_CLOSED, "headers_after_reset")
