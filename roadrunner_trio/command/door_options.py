@@ -13,6 +13,7 @@ from ..answering.rate_limit import RateLimit
 from ..messages.exchange import Exchange, Plan
 from ..messages.request import Request
 from ..protocol.trust import FORWARDED, X_FORWARDED, ProxyHeaders, ProxyProtocol
+from ..server.listener_settings import PROTOCOLS, protocols
 from ..settings import Contradiction, Limits, Timeouts
 from ..telemetry.request_ids import RequestIds
 from ..transport.bind import Bindable, listed
@@ -101,6 +102,7 @@ def doors(values: Values) -> dict[str, Any]:
         ValueError: a value is bad, a file cannot be read, or a setting has no effect without another.
     """
     return {
+        "protocols": _protocols(values),
         "tls": _tls(values),
         "proxy_protocol": _proxy_protocol(values),
         "proxy_headers": _proxy_headers(values),
@@ -125,6 +127,15 @@ def _tls(values: Values) -> ssl.SSLContext | None:
         return server_context(cert, key, client_ca=authority, client_cert=values["tls-client-cert"])
     except (OSError, ValueError) as exc:
         raise ValueError(f"no TLS with {', '.join(file for file in (cert, key, authority) if file)}: {exc}") from None
+
+
+def _protocols(values: Values) -> Sequence[str]:
+    if not values.has("protocols"):
+        return PROTOCOLS
+    try:
+        return protocols(_listed(values["protocols"]), None)
+    except ValueError as exc:
+        raise ValueError(f"{values.where('protocols')}: {exc}") from None
 
 
 def _proxy_protocol(values: Values) -> ProxyProtocol | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..protocol.trust import FORWARDED, X_FORWARDED
+from ..server.listener_settings import PROTOCOLS
 from ..settings import OPTIONAL, Contradiction, Limits, Timeouts
 from .kinds import COUNT, OPTIONAL_COUNT, OPTIONAL_SIZE, SIZE, SWITCH, TIME, Kind, one_of, text_as, texts_as
 from .options import show_count, show_duration, show_size
@@ -311,6 +312,13 @@ OPTIONS: Final = (
         help="responses carry the id of their request, as x-request-id",
         default=False,
         group=LOGGING,
+    ),
+    Option(
+        name="protocols",
+        kind=texts_as("NAMES"),
+        help="versions of HTTP to speak: h2, http/1.1; the first is preferred",
+        note=",".join(PROTOCOLS),
+        group=DOORS,
     ),
     Option(
         name="tls-cert",

@@ -149,6 +149,7 @@ class StreamExchange(StreamSender):
             look_away(self)
         if self._alarm is not None:
             self._alarm.unset()
+        self.phase.phase, self.phase.deadline = Phase.IDLE, math.inf
         self.reset()
 
     def end(self) -> None:

@@ -112,8 +112,9 @@ class Http2Connection(Carrier):
         if self.busy or self.pending():
             return False
         self.engine.goaway()
-        self.writer.flush()
-        self.gone = True  # there is nothing to linger for
+        if not self.writer.by_task:
+            self.writer.flush()
+            self.gone = True  # there is nothing to linger for
         self.phase.end("another connection needs its place")
         return True
 
@@ -174,6 +175,8 @@ class Http2Connection(Carrier):
             self.settle()
             self.leave_if_done()
         if not rests or self.over or len(self.resting) >= KEPT:
+            if exchange in self.resting:
+                self.resting.remove(exchange)
             return False
         self.resting.append(exchange)
         return True

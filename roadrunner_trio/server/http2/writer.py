@@ -256,7 +256,7 @@ class Writer:
         """The poller's word: the turn is over."""
         self._due = False
         conn, layer = self.conn, self.conn.layer
-        if self.unsent or conn.broken or conn.closed:
+        if self.unsent or conn.broken or conn.closed or self._poller is None:
             return
         if self.queue:
             self._feed()
@@ -381,6 +381,7 @@ class Writer:
                 self._pushed = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._abort_push)
                 continue
+            await trio.lowlevel.checkpoint_if_cancelled()  # what has not begun is left to who ends the connection
             data = self.engine.take_output()
             self.unsent = memoryview(data)
             try:
@@ -402,16 +403,18 @@ class Writer:
         Raises:
             trio.BrokenResourceError: the peer is gone, or (:class:`PeerTooSlow`) takes too long.
         """
-        conn = self.conn
-        conn.broken, view = True, memoryview(data)
-        for at in range(0, len(view), WRITE_SIZE):
-            part = view[at : at + WRITE_SIZE]
-            with conn.taking(self._taken, len(part)) as taking:
-                await conn.stream.send_all(part)
-            if taking.expired:
-                raise PeerTooSlow("the peer does not take its response in time")
-            self._taken += len(part)
-        conn.broken = False
+        conn, view, done = self.conn, memoryview(data), False
+        try:
+            for at in range(0, len(view), WRITE_SIZE):
+                part = view[at : at + WRITE_SIZE]
+                with conn.taking(self._taken, len(part)) as taking:
+                    await conn.stream.send_all(part)
+                if taking.expired:
+                    raise PeerTooSlow("the peer does not take its response in time")
+                self._taken += len(part)
+            done = True
+        finally:
+            conn.broken |= not done
 
     async def settle(self) -> None:
         """Sends all that is left, as long as the caller has patience. Content that waits is none of it.
