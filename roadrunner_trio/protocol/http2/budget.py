@@ -32,7 +32,7 @@ class Budget:
         if self.left >= 0:
             return True
         now = self._now()
-        self.left = min(self._most, self.left + (now - self._since) * self._rate)
+        self.left = min(self._most, self.left + cost + (now - self._since) * self._rate) - cost
         self._since = now
         return self.left >= 0
 

@@ -105,10 +105,10 @@ def spoil(ledger: Ledger, stream: Stream, error: ProtocolError) -> Stream | None
 
 def _on_stray_data(ledger: Ledger, stream: Stream | None, number: int, size: int) -> None:
     ledger.credit_connection(size)
-    past = ledger.numbers.past(number)
+    past = ledger.past(number)
     if stream is not None:
         ledger.breach(number, STREAM_CLOSED, "data_after_end")
-    elif past is Past.RESET_BY_US or (ledger.closing and number > ledger.last):
+    elif past is Past.RESET_BY_US:
         ledger.bear(1 if size < SMALL else 0.1)
     elif past is Past.IDLE:
         raise ConnectionFailed(PROTOCOL_ERROR, "data_on_idle")

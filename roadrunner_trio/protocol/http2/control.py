@@ -65,7 +65,7 @@ def on_window_update(ledger: Ledger, flags: int, number: int, payload: bytes) ->
         return
     stream = ledger.streams.get(number)
     if stream is None:
-        if ledger.numbers.past(number) is Past.IDLE and not (ledger.closing and number > ledger.last):
+        if ledger.past(number) is Past.IDLE:
             raise ConnectionFailed(PROTOCOL_ERROR, "window_update_on_idle")
     elif not octets:
         ledger.breach(number, PROTOCOL_ERROR, "window_update_of_nothing")

@@ -146,7 +146,7 @@ def judge(fields: list[Field], limits: Limits, *, ended: bool, extended: bool, s
         ProtocolError: 414 or 431 above a limit, 501 for an extended CONNECT to another protocol than WebSocket.
     """
     pseudo, rest = dict(fields[:4]), fields[4:]
-    if pseudo.keys() != _REQUEST:
+    if pseudo.keys() != _REQUEST or (rest and rest[0][0] == b":protocol"):
         pseudo, rest = _parted(fields)
     if not small or len(rest) > limits.max_fields:
         check_size(rest, limits)

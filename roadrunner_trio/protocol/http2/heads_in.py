@@ -124,10 +124,10 @@ def _on_late_section(ledger: Ledger, number: int, ended: int, block: bytes) -> S
 
 
 def _on_stray_headers(ledger: Ledger, stream: Stream | None, number: int) -> None:
-    past = ledger.numbers.past(number)
+    past = ledger.past(number)
     if stream is not None:
         ledger.breach(number, STREAM_CLOSED, "headers_after_end")
-    elif past is Past.RESET_BY_US or (ledger.closing and number > ledger.last):
+    elif past is Past.RESET_BY_US:
         ledger.bear(1)
     elif past is Past.RESET_BY_PEER:
         ledger.breach(number, STREAM_CLOSED, "headers_after_reset")
@@ -142,7 +142,7 @@ def on_rst_stream(ledger: Ledger, flags: int, number: int, payload: bytes) -> No
         raise ConnectionFailed(FRAME_SIZE_ERROR, "bad_rst_stream")
     stream = ledger.streams.get(number)
     if stream is None:
-        if ledger.numbers.past(number) is Past.IDLE:
+        if ledger.past(number) is Past.IDLE:
             raise ConnectionFailed(PROTOCOL_ERROR, "rst_stream_on_idle")
         ledger.bear(1)
         return

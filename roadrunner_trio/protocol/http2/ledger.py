@@ -214,6 +214,11 @@ class Ledger:
             stream.owner.body_arrived()
         return None
 
+    def past(self, number: int) -> Past:
+        """What a stream is that is not open; one that came too late for us is as one that we have reset."""
+        late = self.closing and number > self.last and number & 1
+        return Past.RESET_BY_US if late else self.numbers.past(number)
+
     # -- credit ------------------------------------------------------------------------------------
 
     def credit(self, stream: Stream, octets: int) -> None:
