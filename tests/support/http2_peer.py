@@ -61,7 +61,6 @@ class Http2Peer:
         self.conn = h2.connection.H2Connection(config)
         self.gives_credit = gives_credit
         self.streams: dict[int, Answer] = {}
-        self.events: list[Any] = []
         self.goaways: list[tuple[int, int]] = []
         self.pings: list[bytes] = []
         self._read = 0
@@ -107,7 +106,6 @@ class Http2Peer:
         self.conn.remote_settings._settings[3] = deque([10_000])
 
     def _take(self, event: Any) -> None:
-        self.events.append(event)
         match event:
             case h2.events.InformationalResponseReceived():
                 self.streams[event.stream_id].interim.append(int(dict(event.headers)[":status"]))
@@ -115,6 +113,13 @@ class Http2Peer:
                 answer = self.streams[event.stream_id]
                 answer.status = int(dict(event.headers)[":status"])
                 answer.fields = [pair for pair in event.headers if pair[0] != ":status"]
+            case h2.events.StreamReset() if event.remote_reset:
+                self.streams[event.stream_id].reset = int(event.error_code)
+            case _:
+                self._take_content(event)
+
+    def _take_content(self, event: Any) -> None:
+        match event:
             case h2.events.DataReceived():
                 self.streams[event.stream_id].body += event.data
                 if self.gives_credit and event.flow_controlled_length:
@@ -123,9 +128,6 @@ class Http2Peer:
                 self.streams[event.stream_id].trailers = list(event.headers)
             case h2.events.StreamEnded():
                 self.streams[event.stream_id].ended = True
-            case h2.events.StreamReset():
-                if event.remote_reset:
-                    self.streams[event.stream_id].reset = int(event.error_code)
             case h2.events.PingAckReceived():
                 self.pings.append(event.ping_data)
             case _:

@@ -337,7 +337,7 @@ async def test_after_so_many_requests_the_peer_is_sent_away_and_loses_nothing(au
         answers = [await peer.answer(number) for number in numbers]
         assert [answer.status for answer in answers] == [200] * 5
         await peer.end()
-        assert [last for last, _ in peer.goaways][0] == 2**31 - 1
+        assert peer.goaways[0][0] == 2**31 - 1
 
 
 # -- who is let in ---------------------------------------------------------------------------------
