@@ -274,7 +274,7 @@ def _whole_cookie(fields: list[Field]) -> list[Field]:
         return fields
     first = next(at for at, (name, _) in enumerate(fields) if name == b"cookie")
     rest = [each for each in fields[first:] if each[0] != b"cookie"]
-    return [*fields[:first], (b"cookie", b"; ".join(crumbs)), *rest]
+    return [*fields[:first], (b"cookie", b"; ".join([crumb for crumb in crumbs if crumb])), *rest]
 
 
 def trailers(fields: list[Field], limits: Limits) -> Fields:
