@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from http2_tools import (
     GET,
+    HELLO,
     PLAIN,
     POST,
     Owner,
@@ -28,7 +29,6 @@ from roadrunner_trio.protocol.http2.engine import (
     PREFACE,
     ConnectionFailed,
     Http2Engine,
-    Stream,
 )
 from roadrunner_trio.settings import Limits
 
