@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 import hpack
-from http2_tools import HELLO, Player, Reader
+from http2_tools import HELLO, Player
 from reading_tools import agree, engine_reads, with_faults_as_one
 from strict_reader import read
 
@@ -110,7 +110,7 @@ def _frames(parts: list[bytes], inflates: bool, fast: bool) -> list[object]:
 
 
 def http2(data: bytes) -> None:
-    """Behind a preface any octets come to the same, answers and end included, whole and in pieces, and leave nothing."""
+    """Behind a preface any octets come to the same requests and end whole and in pieces, and leave no place taken."""
     whole, parts = cut(data)
     first, second = _http2_outcome([HELLO + whole]), _http2_outcome([HELLO, *parts])
     if first != second:
@@ -118,20 +118,15 @@ def http2(data: bytes) -> None:
 
 
 def _http2_outcome(parts: list[bytes]) -> object:
-    player = Player()
+    player = Player(hold=True)
     for part in parts:
         player.receive(part)
+    outcome = player.outcome()
     for owner in player.owners.values():
         player.engine.release(owner.stream)
-    player.read()
     if player.engine.places or player.engine.streams:
         raise Broken("a place is taken, and nobody has it")
-    failed = player.failed and (player.failed.code, player.failed.reason)
-    return player.asked, _answers(player.reader), player.breaches, failed
-
-
-def _answers(reader: Reader) -> object:
-    return {number: (each.status, each.content, each.reset) for number, each in reader.answers.items()}
+    return outcome
 
 
 _LONG: Final = re.compile(rb"[\x80-\xff]{4}[\x00-\x7f]").search

@@ -184,6 +184,23 @@ class Player:
         self.read()
         return self
 
+    def outcome(self) -> object:
+        """What came of it all, for an application that holds: that depends on no cut."""
+        failed = self.failed and (self.failed.code, self.failed.reason)
+        answers = {number: (each.status, each.content, each.reset) for number, each in self.reader.answers.items()}
+        streams = {
+            number: (
+                each.head,
+                bytes(each.body),
+                each.ended,
+                each.trailers,
+                each.lost,
+                each.error and each.error.status,
+            )
+            for number, each in ((number, owner.stream) for number, owner in self.owners.items())
+        }
+        return streams, answers, self.breaches, failed, self.engine.places, sorted(self.engine.streams)
+
     def read(self) -> Reader:
         self.reader.read(self.engine.take_output())
         return self.reader
