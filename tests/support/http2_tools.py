@@ -298,7 +298,8 @@ def engine_with(*octets: bytes, limits: Limits | None = None, **more: object) ->
     """An engine that was greeted, has these octets to read, and nothing to write."""
     engine = Http2Engine(limits or Limits(), lambda: 0.0, **more)  # type: ignore[arg-type]
     engine.receive(HELLO)
-    assert engine.next_ready() is NEED_DATA
+    signal = engine.next_ready()
+    assert signal is NEED_DATA
     engine.take_output()
     for each in octets:
         engine.receive(each)
