@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from threats_http2 import HTTP2
+
 HARDENING = "tests/hardening/"
 
 
@@ -475,7 +477,13 @@ WEBSOCKET = (
     ),
 )
 
-THREATS = {"time": TIME, "size": SIZE, "number": NUMBER, "websocket": WEBSOCKET}
+THREATS = {
+    "time": TIME,
+    "size": SIZE,
+    "number": NUMBER,
+    "websocket": WEBSOCKET,
+    "http2": tuple(Threat(*row) for row in HTTP2),
+}
 
 
 class Advisory(NamedTuple):

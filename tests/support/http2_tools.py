@@ -13,7 +13,7 @@ from roadrunner_trio.errors import ProtocolError
 from roadrunner_trio.protocol.heads import RequestHead
 from roadrunner_trio.protocol.http2 import frames
 from roadrunner_trio.protocol.http2.blocks import sift
-from roadrunner_trio.protocol.http2.engine import ConnectionFailed, Http2Engine, Stream
+from roadrunner_trio.protocol.http2.engine import NEED_DATA, ConnectionFailed, Http2Engine, Stream
 from roadrunner_trio.settings import Limits
 
 HELLO = frames.PREFACE + frames.settings([])
@@ -184,6 +184,23 @@ class Player:
         self.read()
         return self
 
+    def outcome(self) -> object:
+        """What came of it all, for an application that holds: that depends on no cut."""
+        failed = self.failed and (self.failed.code, self.failed.reason)
+        answers = {number: (each.status, each.content, each.reset) for number, each in self.reader.answers.items()}
+        streams = {
+            number: (
+                each.head,
+                bytes(each.body),
+                each.ended,
+                each.trailers,
+                each.lost,
+                each.error and each.error.status,
+            )
+            for number, each in ((number, owner.stream) for number, owner in self.owners.items())
+        }
+        return streams, answers, self.breaches, failed, self.engine.places, sorted(self.engine.streams)
+
     def read(self) -> Reader:
         self.reader.read(self.engine.take_output())
         return self.reader
@@ -275,3 +292,25 @@ def greeted(**more: Any) -> Player:
 def cut(octets: bytes, size: int) -> list[bytes]:
     """``octets`` in pieces of ``size``."""
     return [octets[at : at + size] for at in range(0, len(octets), size)]
+
+
+def engine_with(*octets: bytes, limits: Limits | None = None, **more: object) -> Http2Engine:
+    """An engine that was greeted, has these octets to read, and nothing to write."""
+    engine = Http2Engine(limits or Limits(), lambda: 0.0, **more)  # type: ignore[arg-type]
+    engine.receive(HELLO)
+    signal = engine.next_ready()
+    assert signal is NEED_DATA
+    engine.take_output()
+    for each in octets:
+        engine.receive(each)
+    return engine
+
+
+def ready(engine: Http2Engine) -> Stream:
+    stream = engine.next_ready()
+    assert isinstance(stream, Stream)
+    return stream
+
+
+def written(engine: Http2Engine) -> list[tuple[int, int, int, bytes]]:
+    return list(split(bytes(engine.take_output())))

@@ -118,12 +118,12 @@ class Http2Engine(Ledger):
             ConnectionFailed: and again on each further call.
         """
         if self.failed is not None:
-            raise self.failed
+            raise ConnectionFailed(self.failed.code, self.failed.reason)
         try:
             return self._read()
         except ConnectionFailed as failure:
             self._data, self._at = b"", 0
-            self.fail(failure)
+            self.fail(failure.code, failure.reason)
             raise
 
     def _read(self) -> Stream | Signal:
@@ -174,11 +174,10 @@ class Http2Engine(Ledger):
         """
         stream.most = most
         if most is not None and max(stream.received, stream.expected or 0) > most:
-            error = ProtocolError(413, "content_length_too_large")
             if stream.error is None:
-                stream.error = error
+                stream.error = ProtocolError(413, "content_length_too_large")
                 self.drop_body(stream)
-            raise error
+            raise ProtocolError(413, "content_length_too_large")
 
     def gather(self, stream: Stream) -> bool:
         """Asks for the body as a whole; whether it is there already. Else ``next_ready`` gives the stream once more.
@@ -199,7 +198,7 @@ class Http2Engine(Ledger):
             ProtocolError: 413, the body is above its cap; 431, its trailers are above theirs.
         """
         if stream.error is not None:
-            raise stream.error
+            raise ProtocolError(stream.error.status, stream.error.reason)
         body = stream.body
         if most is None or len(body) <= most:
             piece, stream.body = bytes(body), b""

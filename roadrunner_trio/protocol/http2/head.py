@@ -26,6 +26,8 @@ _REQUEST: Final = frozenset({b":method", b":scheme", b":authority", b":path"})
 _EXTENDED: Final = _REQUEST | {b":protocol"}
 _SPECIAL: Final = _EXTENDED | {b"", b"host", b"content-length", b"cookie", b"expect", b"priority"}
 """What is looked at with its neighbours; the empty name is a malformed field's."""
+_NONE: Final = _EXTENDED | {b""}
+"""Of them, what no field may be called."""
 _ODD: Final = frozenset({b"CONNECT", b"OPTIONS"})
 """Methods with targets of their own."""
 _REPEATS: Final = frozenset({b"cookie", b"expect", b"priority"})
@@ -150,18 +152,18 @@ def judge(fields: list[Field], limits: Limits, *, ended: bool, extended: bool, s
         pseudo, rest = _parted(fields)
     if not small or len(rest) > limits.max_fields:
         check_size(rest, limits)
-    special = not _SPECIAL.isdisjoint([name for name, _ in rest])
     method, path, authority = pseudo.get(b":method", b""), pseudo.get(b":path", b""), pseudo.get(b":authority", b"")
     if len(method) + len(path) + 10 > limits.max_request_line:
         raise ProtocolError(414, "request_line_too_long")
     if len(authority) + 6 > limits.max_field_line:
         raise ProtocolError(431, "header_too_long")
-    if special or len(pseudo) != 4 or method in _ODD or path == b"*":
-        return _judge_closely(pseudo, rest, ended=ended, extended=extended)
-    framing = Framing.NONE if ended else Framing.CHUNKED
-    said = ((b"host", authority), *rest)
-    head = RequestHead(method, path, path, VERSION, said, authority, framing, 0, True, False, b"")
-    return Verdict(head, b"")
+    special = [each for each in rest if each[0] in _SPECIAL]
+    if len(pseudo) != 4 or method in _ODD or path == b"*":
+        return _judge_closely(pseudo, rest, special, ended=ended, extended=extended)
+    if special:
+        return _judge_closely(pseudo, rest, special, ended=ended)
+    framing, said = Framing.NONE if ended else Framing.CHUNKED, ((b"host", authority), *rest)
+    return Verdict(RequestHead(method, path, path, VERSION, said, authority, framing, 0, True, False, b""), b"")
 
 
 def _parted(fields: list[Field]) -> tuple[dict[bytes, bytes], list[Field]]:
@@ -176,58 +178,66 @@ def _parted(fields: list[Field]) -> tuple[dict[bytes, bytes], list[Field]]:
     return pseudo, []
 
 
-def _judge_closely(pseudo: dict[bytes, bytes], rest: list[Field], *, ended: bool, extended: bool) -> Verdict:
-    noted = _noted(rest)
-    method, path, protocol = _target(pseudo, extended=extended)
-    host = _authority(pseudo.get(b":authority"), noted.get(b"host"))
-    tunnel = method == b"CONNECT"
-    if tunnel:
-        try:
-            path = target_form(method, host)[0] if not protocol else path
-        except ProtocolError:
-            raise Malformed("bad_target") from None
-    framing, length = _framing(noted.get(b"content-length"), ended=ended, tunnel=tunnel)
-    said = rest if b"host" in noted else [(b"host", host), *rest]
+def _judge_closely(
+    pseudo: dict[bytes, bytes], rest: list[Field], special: list[Field], *, ended: bool, extended: bool | None = None
+) -> Verdict:
+    """The same of a request that has something to be looked at.
+
+    Args:
+        special: the fields among ``rest`` that are looked at with their neighbours.
+        extended: as above; None when the pseudo-fields are known to be four, and ordinary.
+    """
+    noted, protocol = _noted(special), b""
+    method, path, host = pseudo.get(b":method", b""), pseudo.get(b":path", b""), pseudo.get(b":authority", b"")
+    if extended is not None:
+        protocol = _check_target(method, path, pseudo, extended=extended)
+    if b"host" in noted or not host:
+        host = _host(host, noted.get(b"host", b""))
+    if method == b"CONNECT" and not protocol:
+        path = _tunnel(host)
+    framing, length = _framing(noted.get(b"content-length"), ended=ended, tunnel=method == b"CONNECT")
+    said = rest
     if b"cookie" in noted:
-        said = _whole_cookie(said)
+        said = _whole_cookie(rest, special)
     return Verdict(
         RequestHead(
-            method=b"GET" if protocol else method,
-            target=path,
-            path=path,
-            version=VERSION,
-            fields=tuple(said),
-            host=host,
-            framing=framing,
-            content_length=length,
-            keep_alive=True,
-            expects_continue=framing is not Framing.NONE
-            and b"expect" in noted
-            and b"100-continue" in tokens(rest, b"expect"),
-            raw=b"",
-            protocol=protocol,
+            b"GET" if protocol else method,
+            path,
+            path,
+            VERSION,
+            tuple(said) if b"host" in noted else ((b"host", host), *said),
+            host,
+            framing,
+            length,
+            True,
+            b"expect" in noted and framing is not Framing.NONE and b"100-continue" in tokens(special, b"expect"),
+            b"",
+            protocol,
         ),
-        b", ".join([value for name, value in rest if name == b"priority"]) if b"priority" in noted else b"",
+        b", ".join([value for name, value in special if name == b"priority"]) if b"priority" in noted else b"",
     )
 
 
-def _noted(rest: list[Field]) -> dict[bytes, bytes]:
-    """The fields that are looked at with their neighbours."""
-    noted: dict[bytes, bytes] = {}
-    for name, value in rest:
-        if name in _SPECIAL:
-            if not name or name in _EXTENDED:
-                raise Malformed("bad_pseudo_header" if name else "bad_header")
-            if name in noted and name not in _REPEATS:
+def _noted(special: list[Field]) -> dict[bytes, bytes]:
+    """The last of each name.
+
+    Raises:
+        Malformed: one is no field, or may not be repeated.
+    """
+    noted = dict(special)
+    if not _NONE.isdisjoint(noted):
+        raise Malformed("bad_header" if b"" in noted else "bad_pseudo_header")
+    if len(noted) != len(special):
+        names = [name for name, _ in special]
+        for name in noted.keys() - _REPEATS:
+            if names.count(name) > 1:
                 raise Malformed("repeated_" + name.decode("ascii").replace("-", "_"))
-            noted[name] = value
     return noted
 
 
-def _target(pseudo: dict[bytes, bytes], *, extended: bool) -> tuple[bytes, bytes, bytes]:
-    """Method, path and protocol, once it is clear that all is there that has to be, and no more (section 8.3.1)."""
-    method = pseudo.get(b":method", b"")
-    path, protocol = pseudo.get(b":path", b""), pseudo.get(b":protocol", b"")
+def _check_target(method: bytes, path: bytes, pseudo: dict[bytes, bytes], *, extended: bool) -> bytes:
+    """The protocol, once it is clear that all is there that has to be, and no more (section 8.3.1)."""
+    protocol = pseudo.get(b":protocol", b"").lower()
     if method == b"CONNECT" and not protocol:
         if pseudo.keys() != {b":method", b":authority"}:
             raise Malformed("bad_pseudo_header")  # section 8.5
@@ -236,22 +246,28 @@ def _target(pseudo: dict[bytes, bytes], *, extended: bool) -> tuple[bytes, bytes
     if protocol:
         if method != b"CONNECT" or not extended:
             raise Malformed("bad_pseudo_header")
-        if protocol.lower() != b"websocket":
+        if protocol != b"websocket":
             raise ProtocolError(501, "bad_protocol")
     if path == b"*" and method != b"OPTIONS":
         raise Malformed("bad_target")
-    return method, path, protocol.lower()
+    return protocol
 
 
-def _authority(authority: bytes | None, host: bytes | None) -> bytes:
-    """Who is asked: one of the two, or both, who must agree."""
-    if authority is None:
-        if host is None:
-            raise Malformed("missing_host")
-        return host
-    if host is not None and host.lower() != authority.lower():
+def _tunnel(host: bytes) -> bytes:
+    """Where a CONNECT goes to."""
+    try:
+        return target_form(b"CONNECT", host)[0]
+    except ProtocolError:
+        raise Malformed("bad_target") from None
+
+
+def _host(authority: bytes, host: bytes) -> bytes:
+    """Who is asked: one of the two, neither of which may be empty, or both, who must agree."""
+    if not (authority or host):
+        raise Malformed("missing_host")
+    if authority and host and host.lower() != authority.lower():
         raise Malformed("bad_host")
-    return authority
+    return authority or host
 
 
 def _framing(length: bytes | None, *, ended: bool, tunnel: bool) -> tuple[Framing, int]:
@@ -267,14 +283,15 @@ def _framing(length: bytes | None, *, ended: bool, tunnel: bool) -> tuple[Framin
     return Framing.LENGTH, octets
 
 
-def _whole_cookie(fields: list[Field]) -> list[Field]:
+def _whole_cookie(rest: list[Field], special: list[Field]) -> list[Field]:
     """Crumbs of a cookie are one field, where the first of them stood (section 8.2.3)."""
-    crumbs = [value for name, value in fields if name == b"cookie"]
+    crumbs = [value for name, value in special if name == b"cookie"]
     if len(crumbs) == 1:
-        return fields
-    first = next(at for at, (name, _) in enumerate(fields) if name == b"cookie")
-    rest = [each for each in fields[first:] if each[0] != b"cookie"]
-    return [*fields[:first], (b"cookie", b"; ".join(crumbs)), *rest]
+        return rest
+    at = rest.index((b"cookie", crumbs[0]))
+    said = [each for each in rest if each[0] != b"cookie"]
+    said.insert(at, (b"cookie", b"; ".join([crumb for crumb in crumbs if crumb])))
+    return said
 
 
 def trailers(fields: list[Field], limits: Limits) -> Fields:

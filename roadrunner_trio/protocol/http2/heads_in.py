@@ -66,7 +66,7 @@ def _on_section(ledger: Ledger, number: int, ended: int, block: bytes, dependenc
         return None
     except ProtocolError as wrong:
         ledger.take_back(FAULT)
-        stream = Stream(number, None, wrong)
+        stream = Stream(number, None, ProtocolError(wrong.status, wrong.reason))
     if ledger.places >= ledger.limits.max_concurrent_streams:
         ledger.refused += 1
         ledger.end(number, REFUSED_STREAM, "too_many_streams")
@@ -115,7 +115,7 @@ def _on_late_section(ledger: Ledger, number: int, ended: int, block: bytes) -> S
     except ProtocolError as wrong:
         ledger.take_back(FAULT)
         stream.ended = ended != 0
-        return spoil(ledger, stream, wrong)
+        return spoil(ledger, stream, ProtocolError(wrong.status, wrong.reason))
     if not ended or stream.tunnel:
         ledger.breach(number, PROTOCOL_ERROR, "bad_trailer")
         return None

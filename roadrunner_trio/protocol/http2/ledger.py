@@ -198,7 +198,8 @@ class Ledger:
     def finish(self, stream: Stream) -> None:
         """END_STREAM is out."""
         stream.finished = True
-        self.resets.earn(1)
+        if stream.error is None:
+            self.resets.earn(1)
         if stream.ended:
             del self.streams[stream.id]
 
@@ -249,11 +250,12 @@ class Ledger:
             self.draining = self.closing = True
             self.output += goaway(self.last, code)
 
-    def fail(self, failure: ConnectionFailed) -> None:
-        self.failed = failure
+    def fail(self, code: int, reason: str) -> None:
+        """The peer has broken a rule for which the connection ends."""
+        self.failed = ConnectionFailed(code, reason)  # not the one that was raised: that holds on to frames
         self.draining = self.closing = True
-        self.output += goaway(self.last, failure.code)
+        self.output += goaway(self.last, code)
         streams, self.streams = self.streams, {}
         self.block = None
         for stream in streams.values():
-            self.tell_lost(stream, failure.code, failure.reason)
+            self.tell_lost(stream, code, reason)

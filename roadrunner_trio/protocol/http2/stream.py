@@ -41,7 +41,8 @@ class Stream:
     Args:
         id: the stream's number.
         head: the judged head; None only with ``error``.
-        error: what the peer is to be answered with instead: 413, 414, 431 or 501.
+        error: what the peer is to be answered with instead: 413, 414, 431 or 501. It is never raised itself, for then
+            it would hold on to what was being done, and to what that has in hand.
     """
 
     owner: Owner | None = None

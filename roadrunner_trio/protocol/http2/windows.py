@@ -62,14 +62,15 @@ class Incoming:
 
     Attributes:
         left: what the peer may still send on the connection.
+        due: octets that were consumed, and of which the peer does not know yet.
     """
 
-    __slots__ = ("_due", "_size", "_stream", "base", "left")
+    __slots__ = ("_size", "_stream", "base", "due", "left")
 
     def __init__(self, stream: int, connection: int) -> None:
         self._stream = stream
         self._size = connection
-        self._due = 0
+        self.due = 0
         self.left = connection
         self.base = max(stream, DEFAULT_WINDOW)
         """Before the peer has acknowledged our SETTINGS it need not know that windows are smaller."""
@@ -85,10 +86,10 @@ class Incoming:
 
     def credit(self, octets: int) -> int:
         """Octets were consumed, of whichever stream; by how many the peer is to be told that its window grows."""
-        self._due += octets
-        if self._due * SHARE < self._size:
+        self.due += octets
+        if self.due * SHARE < self._size:
             return 0
-        due, self._due = self._due, 0
+        due, self.due = self.due, 0
         self.left += due
         return due
 

@@ -84,6 +84,8 @@ def test_crumbs_are_one_cookie():
     fields = [(b"a", b"1"), (b"cookie", b"x=1"), (b"b", b"2"), (b"cookie", b"y=2"), (b"cookie", b"z=3"), (b"c", b"3")]
     assert request(*fields).fields[1:] == ((b"a", b"1"), (b"cookie", b"x=1; y=2; z=3"), (b"b", b"2"), (b"c", b"3"))
     assert request((b"cookie", b"x=1")).fields[1:] == ((b"cookie", b"x=1"),)
+    assert request((b"cookie", b""), (b"cookie", b"x=1"), (b"cookie", b"")).fields[1:] == ((b"cookie", b"x=1"),)
+    assert request((b"cookie", b""), (b"cookie", b"")).fields[1:] == ((b"cookie", b""),)
 
 
 @pytest.mark.parametrize("name", [b"accept", b"x"])
