@@ -101,58 +101,48 @@ async def live(conn: Http2Connection, early: bytes) -> None:
 
 async def read(conn: Http2Connection, early: bytes) -> None:
     """The reader: octets in, streams to those who serve them, until the peer has ended or a rule is broken."""
-    engine, writer, data = conn.engine, conn.writer, early
+    engine, writer = conn.engine, conn.writer
     conn.phase.enter(Phase.READ_REQUEST, conn.context.timeouts.request)
     writer.soon()  # our SETTINGS
+    if early:
+        engine.receive(early)
     while True:
-        if data:
-            engine.receive(data)
-        if not await take_on(conn):
-            return
-        conn.watch()
-        if writer.backlog > FLOODED:
-            await writer.room()
-        came = await receive(conn, len(data or b""))
-        if came is not None and not came:
-            engine.receive(b"")
-        data = bytes(came or b"")
-
-
-async def take_on(conn: Http2Connection) -> bool:
-    """Begins the streams that are ready; False when there will be no more."""
-    engine, turn = conn.engine, TURN
-    try:
+        turn = TURN
         while isinstance(stream := engine.next_ready(), Stream):
             conn.begin(stream)
             turn -= 1
             if not turn:
                 turn = TURN
                 await trio.lowlevel.checkpoint()
-    finally:
+        if stream is not NEED_DATA:
+            return
         if engine.output:
-            conn.writer.soon()
-    return stream is NEED_DATA
+            writer.soon()
+        conn.watch()
+        if writer.backlog > FLOODED:
+            await writer.room()
+        await receive(conn)
 
 
-async def receive(conn: Http2Connection, before: int) -> bytes | bytearray | None:
-    """What comes next; of a frame that has begun no slower than a peer may be (E7).
-
-    Args:
-        before: octets that came the last time: who sends much is read from in larger pieces.
+async def receive(conn: Http2Connection) -> None:
+    """What comes next, for the engine; of a frame that has begun no slower than a peer may be (E7).
 
     Raises:
         PeerTooSlow: it is slower.
     """
-    most = BULK_SIZE if before > RECEIVE_SIZE // 2 else RECEIVE_SIZE
-    if conn.phase.phase is not Phase.READ_REQUEST:
-        return await conn.receive(most)
-    meter = conn.meter_in
-    if meter.slow:
+    engine, wire = conn.engine, conn.plain
+    if wire is not None and conn.phase.phase is not Phase.READ_REQUEST:
+        data = await wire.receive_by_edge(conn.most)
+        engine.receive(data)
+        conn.most = BULK_SIZE if len(data) > RECEIVE_SIZE // 2 else RECEIVE_SIZE
+        return
+    meter, began = conn.meter_in, trio.current_time()
+    if meter.slow and conn.phase.phase is Phase.READ_REQUEST:
         raise PeerTooSlow("the peer sends a frame more slowly than the minimum rate")
-    began = trio.current_time()
-    data = await conn.receive(most)
-    meter.add(len(data or b""), trio.current_time() - began)
-    return data
+    came = await conn.receive(conn.most)
+    if came is not None:  # a record of TLS need not have content
+        engine.receive(bytes(came))
+        meter.add(len(came), trio.current_time() - began)
 
 
 async def serve_streams(conn: Http2Connection, exchange: StreamExchange) -> None:
@@ -165,7 +155,8 @@ async def serve_streams(conn: Http2Connection, exchange: StreamExchange) -> None
                 if not conn.let_go(exchange, rests=not exchange.phase.over):
                     return
                 task.context = conn.context.variables.copy()  # from the next wait on
-                await exchange.rest()
+                exchange.parked = True
+                await trio.lowlevel.wait_task_rescheduled(exchange.unpark)
     finally:
         exchange.end()
         conn.let_go(exchange, rests=False)

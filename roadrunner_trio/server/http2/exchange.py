@@ -48,6 +48,7 @@ class StreamExchange(StreamSender):
 
     Attributes:
         task: who serves it, from stream to stream.
+        parked: that task waits for a stream.
         plan: what the application wants done with it.
         meter: how fast its peer sends it.
         grace: the time it has left when its peer has gone; made when first needed.
@@ -63,7 +64,6 @@ class StreamExchange(StreamSender):
         "_gulps",
         "_late",
         "_lost",
-        "_parked",
         "_readers",
         "_released",
         "_waiting",
@@ -71,6 +71,7 @@ class StreamExchange(StreamSender):
         "held",
         "judged",
         "meter",
+        "parked",
         "plan",
         "task",
     )
@@ -80,7 +81,7 @@ class StreamExchange(StreamSender):
         self.grace: Grace | None = None
         self.meter = RateMeter(conn.context.limits.min_bytes_per_second)
         self.task: trio.lowlevel.Task | None = None
-        self._parked = False
+        self.parked = False
         self._alarm: Alarm | None = None
         self._readers: trio.lowlevel.ParkingLot | None = None
         self._waiting: trio.lowlevel.ParkingLot | None = None
@@ -90,8 +91,7 @@ class StreamExchange(StreamSender):
         """Nothing is in hand."""
         super().reset()
         self.plan = NO_PLAN
-        self.judged = False
-        self._continue_owed = self._gathers = self._late = self._full = False
+        self.judged = self._continue_owed = self._gathers = self._late = self._full = False
         self._gulps = self._released = 0
         self._lost = ""
 
@@ -101,23 +101,19 @@ class StreamExchange(StreamSender):
         """This is in hand now; if its task rests, that goes on."""
         self.stream = stream
         stream.owner = self
-        if self._parked and self.task is not None:
-            self._parked = False
+        if self.parked and self.task is not None:
+            self.parked = False
             trio.lowlevel.reschedule(self.task, WOKEN)
-
-    async def rest(self) -> None:
-        """Waits for the next stream."""
-        self._parked = True
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
 
     def dismiss(self) -> None:
         """Ends its task, which rests."""
-        if self._parked and self.task is not None:
-            self._parked = False
+        if self.parked and self.task is not None:
+            self.parked = False
             trio.lowlevel.reschedule(self.task, WOKEN)
 
-    def _abort(self, _: object) -> trio.lowlevel.Abort:
-        self._parked = False
+    def unpark(self, _: object) -> trio.lowlevel.Abort:
+        """Trio's word: its task is cancelled while it rests."""
+        self.parked = False
         return trio.lowlevel.Abort.SUCCEEDED
 
     def begin(self, stream: Stream) -> None:
@@ -132,17 +128,19 @@ class StreamExchange(StreamSender):
     def close(self) -> None:
         """The stream in hand is over, whatever it has come to: its place is free, and nobody waits in its name."""
         stream, engine = self.stream, self.engine
-        stream.owner = None
         self.request.detach()
-        if self.taken_over and not stream.finished:
-            engine.send_data(stream, b"", True)
-        engine.release(stream, CANCEL if self._lost or self.phase.expired else INTERNAL_ERROR)
-        if engine.output:
+        if stream.finished and stream.ended:
+            engine.release(stream)
+        else:
+            if self.taken_over and not stream.finished:
+                engine.send_data(stream, b"", True)
+            engine.release(stream, CANCEL if self._lost or self.phase.expired else INTERNAL_ERROR)
             self.writer.soon()
         if self.held:
             self.context.buffered.give(self.held)
             self.held = 0
-        self._wake_all()
+        if self._readers is not None or self._waiting is not None or self._content is not None:
+            self._wake_all()
         if self._content is not None:
             self._content.discard()
         if self.grace is not None:

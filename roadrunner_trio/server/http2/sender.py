@@ -133,22 +133,24 @@ class StreamSender:
         elif wishes.length is not None and wishes.length != length:
             raise ValueError(f"the response has {length} octets, and declares {wishes.length}")
         wishes = self._checked(status, wishes)
-        stream, engine, sent = self.stream, self.engine, len(body)
+        stream, engine, size, at = self.stream, self.engine, len(body), 0
         if stream.lost or self.conn.broken:
             raise self._failed("buffered_response", PeerGone("the peer has taken its request back"))
-        if sent <= FRAME and len(engine.output) < MOST and not self.writer.unsent:
+        if size <= FRAME and len(engine.output) < MOST and not self.writer.unsent:
             at = engine.respond(stream, status, wishes, length, body)
         else:
             engine.send_head(stream, status, wishes, length, not body)
-            at = 0
-        self.status, self.sent = status, sent
-        if at < sent:
-            try:
-                await self._send(memoryview(body)[at:], end=True)
-            except PeerGone as exc:
-                raise self._failed("buffered_response", exc) from None
+        self.status, self.sent = status, size
+        if at < size:
+            await self._send_rest(memoryview(body)[at:])
         self.ended = True
         self.writer.soon()
+
+    async def _send_rest(self, body: memoryview) -> None:
+        try:
+            await self._send(body, end=True)
+        except PeerGone as exc:
+            raise self._failed("buffered_response", exc) from None
 
     async def start_response(self, status: int, fields: Sequence[Field], *, reason: bytes | None = None) -> bool:
         """The head of a response whose content follows; False when none will be written."""

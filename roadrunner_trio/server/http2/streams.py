@@ -18,6 +18,7 @@ from ...protocol.http2.frames import REFUSED_STREAM
 from ...telemetry.observe import ConnectionBroken
 from ...transport.phases import Phase
 from ...transport.streams import RateMeter, shown
+from ...transport.wire import RECEIVE_SIZE
 from ..carrier import LAST_WORD, Carrier
 from .alarm import Alarm
 from .exchange import StreamExchange
@@ -41,6 +42,7 @@ class Http2Connection(Carrier):
     Attributes:
         busy: exchanges that have a stream in hand, in the order in which they were begun.
         resting: exchanges whose tasks wait for a stream.
+        most: octets that are read at once: more of a peer that sends much.
         over: nothing more is read.
         failure: the breach that has ended it.
     """
@@ -56,6 +58,7 @@ class Http2Connection(Carrier):
         "failure",
         "finished",
         "meter_in",
+        "most",
         "nursery",
         "over",
         "resting",
@@ -86,6 +89,7 @@ class Http2Connection(Carrier):
         self._idle_since = self.born
         self.meter_in = RateMeter(context.limits.min_bytes_per_second)
         self._whole = -1
+        self.most = RECEIVE_SIZE
 
     # -- what a listener asks of it ----------------------------------------------------------------
 
@@ -153,7 +157,7 @@ class Http2Connection(Carrier):
         if stream.owner is not None:  # it was asked for once more, with its body
             return stream.owner.body_arrived()
         if not self.busy:
-            self.phase.enter(Phase.SERVING, math.inf)
+            self.phase.phase, self.phase.deadline = Phase.SERVING, math.inf
         self.served += 1
         if self.resting:
             exchange = self.resting.pop()
