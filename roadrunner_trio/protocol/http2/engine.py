@@ -151,7 +151,10 @@ class Http2Engine(Ledger):
             elif (ready := handler(self, flags, number & MAX_STREAM, payload)) is not None:
                 self.whole += 1
                 return ready
-        if at != begun and self.block is None:
+        return self._nothing(begun)
+
+    def _nothing(self, begun: int) -> Signal:
+        if self._at != begun and self.block is None:
             self.whole += 1
         return CLOSED if self.ended else NEED_DATA
 
