@@ -65,13 +65,14 @@ class Http2Engine(Ledger):
         faults: streams that we have reset for a peer's fault.
         greeted: the peer's preface and SETTINGS have come.
         ended: the peer has finished sending.
+        whole: grows when something has come to its end: what is :attr:`partial` then has begun since.
         peer_leaves: the peer has sent GOAWAY: it will open no stream any more.
         draining: the first GOAWAY is out: begun by :meth:`drain`, or by the engine after ``max_requests_http2``.
         closing: the last GOAWAY is out: no new stream is taken on.
         failed: why the connection ended, if by a breach.
     """
 
-    __slots__ = ("_at", "_data", "_preface", "ended")
+    __slots__ = ("_at", "_data", "_preface", "ended", "whole")
 
     def __init__(
         self,
@@ -84,6 +85,7 @@ class Http2Engine(Ledger):
     ) -> None:
         super().__init__(limits, now, websocket=websocket, tell_breach=tell_breach, window_opened=window_opened)
         self.ended = False
+        self.whole = 0
         self._data = b""
         self._at = 0
         self._preface = PREFACE
@@ -130,6 +132,7 @@ class Http2Engine(Ledger):
         if self._preface and not self._read_preface():
             return CLOSED if self.ended else NEED_DATA
         data, at, size = self._data, self._at, len(self._data)
+        begun = at
         while size - at >= HEADER_SIZE:
             high, low, kind, flags, number = HEADER.unpack_from(data, at)
             length = high << 8 | low
@@ -146,7 +149,13 @@ class Http2Engine(Ledger):
             if handler is None:
                 self.bear(1)
             elif (ready := handler(self, flags, number & MAX_STREAM, payload)) is not None:
+                self.whole += 1
                 return ready
+        return self._nothing(begun)
+
+    def _nothing(self, begun: int) -> Signal:
+        if self._at != begun and self.block is None:
+            self.whole += 1
         return CLOSED if self.ended else NEED_DATA
 
     def _read_preface(self) -> bool:

@@ -80,6 +80,25 @@ def test_what_is_partial():
         assert (engine.partial, engine.greeted) == (partial, is_greeted), octets
 
 
+def test_a_frame_that_ends_is_told_from_one_that_goes_on():
+    engine = engine_with()
+    block_, seen = block(GET), []
+    for octets in [
+        frames.frame(frames.HEADERS, 0, 1, block_[:20])[:15],
+        frames.frame(frames.HEADERS, 0, 1, block_[:20])[15:],
+        frames.frame(frames.CONTINUATION, 0, 1, block_[20:30]),
+        frames.frame(frames.CONTINUATION, frames.END_HEADERS, 1, block_[30:]) + data(1, b"x" * 100)[:50],
+        data(1, b"x" * 100)[50:60],
+        data(1, b"x" * 100)[60:] + data(1, b"y" * 100)[:9],
+    ]:
+        before = engine.whole
+        engine.receive(octets)
+        while engine.next_ready() is not NEED_DATA:
+            pass
+        seen.append((engine.partial, engine.whole > before))
+    assert seen == [(True, False), (True, False), (True, False), (True, True), (True, False), (True, True)]
+
+
 def test_the_end_of_the_peer_is_told_behind_what_it_sent():
     engine = engine_with(request(1), b"")
     assert ready(engine).id == 1
