@@ -117,7 +117,9 @@ def interop(session: nox.Session) -> None:
     tools = Path(session.create_tmp()).resolve()
     session.run("npm", "install", "--silent", "--prefix", str(tools), "wscat@6", external=True)
     path = os.pathsep.join([str(tools / "node_modules" / ".bin"), *session.bin_paths, os.environ["PATH"]])
-    session.run("pytest", "tests/e2e/test_interop.py", *session.posargs, env={"PATH": path})
+    session.run(
+        "pytest", "tests/e2e/test_interop.py", "tests/e2e/test_interop_http2.py", *session.posargs, env={"PATH": path}
+    )
 
 
 @nox.session(default=False)
