@@ -224,7 +224,7 @@ class Http1Exchange(Http1Sender):
         return plan.body == "buffered" or bool(plan.early)
 
     def _body_came_along(self) -> bool:
-        """Keeps the body if all of it came with its head, as small ones do: it needs no phase and no wait of its own."""
+        """Keeps the body if all of it came with its head, as small ones do: it needs no phase, and no wait."""
         length = self.head.content_length
         if not 0 < length <= self.engine.buffered:
             return False
