@@ -24,7 +24,7 @@ NO_MASK = bytes(4)
 MESSAGE = frame(BINARY, bytes(1_000_000), mask=NO_MASK) + frame(BINARY, bytes(1_000_000), fin=False, mask=NO_MASK)
 """One that waits for the handler, and half of another."""
 SOME = 800_000
-"""Octets that a house may have taken for itself, such as for the first traceback that is logged: less than a message."""
+"""Octets that a house may have taken for itself, such as for a first traceback: less than a message."""
 QUICK = rr.Timeouts(linger=0.1, write=3, request=5)
 
 
