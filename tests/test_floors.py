@@ -101,6 +101,7 @@ ROOMS = {
         "asgi_http",
         "asgi_websocket",
         "asgi_lifespan",
+        "made",
         "asgi",
     ],
     "server": [
