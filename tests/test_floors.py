@@ -116,6 +116,7 @@ ROOMS = {
         "connection",
         "eviction",
         "places",
+        "company",
         "listener_info",
         "listener_settings",
         "listener",
@@ -127,6 +128,7 @@ ROOMS = {
         "serve",
     ],
     "testing": ["memory", ""],
+    "processes": ["states", "slots", "wear", "board", "control", "children", "roles", "supervisor", "worker"],
     "names": [""],
     "demo": ["board", "source", "exhibits", ""],
     "command": [
@@ -139,7 +141,10 @@ ROOMS = {
         "door_options",
         "load",
         "interface",
+        "explain",
+        "supervise",
         "cli",
+        "worker",
     ],
     "start": ["__main__"],
 }
