@@ -183,6 +183,8 @@ def _command(
         "-c", "--config", metavar="FILE", help="settings in TOML (default [tool.roadrunner-trio] in pyproject.toml)"
     )
     add_flags(parser)
+    if name == "check":
+        parser.add_argument("--no-bind", action="store_true", help="leave the addresses to a server that runs already")
     if name == "serve":
         parser.add_argument("--print-config", action="store_true", help="print every setting and where it is from")
     return parser
@@ -215,7 +217,8 @@ def check_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     """Says where it would listen."""
     listeners, title = prepare(configuration)
     try:
-        trio.run(bind_and_let_go, listeners, [values["reuse-port"] for values in configuration.listeners])
+        if not chosen.no_bind:
+            trio.run(bind_and_let_go, listeners, [values["reuse-port"] for values in configuration.listeners])
     except OSError as exc:
         return refuse(explain(exc))
     for listener in listeners:
