@@ -136,6 +136,7 @@ ROOMS = {
         "control",
         "children",
         "roles",
+        "zygote",
         "supervisor",
         "doors",
         "upgrade",

@@ -8,7 +8,7 @@ import random
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -24,6 +24,7 @@ from ..processes.states import Policy, Worker
 from ..processes.supervisor import Supervisor
 from ..processes.upgrade import board_of, crew_of, descriptors_of, inherited, replace, state_of, watch
 from ..processes.wear import Wear
+from ..processes.zygote import Preloader
 from ..server.shell import announce
 from ..server.signals import prepare as prepare_signals
 from ..transport.streams import tidy
@@ -93,26 +94,31 @@ async def run(
         board, known = (Board.create(), False) if state is None else board_of(state, 0)
         table = Table(policy(server), random.random)
         crew = [] if state is None else crew_of(state, board if known else None, table, trio.current_time())
+        spawner, assignment = Spawner(words, doors, board), {"sockets": doors.descriptors()}
+        preloader = Preloader(spawner.start, assignment, table.policy.start_limit) if server["preload"] else None
         supervisor = Supervisor(
             table,
             board,
-            Spawner(words, doors, board),
-            {"sockets": doors.descriptors()},
+            preloader or spawner,
+            assignment,
             Teller(configuration, doors, refuse, up=state is not None),
             wear=wear(server),
             close=doors.close,
-            upgrade=partial(upgrade, words, doors, server["workers"]),
+            upgrade=partial(upgrade, words, partial(become, doors, server["workers"], preloader)),
         )
         doors.close_unwanted()
         count: int = server["workers"]
         if state is not None and state["more"]["workers"] == count:
             count = state["slots"]  # which somebody may have changed by a signal
-        return await supervisor.run(count, adopted=crew)
+        services: list[Callable[[], Awaitable[object]]] = [] if preloader is None else [preloader.run]
+        if state is not None:
+            services += [Child(pid).wait for pid in state["more"]["zygotes"]]
+        return await supervisor.run(count, services, crew)
     finally:
         doors.close()
 
 
-async def upgrade(words: Sequence[str], doors: Doors, workers: int, supervisor: Supervisor) -> None:
+async def upgrade(words: Sequence[str], become: Callable[[Supervisor], None], supervisor: Supervisor) -> None:
     """Becomes the program that is on the disk now, if that would start."""
     log.info("SIGUSR2: upgrading")
     table = supervisor.table
@@ -129,14 +135,15 @@ async def upgrade(words: Sequence[str], doors: Doors, workers: int, supervisor: 
             return
         await supervisor.settled()
         if not table.stopping:
-            become(supervisor, doors, workers)
+            become(supervisor)
         return
     log.error("not upgraded, for nothing has come of it in %g s", table.policy.start_limit)
 
 
-def become(supervisor: Supervisor, doors: Doors, workers: int) -> None:
+def become(doors: Doors, workers: int, preloader: Preloader | None, supervisor: Supervisor) -> None:
     """Becomes the next program. Nothing else has a turn before that."""
-    state = state_of(supervisor, doors.state(), {"workers": workers})
+    zygotes = [] if preloader is None else preloader.pids
+    state = state_of(supervisor, doors.state(), {"workers": workers, "zygotes": zygotes})
     if (folder := home()) is not None:
         os.chdir(folder)
     try:
@@ -178,7 +185,7 @@ async def open_doors(configuration: Configuration, doors: Doors) -> None:
 
 
 class Spawner:
-    """Workers that are programs of their own: nothing is shared, each imports what is on the disk."""
+    """Begins programs of this one's kind: a worker, or one that forks workers."""
 
     def __init__(self, words: Sequence[str], doors: Doors, board: Board) -> None:
         self._words = words
@@ -186,14 +193,22 @@ class Spawner:
         self._board = board
         self._folder = home()
 
-    async def begin(self, worker: Worker, far: socket.socket) -> Child:
-        """Starts one.
+    def start(self, far: socket.socket) -> Child:
+        """Begins one, whose end of the talk is given.
 
         Raises:
-            OSError: it cannot be started.
+            OSError: it cannot be begun.
         """
         passed = [far.fileno(), self._board.descriptor, *(sock.fileno() for _, _, sock in self._doors)]
         return start(python(WORKER, str(far.fileno()), *self._words), passed, folder=self._folder, env=os.environ)
+
+    async def begin(self, worker: Worker, far: socket.socket) -> Child:
+        """Begins a worker: nothing is shared, each imports what is on the disk.
+
+        Raises:
+            OSError: it cannot be begun.
+        """
+        return self.start(far)
 
     def rolled(self, generation: int) -> None:
         """There is nothing of a generation to be kept."""

@@ -17,7 +17,9 @@ from functools import partial
 import trio
 
 from ..errors import StartupError
-from ..processes.worker import Assignment, Link, assignment_of, sockets_of
+from ..processes.control import tell as tell_supervisor
+from ..processes.worker import Assignment, Link, assignment_of, fail, sockets_of
+from ..processes.zygote import incubate, obstacles
 from ..server.leaving import see_off
 from ..server.listener import Listener
 from ..server.shell import Banner
@@ -58,17 +60,38 @@ def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> i
     configuration = resolve(parsers()[0].parse_args(words), os.environ)
     server = configuration.server
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
-    link = Link(line, assignment, watchdog)
+    link = Link(watchdog)
     try:
         listeners, title = prepare(configuration, [link], partial(sockets_of, assignment))
+        if assignment.rest.get("zygote"):
+            found = preloaded(line, title, server.where("preload"))
+            if found is None:
+                return 0
+            line, assignment = found, assignment_of(found)
     except LoadError as exc:
-        link.failed(str(exc), exc.report)
+        fail(line, str(exc), exc.report)
         return BAD_START
     except ValueError as exc:
-        link.failed(str(exc))
+        fail(line, str(exc))
         return BAD_START
+    link.begin(line, assignment)
     link.join(listeners)
     return live(link, listeners, title, watchdog)
+
+
+def preloaded(line: socket.socket, title: str, setting: str) -> socket.socket | None:
+    """Forks workers as they are asked for: in each of them, its own end of the talk.
+
+    Raises:
+        ValueError: this process cannot be forked.
+    """
+    if names := obstacles():
+        raise ValueError(
+            f"{setting}: the application has begun threads when it was imported, which its forks would not have "
+            f"({', '.join(names)}); begin them when it starts up, or leave {setting} out"
+        )
+    tell_supervisor(line, ready=title)
+    return incubate(line)
 
 
 def live(link: Link, listeners: Sequence[Listener], title: str, watchdog: Watchdog) -> int:
