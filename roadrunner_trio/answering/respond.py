@@ -67,10 +67,7 @@ class native:
         """
         response = await self.handler(exchange.request)
         if type(response) is Response:
-            body = response.body
-            if type(body) is not bytes:
-                body = content(body)
-            await exchange.respond(response.status, response.fields, body, reason=response.reason)
+            await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
         else:
             await respond(exchange, response, self.author(exchange.request))
 
@@ -156,8 +153,7 @@ async def respond(exchange: Exchange, response: object, handler: object) -> None
     """
     match response:
         case Response():
-            body = content(response.body)
-            await exchange.respond(response.status, response.fields, body, reason=response.reason)
+            await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
         case StreamResponse():
             await _stream(exchange, response)
         case LoopResponse():

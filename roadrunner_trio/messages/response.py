@@ -125,7 +125,7 @@ class Response(ResponseHead):
         reason: str | None = None,
     ) -> None:
         super().__init__(status, fields, reason)
-        self.body = _content(body)
+        self.body = body.encode() if type(body) is str else _content(body)
 
     @classmethod
     def text(cls, text: str, *, status: int = 200, fields: FieldsLike = ()) -> Self:

@@ -304,7 +304,8 @@ async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
 
     Every start has its end.
     """
-    conn, request, observers = exchange.conn, exchange.request, exchange.conn.context.observers
+    conn, request, context = exchange.conn, exchange.request, exchange.conn.context
+    observers = context.observers
     if observers.request_start:
         observers.tell(observers.request_start, RequestStarted(request, time.time()))
     exchange.phase.enter(Phase.DISPATCH, exchange.plan.timeout)
@@ -313,10 +314,10 @@ async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
     began, error, onward = exchange.phase.now(), None, None
     try:
         try:
-            await (app or conn.context.app)(exchange)
-            exchange.ended |= exchange.taken_over
-            if not exchange.ended:
+            await (app or context.app)(exchange)
+            if not (exchange.ended or exchange.taken_over):
                 raise RuntimeError("the application returned without ending its response")
+            exchange.ended = True
         except BaseException as exc:
             error, onward = essence(exc, peer_gone=exchange.gone or exchange.taken_over)
         if error is not None:

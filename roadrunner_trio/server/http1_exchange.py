@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Final
+from typing import Final, cast
 
 import trio
 
@@ -30,6 +30,7 @@ from ..transport.phases import Phase
 from ..transport.streams import Address, PrefixedStream, RateMeter, tidy
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
+from .gathering import no_room
 from .http1_sender import Http1Sender
 from .presence import Grace, in_handler, miss
 from .report import tell_acknowledged, tell_send_failed
@@ -214,11 +215,24 @@ class Http1Exchange(Http1Sender):
             self.request.keep_body(b"")
             return bool(plan.early)
         self.engine.limit_body(plan.max_body)
+        if plan.body == "buffered" and not plan.early and self._body_came_along():
+            return False
         self.continue_owed = self.head.expects_continue and not self.engine.buffered  # N17
         self.meter.reset()
         self._bulk = self._spared = False
         self._gulps = 0
         return plan.body == "buffered" or bool(plan.early)
+
+    def _body_came_along(self) -> bool:
+        """Keeps the body if all of it came with its head, as small ones do: it needs no phase, and no wait."""
+        length = self.head.content_length
+        if not 0 < length <= self.engine.buffered:
+            return False
+        if not self.share.hold(length):
+            raise no_room(self)
+        self.request.keep_body(cast("bytes", self.engine.next_body()))
+        self.body_done = True  # who has the last piece knows that it is the last
+        return True
 
     async def receive_body(self) -> bytes:
         """The next piece of the body; ``b""`` at its end.
@@ -251,7 +265,7 @@ class Http1Exchange(Http1Sender):
         if isinstance(piece, bytes):
             self._gulps += 1
             if self.head.framing is Framing.LENGTH and self.engine.body_taken == self.head.content_length:
-                self.body_done = True  # who has the last piece knows that it is the last
+                self.body_done = True
             if self._readers is not None:
                 self._readers.unpark_all()  # there is room again to read ahead
             return piece
