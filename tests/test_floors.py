@@ -132,6 +132,7 @@ ROOMS = {
         "options",
         "kinds",
         "setting_table",
+        "borrowed",
         "flags",
         "config_file",
         "configuration",

@@ -83,6 +83,8 @@ class Listener:
         observers: who is told what happens; an :class:`ErrorLog` is added if there is none.
         request_ids: takes the ids of requests from trusted peers, and tells peers theirs.
         log_context: sets :data:`current_request` for every request, so that what a handler logs can say which it is.
+        fields: what every response has besides, unless the application has set it; a mapping, or pairs.
+        date: responses say when they were made (RFC 9110 section 6.6.1). False is against the letter of that.
         preserve_case: field names of responses go out in the letters in which the application gave them, for peers that
             read them in one way only; otherwise in lower case.
         middlewares: around the handler, or all that a router answers, the first outermost.
