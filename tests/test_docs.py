@@ -213,6 +213,8 @@ def test_page(page: Path, tmp_path: Path) -> None:
     skip_without_programs(found)
     if any("import FastAPI" in block.text for block in found):
         pytest.importorskip("fastapi")  # it is in the session with the frameworks
+    if any("import MCPServer" in block.text for block in found):
+        pytest.importorskip("mcp.server.mcpserver")  # likewise
     with Reader(tmp_path) as reader:
         for block in found:
             match block.language:
