@@ -113,6 +113,7 @@ ROOMS = {
         "refusals",
         "door",
         "connection",
+        "afterwards",
         "eviction",
         "places",
         "listener_info",
