@@ -211,8 +211,7 @@ class Reader:
 def test_page(page: Path, tmp_path: Path) -> None:
     found = blocks(page)
     skip_without_programs(found)
-    if any("import FastAPI" in block.text for block in found):
-        pytest.importorskip("fastapi")  # it is in the session with the frameworks
+    skip_without_frameworks(found)
     with Reader(tmp_path) as reader:
         for block in found:
             match block.language:
@@ -240,6 +239,13 @@ def skip_without_programs(found: list[Block]) -> None:
     for program in ("curl", "openssl"):
         if any(f"$ {program} " in block.text for block in found) and shutil.which(program) is None:
             pytest.skip(f"this machine has no {program}")
+
+
+def skip_without_frameworks(found: list[Block]) -> None:
+    """Ends the test where a framework is not there; they are in a session of their own."""
+    for imported, module in ("import FastAPI", "fastapi"), ("import MCPServer", "mcp.server.mcpserver"):
+        if any(imported in block.text for block in found):
+            pytest.importorskip(module)
 
 
 def check_unit(text: str) -> None:

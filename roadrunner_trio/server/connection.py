@@ -154,13 +154,14 @@ class Connection(Carrier):
             self.context.counters.cut += cut_short
             tell_aborted(exchange, "cancelled", exchange.status or None)
             exchange.request.detach()
-            self.tell_close()
+            if not self.moved:
+                self.tell_close()
             if self.wire is not None:  # without a wait, and without the cancelled one of aclose_forcefully
                 self.wire.reset() if exchange.truncated else self.wire.close()
             exchange.reset()
             self.closed = True
             del self.exchange  # each of the two holds the other
-            if self.wire is None:
+            if self.wire is None and not self.moved:
                 await self.try_to("close", trio.aclose_forcefully, self.stream)
 
     def wants_linger(self) -> bool:
@@ -193,7 +194,8 @@ async def live(conn: Connection) -> None:
     exchange, context = conn.exchange, conn.context
     try:
         with conn.phase.scope:
-            await handshake(conn)
+            if not conn.served:  # else it goes on where another has stopped
+                await handshake(conn)
             while await read_request(conn):
                 if (gate := context.gate) is not None and not gate.spares(exchange.request):
                     await admit(exchange, gate)

@@ -65,6 +65,7 @@ class Http1Exchange(Http1Sender):
         "_reading",
         "_received",
         "_spared",
+        "_taken",
         "_waiting",
         "engine",
         "grace",
@@ -86,6 +87,7 @@ class Http1Exchange(Http1Sender):
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[_Wait] | None = None
         self._local: Address | None = None
+        self._taken: int | None = None
         self.judged = False
 
     # -- what it has of its connection -------------------------------------------------------------
@@ -140,7 +142,19 @@ class Http1Exchange(Http1Sender):
     @property
     def received(self) -> int:
         """Octets of the request's content that have been read."""
-        return self.engine.body_taken
+        return self.engine.body_taken if self._taken is None else self._taken
+
+    def take_over_from(self, before: Http1Exchange) -> None:
+        """Goes on behind another, whose response is complete: with the octets that have come, and an engine for them.
+
+        The other keeps one that nothing comes to any more.
+        """
+        before._taken = before.received
+        self.engine, before.engine = before.engine, self.engine
+        self.memo, self._local = before.memo, before._local
+        self.engine.next_cycle()
+        before.engine.receive(b"")
+        before.keep = False
 
     # -- the octets that come ----------------------------------------------------------------------
 
@@ -341,6 +355,16 @@ class Http1Exchange(Http1Sender):
         """The response is complete, or a WebSocket decided upon: nobody waits for the peer any more."""
         for wait in self.waits or ():
             wait.release()
+        if self.ended:
+            if self.phase.deadline != math.inf:
+                self.phase.deadline = math.inf  # the time of a handler is until its response is complete
+            self._offer()
+
+    def _offer(self) -> None:
+        """What has come of a next request need not wait for an application that goes on; what comes tells by itself."""
+        wire = self.conn.plain or self.conn.wire
+        if wire is not None and (self.engine.buffered or wire.readable):
+            self.conn.go_on_soon()
 
     async def settle(self) -> None:
         """Dismisses, and returns when all have gone: only then may somebody else read."""
@@ -353,6 +377,8 @@ class Http1Exchange(Http1Sender):
         if self.waits is not None:
             self.waits.remove(wait)
             self.waits = self.waits or None
+            if self.ended and self.waits is None:
+                self._offer()
         if (wait.dismissed or wait.released) and self._readers is not None:
             self._readers.unpark_all()  # the connection waits for this
 
