@@ -20,8 +20,10 @@ from ..protocol.codec.disposition import attachment
 from ..protocol.codec.uri import to_uri
 from ..protocol.http1.encode import status_line
 from ..protocol.wishes import content, undelimited
+from ..transport.files import OpenFile
 from .exchange import Exchange
 from .functions import check_async
+from .media_types import media_type
 from .request import Request
 
 Send: TypeAlias = Callable[[bytes], Awaitable[None]]
@@ -192,8 +194,7 @@ def _typed(media_type: Field, fields: FieldsLike) -> list[Field]:
 
 
 def _guessed(path: str | os.PathLike[str]) -> Field:
-    suffix = os.path.splitext(str(path))[1].lower()
-    return b"content-type", MEDIA_TYPES.get(suffix, b"application/octet-stream")
+    return b"content-type", media_type(str(path))
 
 
 def _named(filename: str, given: list[Field]) -> list[Field]:
@@ -320,8 +321,16 @@ class FileResponse(ResponseHead):
     file that shrinks, or cannot be read, while it is sent truncates the response visibly. One that the kernel makes up
     (``/proc``, ``/sys``) is sent as it is when it is opened, up to 1 MiB; a larger one is a 500.
 
+    To GET and HEAD, and with status 200, it has ``etag``, ``last-modified`` and ``accept-ranges``, and answers what the
+    request asks of it (RFC 9110 sections 13 and 14): 304 or 412 to its conditions, 206 to ranges, several as
+    ``multipart/byteranges``, 416 to one that lies outside. The tag is of size and time, strong once the file has not
+    been changed for two seconds. An ``etag`` or ``last-modified`` among the fields stands in place of these.
+
+    Attributes:
+        opened: the file, where it is open already; whoever writes the response closes it.
+
     Args:
-        path: the file. Never build it from a request unchecked.
+        path: the file. Never build it from a request unchecked; :class:`~roadrunner_trio.apps.static.Static` does that.
         offset: the first octet.
         length: how many octets; None is to the end.
         fields: as for :class:`Response`; ``content-type`` is guessed from the name when it is missing.
@@ -332,6 +341,8 @@ class FileResponse(ResponseHead):
         ValueError: a negative offset or length; a file name with a folder or a control character in it, or beside a
             ``content-disposition`` among the fields.
     """
+
+    opened: OpenFile | None = None
 
     def __init__(
         self,
@@ -430,32 +441,3 @@ class Upgrade:
 
 AnyResponse: TypeAlias = Response | StreamResponse | LoopResponse | FileResponse | Handoff | Upgrade
 """What a handler returns."""
-
-MEDIA_TYPES: Final = {
-    ".css": b"text/css; charset=utf-8",
-    ".csv": b"text/csv; charset=utf-8",
-    ".gif": b"image/gif",
-    ".gz": b"application/gzip",
-    ".htm": b"text/html; charset=utf-8",
-    ".html": b"text/html; charset=utf-8",
-    ".ico": b"image/x-icon",
-    ".jpeg": b"image/jpeg",
-    ".jpg": b"image/jpeg",
-    ".js": b"text/javascript; charset=utf-8",
-    ".json": b"application/json",
-    ".md": b"text/markdown; charset=utf-8",
-    ".mjs": b"text/javascript; charset=utf-8",
-    ".mp3": b"audio/mpeg",
-    ".mp4": b"video/mp4",
-    ".pdf": b"application/pdf",
-    ".png": b"image/png",
-    ".svg": b"image/svg+xml",
-    ".txt": b"text/plain; charset=utf-8",
-    ".wasm": b"application/wasm",
-    ".webm": b"video/webm",
-    ".webp": b"image/webp",
-    ".woff2": b"font/woff2",
-    ".xml": b"application/xml",
-    ".zip": b"application/zip",
-}
-"""One table on every machine; the standard library's reads the system's files and so differs between them."""

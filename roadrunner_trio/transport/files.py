@@ -55,14 +55,16 @@ class OpenFile:
     Attributes:
         fd: the descriptor.
         size: octets when it was opened.
+        modified: nanoseconds since 1970 when it was changed last, as of then; 0 where nobody knows.
         in_doubt: the size may not be what it holds.
     """
 
-    __slots__ = ("_closing", "_lock", "_readers", "fd", "in_doubt", "size")
+    __slots__ = ("_closing", "_lock", "_readers", "fd", "in_doubt", "modified", "size")
 
-    def __init__(self, fd: int, size: int, *, in_doubt: bool = False) -> None:
+    def __init__(self, fd: int, size: int, modified: int = 0, *, in_doubt: bool = False) -> None:
         self.fd = fd
         self.size = size
+        self.modified = modified
         self.in_doubt = in_doubt
         self._lock = threading.Lock()
         self._readers = 0
@@ -86,6 +88,16 @@ class OpenFile:
             return all(os.preadv(self.fd, [octet], at, _RWF_NOWAIT) for at in (offset, offset + count - 1))
         except OSError:
             return False
+
+    def read_cached(self, offset: int, count: int) -> bytes | None:
+        """``count`` octets from ``offset`` where they can be had without the disk; None else, or if nobody can say."""
+        if not _RWF_NOWAIT:
+            return None
+        octets = bytearray(count)
+        try:
+            return bytes(octets) if os.preadv(self.fd, [octets], offset, _RWF_NOWAIT) == count else None
+        except OSError:
+            return None
 
     def _read(self, offset: int, count: int) -> bytes:
         with self._lock:
@@ -177,7 +189,8 @@ def _regular(path: str, fd: int) -> OpenFile:
     except BaseException:
         os.close(fd)
         raise
-    return OpenFile(fd, status.st_size, in_doubt=not (status.st_size and getattr(status, "st_blocks", 1)))
+    in_doubt = not (status.st_size and getattr(status, "st_blocks", 1))
+    return OpenFile(fd, status.st_size, status.st_mtime_ns, in_doubt=in_doubt)
 
 
 def _says_true(file: OpenFile, *, at_once: bool) -> bool:
