@@ -36,7 +36,8 @@ NO_FILE: Final = frozenset(
         errno.ENXIO,  # a socket, a terminal that is nobody's
         errno.EOPNOTSUPP,  # a socket, on some systems
         errno.ENODEV,  # a device that nothing drives
-        errno.ELOOP,  # symbolic links in a circle
+        errno.ELOOP,  # symbolic links in a circle, or where none may be
+        errno.EXDEV,  # a way out of the folder that it has to stay in
         errno.ENAMETOOLONG,
         errno.EINVAL,  # a name that the file system does not take for one
         errno.EILSEQ,
@@ -121,6 +122,10 @@ class OpenFile:
     ) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        if not self._closing:  # of a response that nobody came to write
+            self.close()
+
     def close(self) -> None:
         """Closes the descriptor, once nobody reads; to be called once."""
         with self._lock:
@@ -150,25 +155,41 @@ async def open_file(path: str | os.PathLike[str]) -> OpenFile:
     name = os.fspath(path)
     if "\0" in name:
         raise FileNotFoundError(f"{name!r} holds NUL, as no file's name does")
+    return await open_by(name, open_cached, os.open)
+
+
+Name = TypeVar("Name", str, bytes)
+
+
+async def open_by(
+    path: Name, at_once: Callable[[Name, int], int | None], patiently: Callable[[Name, int], int]
+) -> OpenFile:
+    """As :func:`open_file`, in a way of the caller's.
+
+    Args:
+        path: without NUL.
+        at_once: is given the path and flags, and gives a descriptor, or None when it would have to wait.
+        patiently: the same, and waits; called in a thread.
+    """
     await trio.lowlevel.checkpoint_if_cancelled()
-    fd = _opened(name, open_cached)
+    fd = _opened(path, at_once)
     if fd is not None:
-        file = _regular(name, fd)
+        file = _regular(path, fd)
         if _says_true(file, at_once=True):
             return file
         file.close()
-    return await trio.to_thread.run_sync(_open, name)
+    return await trio.to_thread.run_sync(_open, path, patiently)
 
 
-def _open(path: str) -> OpenFile:
-    file = _regular(path, _opened(path, os.open))
+def _open(path: Name, patiently: Callable[[Name, int], int]) -> OpenFile:
+    file = _regular(path, _opened(path, patiently))
     if _says_true(file, at_once=False):
         return file
     with file:
         return _copied(path, file.fd)
 
 
-def _opened(path: str, how: Callable[[str, int], Descriptor]) -> Descriptor:
+def _opened(path: Name, how: Callable[[Name, int], Descriptor]) -> Descriptor:
     try:
         return how(path, FLAGS)
     except OSError as error:
@@ -179,7 +200,7 @@ def _opened(path: str, how: Callable[[str, int], Descriptor]) -> Descriptor:
         raise FileNotFoundError(f"{path!r} cannot be written in the file system's encoding") from error
 
 
-def _regular(path: str, fd: int) -> OpenFile:
+def _regular(path: str | bytes, fd: int) -> OpenFile:
     try:
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode):
@@ -213,7 +234,7 @@ def _says_true(file: OpenFile, *, at_once: bool) -> bool:
     return there == min(1, file.size)
 
 
-def _copied(path: str, fd: int) -> OpenFile:
+def _copied(path: str | bytes, fd: int) -> OpenFile:
     """What the kernel makes up, in memory.
 
     Raises:
