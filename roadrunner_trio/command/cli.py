@@ -26,6 +26,7 @@ from ..answering.respond import Handler
 from ..apps.asgi import asgi
 from ..apps.made import made_by
 from ..apps.router import Router
+from ..apps.static import Static
 from ..demo import board, demo
 from ..errors import ShutdownError, StartupError
 from ..journal import log
@@ -46,6 +47,7 @@ from ..transport.stdio import open_closed, settle, tell
 from .configuration import Configuration, Values, render, resolve
 from .door_options import bounds, doors, names, places
 from .flags import Parser, add_flags
+from .folder import folder, names_folder, refuse_for_applications
 from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
 
@@ -54,10 +56,11 @@ BAD_START: Final = 3
 DEMO: Final = "the demo"
 
 DESCRIPTION: Final = """\
-Serves `async def handler(request)`; without one, a demo to look at in a browser.
+Serves `async def handler(request)`, or a folder; without either, a demo to look at in a browser.
 
   roadrunner-trio serve                                  the demo, on http://127.0.0.1:8000
   roadrunner-trio serve app:handler                      `async def handler(request)` in ./app.py
+  roadrunner-trio serve ./public                         the files of a folder
   roadrunner-trio serve app:handler --port 8080          another port
   roadrunner-trio serve app:handler -b :80 -b [::1]:81   all addresses, and one of IPv6
   roadrunner-trio serve app:main --factory               `async def main(nursery)` starts what it needs, and returns
@@ -259,6 +262,9 @@ def application(server: Values) -> tuple[Handler, str]:
         if server["factory"]:
             raise ValueError(f"{server.where('factory')} needs an app: app:make_handler")
         return demo, DEMO
+    if names_folder(target):
+        return folder(target, server), target
+    refuse_for_applications(target, server)
     factory: bool = server["factory"]
     said = [
         server.where(name) if server.has(name) else server.spell(name, like="app")
@@ -292,7 +298,7 @@ def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
     for values, bind, name in zip(configuration.listeners, binds, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)
         served = bounded(handler, values, timeouts, limits)
-        hosted = isinstance(served, asgi)
+        hosted = isinstance(served, (asgi, Static))
         body: BodyMode = values["body"] or ("streaming" if title == DEMO or hosted else "buffered")
         if body == "buffered" and limits.max_body is None:
             raise ValueError(

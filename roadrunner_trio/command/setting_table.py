@@ -241,6 +241,22 @@ OPTIONS: Final = (
         server=True,
     ),
     Option(
+        name="listing",
+        kind=SWITCH,
+        help="of a folder that is served: a page of what is in it, where it has no index.html",
+        default=False,
+        group=SERVING,
+        server=True,
+    ),
+    Option(
+        name="fallback",
+        kind=text_as("FILE"),
+        help="of a folder that is served: the page for those that are not there",
+        note="404",
+        group=SERVING,
+        server=True,
+    ),
+    Option(
         name="interface",
         kind=one_of("auto", "native", "asgi", also={"asgi2": "asgi", "asgi3": "asgi"}),
         help="what the application is; auto tells by its signature",
@@ -450,7 +466,12 @@ OPTIONS: Final = (
     ),
 )
 APP: Final = Option(
-    name="app", kind=text_as("app:handler"), help="module and attribute", note="the demo", group=SERVING, server=True
+    name="app",
+    kind=text_as("app:handler"),
+    help="module and attribute, or a folder",
+    note="the demo",
+    group=SERVING,
+    server=True,
 )
 """The first argument of the command, which has no flag."""
 
