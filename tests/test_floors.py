@@ -164,6 +164,7 @@ ROOMS = {
         "folder",
         "cli",
     ],
+    "tutorial": ["stage", "chapters", "judge", "measure", "__main__"],
     "start": ["__main__"],
 }
 """Each room's files in order. A room is the folder of its name; its ``__init__`` comes first, or where ``""`` stands.
