@@ -38,6 +38,7 @@ from .settings import Limits, Timeouts
 from .telemetry.log_context import LogContext, current_request
 from .telemetry.log_format import LogFormatter
 from .telemetry.logs import AccessLog, ErrorLog
+from .telemetry.metrics import Metrics, metrics_handler
 from .telemetry.observe import (
     ConnectionAccepted,
     ConnectionEnded,
@@ -101,6 +102,7 @@ __all__ = [
     "LogContext",
     "LogFormatter",
     "LoopResponse",
+    "Metrics",
     "Middleware",
     "Observer",
     "Params",
@@ -135,6 +137,7 @@ __all__ = [
     "__version__",
     "current_request",
     "early",
+    "metrics_handler",
     "run",
     "serve",
     "serve_connection",

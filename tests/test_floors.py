@@ -77,6 +77,9 @@ ROOMS = {
         "logs",
         "log_format",
         "log_output",
+        "snapshot",
+        "exposition",
+        "metrics",
     ],
     "answering": [
         "rate_limit",
@@ -137,6 +140,7 @@ ROOMS = {
         "door_options",
         "load",
         "interface",
+        "operation",
         "cli",
     ],
     "start": ["__main__"],

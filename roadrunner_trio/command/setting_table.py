@@ -106,7 +106,7 @@ class Option:
 
 SERVING: Final = "what is served, and where"
 ENDING: Final = "how it ends"
-LOGGING: Final = "logs"
+LOGGING: Final = "logs and metrics"
 DOORS: Final = "TLS and proxies"
 TIMEOUTS: Final = "timeouts"
 LIMITS: Final = "limits"
@@ -298,6 +298,13 @@ OPTIONS: Final = (
         help="what a handler logs says which request it is about, with --log-format json or logfmt",
         default=False,
         group=LOGGING,
+    ),
+    Option(
+        name="metrics",
+        kind=text_as("ADDRESS"),
+        help="tell Prometheus at /metrics of this address, such as 127.0.0.1:9090",
+        group=LOGGING,
+        server=True,
     ),
     Option(
         name="request-ids-from",

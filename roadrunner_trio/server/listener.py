@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from contextvars import copy_context
@@ -131,6 +132,7 @@ class Listener:
         self._accept_scopes: list[trio.CancelScope] = []
         self._addresses: list[Address] = []
         self._closed, self._start = trio.Event(), trio.CancelScope()
+        self._context.observers.attach(self)
 
     # -- what it tells ---------------------------------------------------------------------------
 
@@ -156,6 +158,10 @@ class Listener:
         cap, counters, held = self._context.limits.max_connections, self._context.counters, self._context.buffered.held
         return ListenerInfo(self._active, cap, held, **{each.name: getattr(counters, each.name) for each in COUNTED})
 
+    def phases(self) -> dict[str, int]:
+        """How many connections are in which phase, by the phase's name: ``{"idle": 12, "dispatch": 3}``."""
+        return Counter(conn.phase.phase.name.lower() for conn in self._members())
+
     def connections(self) -> list[ConnectionInfo]:
         """Its connections, oldest first."""
         now = trio.current_time()
@@ -175,6 +181,11 @@ class Listener:
     def drained(self) -> bool:
         """Whether a drain has begun, or has forgone its start; else nothing but a cancellation ends it in order."""
         return self._context.drain.draining or self._start.cancel_called
+
+    @property
+    def leaving(self) -> bool:
+        """Whether its end has been announced, by :meth:`retire`, or has begun; then ``health_path`` answers 503."""
+        return self._retiring or self.drained
 
     @property
     def _active(self) -> int:
