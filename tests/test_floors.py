@@ -104,6 +104,7 @@ ROOMS = {
         "asgi_http",
         "asgi_websocket",
         "asgi_lifespan",
+        "made",
         "asgi",
     ],
     "server": [
@@ -112,6 +113,7 @@ ROOMS = {
         "carrier",
         "http1_sender",
         "http1_exchange",
+        "gathering",
         "refusals",
         "door",
         "connection",

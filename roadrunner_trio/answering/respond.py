@@ -121,7 +121,15 @@ def as_app(
         raise ValueError(f"body is 'buffered' or 'streaming', not {body!r}")
     if body == "buffered" and limits.max_body is None:
         raise ValueError("buffered bodies need Limits.max_body; only body='streaming' may do without")
-    plan, around = default_plan(body, limits, timeouts), checked(middlewares)
+    return planned(handler, default_plan(body, limits, timeouts), checked(middlewares))
+
+
+def planned(handler: Handler | App, plan: Plan, around: tuple[Middleware, ...]) -> App:
+    """The same, with the plan of whatever has none of its own.
+
+    Raises:
+        TypeError: as :func:`as_app`.
+    """
     if not inspect.isclass(handler):
         if isinstance(handler, Adapting):
             return handler.for_listener(plan, around)

@@ -23,6 +23,8 @@ import trio
 
 from .. import __version__
 from ..answering.respond import Handler
+from ..apps.asgi import asgi
+from ..apps.made import made_by
 from ..apps.router import Router
 from ..demo import board, demo
 from ..errors import ShutdownError, StartupError
@@ -46,7 +48,7 @@ from .configuration import Configuration, Values, render, resolve
 from .door_options import bounds, doors, names, places
 from .flags import Parser, add_flags
 from .interface import bounded, host
-from .load import LoadError, Words, load_object
+from .load import LoadError, Words, load_object, theirs
 from .operation import measured
 
 PROGRAM: Final = "roadrunner-trio"
@@ -60,7 +62,8 @@ Serves `async def handler(request)`; without one, a demo to look at in a browser
   roadrunner-trio serve app:handler                      `async def handler(request)` in ./app.py
   roadrunner-trio serve app:handler --port 8080          another port
   roadrunner-trio serve app:handler -b :80 -b [::1]:81   all addresses, and one of IPv6
-  roadrunner-trio serve app:make_handler --factory       `def make_handler()` returns the handler
+  roadrunner-trio serve app:main --factory               `async def main(nursery)` starts what it needs, and returns
+                                                         the handler; `def main()` will do, or an async context
   roadrunner-trio serve main:app                         an ASGI application that runs on Trio, such as one of FastAPI
 
 Every option may also be a variable, ROADRUNNER_MAX_BODY=1M, and a line in a TOML file, max-body = "1M". A flag wins
@@ -215,6 +218,8 @@ def routes_command(configuration: Configuration, chosen: argparse.Namespace) -> 
     """A line for each route."""
     handler: object
     handler, title = application(configuration.server)
+    if isinstance(handler, made_by):
+        raise ValueError(f"{title} is made when the server starts: its routes are not known before")
     if not isinstance(handler, Router):  # pyright: ignore[reportUnnecessaryIsInstance]  # apps are loaded as well
         raise ValueError(f"{title} is a handler and no Router, so it has no routes: it is asked for every path")
     rows = [("METHODS", "PATH", "NAME", "HANDLER")]
@@ -295,7 +300,7 @@ def prepare(configuration: Configuration, beside: Sequence[Observer] = ()) -> tu
     for values, bind, name in zip(configuration.listeners, binds, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)
         served = bounded(handler, values, timeouts, limits)
-        hosted = served is not handler
+        hosted = isinstance(served, asgi)
         body: BodyMode = values["body"] or ("streaming" if title == DEMO or hosted else "buffered")
         if body == "buffered" and limits.max_body is None:
             raise ValueError(
@@ -390,7 +395,7 @@ async def attempt(listeners: Sequence[Listener], title: str, watchdog: Watchdog)
     except OSError as exc:
         return ended(exc) if banner.shown else refuse(explain(exc))
     except StartupError as exc:
-        return refuse(str(exc))
+        return refuse(str(exc), theirs(exc.__cause__) if exc.__cause__ is not None else "")
     except ShutdownError:  # it has been told
         return 1
     except SystemExit as exc:

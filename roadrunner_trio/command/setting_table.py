@@ -186,7 +186,7 @@ OPTIONS: Final = (
     Option(
         name="factory",
         kind=SWITCH,
-        help="the attribute is a function that returns the handler",
+        help="the attribute makes the handler: a function or an async context, given a nursery if it takes one",
         default=False,
         group=SERVING,
         server=True,
@@ -218,7 +218,7 @@ OPTIONS: Final = (
     Option(
         name="lifespan-startup-timeout",
         kind=TIME,
-        help="time for its start-up, after which nothing is served",
+        help="time for its start-up, or for an async factory; after that nothing is served",
         default=60.0,
         group=SERVING,
         server=True,
@@ -227,7 +227,7 @@ OPTIONS: Final = (
     Option(
         name="lifespan-shutdown-timeout",
         kind=TIME,
-        help="time for its shut-down, after which it is cancelled",
+        help="time for its shut-down, or for what the factory has started; after that it is cancelled",
         default=10.0,
         group=ENDING,
         server=True,

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import trio
 
+from ..answering.buffers import Share
 from ..answering.context import ServerContext
 from ..errors import HTTPError
 from ..fields import Field
@@ -54,7 +55,7 @@ class Http1Sender:
         headed: when the head of the last response went out that was begun by :meth:`start_response`.
         taken_over: the stream belongs to somebody else.
         sent: octets of content written.
-        held: octets of the request's body that count among what all connections hold.
+        share: what the request's body counts for among what all connections hold.
         extra: see :class:`Exchange`; gone when the final head is out.
         memo: see :class:`Exchange`.
     """
@@ -70,13 +71,13 @@ class Http1Sender:
         "framing",
         "head",
         "headed",
-        "held",
         "keep",
         "kind",
         "memo",
         "phase",
         "request",
         "sent",
+        "share",
         "spoiled",
         "status",
         "taken_over",
@@ -92,8 +93,8 @@ class Http1Sender:
         self.memo: Any = None
         self.told = False
         self.framing = BodyFraming.NONE
-        self.held = 0
         self.headed = 0.0
+        self.share = Share(conn.context.buffered)
         self._left: int | None = None
         self._pieces = 0
         # What ends a connection, and so is never taken back; `keep` is decided with each head.
@@ -107,14 +108,18 @@ class Http1Sender:
         """Before each request: nothing is known of it or its response, and what is left of the last one is let go."""
         self.request = NO_REQUEST
         self.head = NO_HEAD
-        if self.held:
-            self.context.buffered.give(self.held)
-            self.held = 0
+        if self.share.held:
+            self.share.release()
         self.body_done = False
         self.status = 0
         self.ended = False
         self.sent = 0
         self.kind = "none"
+
+    def give_back(self) -> None:
+        """Lets go of the request's body, which counts no more."""
+        self.request.drop_body()
+        self.share.release()
 
     @property
     def context(self) -> ServerContext:
