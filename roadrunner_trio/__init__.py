@@ -56,6 +56,7 @@ from .telemetry.observe import (
     ResponseSendFailed,
 )
 from .telemetry.request_ids import RequestIds
+from .transport.certificates import Certificates
 from .transport.drain import Drain
 from .transport.tls import TLSInfo, server_context
 from .transport.wire import BodyTimeout, PeerGone, PeerTooSlow
@@ -73,6 +74,7 @@ __all__ = [
     "BodyTimeout",
     "Broadcast",
     "CallNext",
+    "Certificates",
     "CloseReason",
     "Compression",
     "ConnectionAccepted",

@@ -34,6 +34,8 @@ ROOMS = {
         "streams",
         "tls_files",
         "tls",
+        "x509",
+        "certificates",
         "tls_stream",
         "unix",
         "bind",

@@ -321,11 +321,21 @@ OPTIONS: Final = (
     ),
     Option(
         name="tls-cert",
-        kind=text_as("FILE"),
-        help="serve over TLS with this certificate, and intermediate ones after it (PEM)",
+        kind=texts_as("FILE"),
+        help="serve over TLS with this certificate, and intermediate ones after it (PEM); read anew when it changes; "
+        "again for more, chosen by the name that a peer asks for",
         group=DOORS,
     ),
-    Option(name="tls-key", kind=text_as("FILE"), help="its private key", note="in the same file", group=DOORS),
+    Option(
+        name="tls-key",
+        kind=texts_as("FILE"),
+        help="its private key; again for each, in the order of the certificates",
+        note="in the same file",
+        group=DOORS,
+    ),
+    Option(
+        name="tls-password-file", kind=text_as("FILE"), help="the password of the private keys is in it", group=DOORS
+    ),
     Option(
         name="tls-client-ca",
         kind=text_as("FILE"),

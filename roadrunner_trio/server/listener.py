@@ -32,6 +32,7 @@ from ..telemetry.logs import Damper
 from ..telemetry.observe import ConnectionRejected, ListenerClosed, ListenerDraining, ListenerRetiring
 from ..transport import poller
 from ..transport.bind import Bindable, listed, open_listeners
+from ..transport.certificates import Certificates
 from ..transport.drain import Drain
 from ..transport.dump import stack_of
 from ..transport.streams import Address, linger, peer_of, shown, tidy, wired
@@ -74,7 +75,8 @@ class Listener:
         name: for logs, events and task names; ``"main"`` if it is left out.
         timeouts: seconds allowed to each phase.
         limits: what peers may take.
-        tls: a server's context, such as :func:`server_context` makes; connections are encrypted.
+        tls: a server's context, such as :func:`server_context` makes, or :class:`Certificates`, which are renewed when
+            their files change; connections are encrypted.
         reuse_port: TCP ports may be shared with other processes that say so too (SO_REUSEPORT).
         proxy_protocol: peers whose connections begin with a PROXY header, before TLS.
         proxy_headers: proxies that say in a request's fields whom it came from.
@@ -122,7 +124,8 @@ class Listener:
         self._handler = handler
         self.name = self._context.name
         self.bind = listed(bind)
-        self.tls = self._context.tls
+        self.tls, tls = self._context.tls, settings.get("tls")
+        self.certificates = tls if isinstance(tls, Certificates) else None
         self._reuse_port = flag("reuse_port", settings.get("reuse_port", False))
         evict_idle = flag("evict_idle", settings.get("evict_idle", False))
         proxies = (settings.get("proxy_protocol"), settings.get("proxy_headers"))
@@ -241,6 +244,8 @@ class Listener:
                 if poller.AVAILABLE:
                     self._context.poller = poller.Poller()
                     helpers.start_soon(self._context.poller.run, name=f"{self.name}: poller")
+                if self.certificates is not None:
+                    helpers.start_soon(self.certificates.watch, name=f"{self.name}: certificates")
                 async with trio.open_nursery() as self._connections:
                     self._start_accepting(self._connections)
                     task_status.started(self)

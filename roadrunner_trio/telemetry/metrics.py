@@ -21,6 +21,7 @@ import trio
 from ..messages.request import Request
 from ..messages.response import Response
 from ..protocol.heads import Framing
+from ..transport.certificates import Certificates
 from .exposition import exposed
 from .observe import (
     ConnectionRejected,
@@ -32,7 +33,7 @@ from .observe import (
     RequestRejected,
     RequestThrottled,
 )
-from .snapshot import BOUNDS, CELLS, MOST_SERIES, MOST_TALLIES, OTHER, PLACE, Key, Snapshot, short
+from .snapshot import BOUNDS, CELLS, MOST_SERIES, MOST_TALLIES, OTHER, PLACE, Key, Snapshot, earliest, short
 
 METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
 MOST_ROUTES: Final = 64
@@ -69,7 +70,13 @@ COUNTERS: Final = {
 
 
 class Measured(Protocol):
-    """A listener, as it is asked."""
+    """A listener, as it is asked.
+
+    Attributes:
+        certificates: those that it renews, if any.
+    """
+
+    certificates: Certificates | None
 
     @property
     def leaving(self) -> bool:
@@ -82,23 +89,6 @@ class Measured(Protocol):
 
     def phases(self) -> Mapping[str, int]:
         """How many connections are in which phase."""
-        ...
-
-
-class Certificates(Protocol):
-    """Who renews certificates, as he is asked.
-
-    Attributes:
-        renewed: how often he did.
-        failed: how often he could not.
-    """
-
-    renewed: int
-    failed: int
-
-    @property
-    def not_after(self) -> float:
-        """When the first of them expires, in seconds of Unix; 0 when that is not known."""
         ...
 
 
@@ -117,7 +107,6 @@ class Metrics(Meter):
         self._listeners: list[Measured] = []
         self._drains = 0
         self._began = int(time.time())
-        self.certificates: Certificates | None = None
 
     def __repr__(self) -> str:
         return f"<Metrics of {len(self._listeners)} listeners>"
@@ -218,10 +207,8 @@ class Metrics(Meter):
         for listener in self._listeners:
             _add_listener(numbers, listener)
         numbers[PLACE["roadrunner_drains_total",]] = self._drains
-        if self.certificates is not None:
-            numbers[PLACE["roadrunner_tls_not_after_seconds",]] = int(self.certificates.not_after)
-            numbers[PLACE["roadrunner_tls_reloads_total", "renewed"]] = self.certificates.renewed
-            numbers[PLACE["roadrunner_tls_reloads_total", "failed"]] = self.certificates.failed
+        for certificates in {each.certificates for each in self._listeners if each.certificates}:
+            _add_certificates(numbers, certificates)
         _add_process(numbers, self._began)
         series = {key: _packed(key, *rows) for key, rows in self._series.items()}
         return Snapshot(numbers, dict(self._tallies), series)
@@ -277,6 +264,13 @@ def _add_listener(numbers: list[int], listener: Measured) -> None:
         if phase in ("dispatch", "respond"):
             numbers[PLACE["http_server_active_requests",]] += count
     numbers[PLACE["roadrunner_draining",]] |= listener.leaving
+
+
+def _add_certificates(numbers: list[int], certificates: Certificates) -> None:
+    first = PLACE["roadrunner_tls_not_after_seconds",]
+    numbers[first] = earliest(numbers[first], int(certificates.not_after))
+    numbers[PLACE["roadrunner_tls_reloads_total", "renewed"]] += certificates.renewed
+    numbers[PLACE["roadrunner_tls_reloads_total", "failed"]] += certificates.failed
 
 
 def _add_process(numbers: list[int], began: int) -> None:
