@@ -2,7 +2,7 @@
 
 A page is read as its reader would: a block of Python is run; a console block that starts a server leaves it running for
 the commands that follow, and what a command is said to print is compared with what it prints (``...`` stands for
-anything, on a line of its own for lines). One thing is changed: the port 8000 becomes a free one.
+anything, on a line of its own for lines). One thing is changed: the ports 8000 and 9090 become free ones.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port, self.second_port = free_port(), free_port()
         self.server: subprocess.Popen[str] | None = None
         self.said = ""
         self.quits = False
@@ -107,8 +107,8 @@ class Reader:
         self.stop(check=exc_info[0] is None)
 
     def here(self, text: str) -> str:
-        """``text`` with our port."""
-        return re.sub(r"\b8000\b", str(self.port), text)
+        """``text`` with our ports."""
+        return re.sub(r"\b8000\b", str(self.port), re.sub(r"\b9090\b", str(self.second_port), text))
 
     def start(self, arguments: list[str], said: str) -> None:
         """Starts a server and waits until it listens."""

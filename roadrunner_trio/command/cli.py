@@ -35,12 +35,13 @@ from ..server.leaving import see_off
 from ..server.listener import Listener
 from ..server.listener_info import ConnectionInfo
 from ..server.serve import serve_watched
-from ..server.shell import Banner, give_up, report
+from ..server.shell import Banner, give_up, report, url
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
 from ..telemetry import log_output
 from ..telemetry.access_lines import FORMATS
 from ..telemetry.logs import AccessLog
+from ..telemetry.observe import Observer
 from ..transport.bind import open_listeners
 from ..transport.dump import render_tasks
 from ..transport.stdio import open_closed, settle, tell
@@ -50,6 +51,7 @@ from .flags import Parser, add_flags
 from .folder import folder, names_folder, refuse_for_applications
 from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
+from .operation import measured
 
 PROGRAM: Final = "roadrunner-trio"
 BAD_START: Final = 3
@@ -189,12 +191,13 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     """Serves until it has drained."""
     if chosen.print_config:
         return put_out(render(configuration))
-    listeners, title = prepare(configuration)
     server = configuration.server
+    metrics = measured(server)
+    listeners, title = prepare(configuration, metrics.observers)
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     status = 1
     try:
-        status = trio.run(serve_until_drained, listeners, title, watchdog)
+        status = trio.run(serve_until_drained, listeners, title, watchdog, metrics.listeners)
     finally:
         watchdog.finish(status, at_exit=True)
     return status
@@ -202,9 +205,11 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
 
 def check_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """Says where it would listen."""
+    metrics = measured(configuration.server)
     listeners, title = prepare(configuration)
+    shared = [values["reuse-port"] for values in configuration.listeners]
     try:
-        trio.run(bind_and_let_go, listeners, [values["reuse-port"] for values in configuration.listeners])
+        trio.run(bind_and_let_go, [*listeners, *metrics.listeners], [*shared, False])
     except OSError as exc:
         return refuse(explain(exc))
     for listener in listeners:
@@ -282,8 +287,11 @@ def application(server: Values) -> tuple[Handler, str]:
     return handler, f"{target} (ASGI)" if kind == "asgi" else target
 
 
-def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
+def prepare(configuration: Configuration, beside: Sequence[Observer] = ()) -> tuple[list[Listener], str]:
     """The listeners that were asked for, and the name of what they serve.
+
+    Args:
+        beside: observers that all of them have.
 
     Raises:
         LoadError: there is no such handler.
@@ -293,7 +301,7 @@ def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
     binds = [places(values) for values in configuration.listeners]
     handler, title = application(server)
     start_logging(server)
-    observers = [AccessLog(access_log_format(server))] if server["access-log"] else []
+    observers = [*([AccessLog(access_log_format(server))] if server["access-log"] else []), *beside]
     made: list[Listener] = []
     for values, bind, name in zip(configuration.listeners, binds, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)
@@ -351,20 +359,37 @@ async def bind_and_let_go(listeners: Sequence[Listener], reuse_port: Sequence[bo
         OSError: one cannot be had; ``filename`` says which.
     """
     with ExitStack() as opened:
-        for listener, reuse in zip(listeners, reuse_port, strict=True):
+        for listener, reuse in zip(listeners, reuse_port, strict=False):
             for each in await open_listeners(listener.bind, 1, reuse_port=reuse):
                 if isinstance(each, socket.socket):
                     opened.enter_context(each)
 
 
-async def serve_until_drained(listeners: Sequence[Listener], title: str, watchdog: Watchdog) -> int:
-    """Serves, with what else a server in a shell needs, and returns the exit status."""
+async def serve_until_drained(
+    listeners: Sequence[Listener], title: str, watchdog: Watchdog, beside: Sequence[Listener] = ()
+) -> int:
+    """Serves, with what else a server in a shell needs, and returns the exit status.
+
+    Args:
+        beside: listeners that are there before the others, and until all of those have closed: a drain can be watched.
+    """
     async with trio.open_nursery() as nursery:
         if hasattr(signal, "SIGUSR1"):
             await nursery.start(dump_on_signal, listeners, name="SIGUSR1")
-        status = await attempt(listeners, title, watchdog)
+        status = await begin(beside, nursery) or await attempt(listeners, title, watchdog)
         nursery.cancel_scope.cancel(reason="the server has ended")
     return status
+
+
+async def begin(beside: Sequence[Listener], nursery: trio.Nursery) -> int:
+    """Has listeners serve; returns an exit status if one cannot, else 0."""
+    for listener in beside:
+        try:
+            await nursery.start(listener.serve, name=f"{listener.name}: listener")
+        except OSError as exc:
+            return refuse(explain(exc))
+        log.info("%s at %s", listener.name, ", ".join(url(listener, each) for each in listener.addresses))
+    return 0
 
 
 async def attempt(listeners: Sequence[Listener], title: str, watchdog: Watchdog) -> int:

@@ -109,7 +109,7 @@ class Option:
 
 SERVING: Final = "what is served, and where"
 ENDING: Final = "how it ends"
-LOGGING: Final = "logs"
+LOGGING: Final = "logs and metrics"
 DOORS: Final = "TLS and proxies"
 TIMEOUTS: Final = "timeouts"
 LIMITS: Final = "limits"
@@ -365,6 +365,13 @@ OPTIONS: Final = (
         group=LOGGING,
     ),
     Option(
+        name="metrics",
+        kind=text_as("ADDRESS"),
+        help="tell Prometheus at /metrics of this address, such as 127.0.0.1:9090",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
         name="request-ids-from",
         kind=texts_as("NETWORK"),
         help="proxies whose x-request-id is the request's",
@@ -379,11 +386,21 @@ OPTIONS: Final = (
     ),
     Option(
         name="tls-cert",
-        kind=text_as("FILE"),
-        help="serve over TLS with this certificate, and intermediate ones after it (PEM)",
+        kind=texts_as("FILE"),
+        help="serve over TLS with this certificate, and intermediate ones after it (PEM); read anew when it changes; "
+        "again for more, chosen by the name that a peer asks for",
         group=DOORS,
     ),
-    Option(name="tls-key", kind=text_as("FILE"), help="its private key", note="in the same file", group=DOORS),
+    Option(
+        name="tls-key",
+        kind=texts_as("FILE"),
+        help="its private key; again for each, in the order of the certificates",
+        note="in the same file",
+        group=DOORS,
+    ),
+    Option(
+        name="tls-password-file", kind=text_as("FILE"), help="the password of the private keys is in it", group=DOORS
+    ),
     Option(
         name="tls-client-ca",
         kind=text_as("FILE"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import trio
 
@@ -25,6 +25,16 @@ from .ids import new_id
 from .json_body import parse_json
 
 NO_BINDINGS: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Probe(NamedTuple):
+    """The ``endpoint`` of a question about the server's health, which the server answers itself.
+
+    Attributes:
+        pattern: its path, as endpoints of a router have theirs.
+    """
+
+    pattern: str
 
 
 class BodySource(Protocol):

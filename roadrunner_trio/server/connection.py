@@ -328,8 +328,8 @@ async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
             raise onward
     finally:
         request.detach()
-        if observers.request_stop or error is not None or not exchange.ended:
-            tell_end(exchange, request, trio.current_time() - began, error)
+        if observers.ends or error is not None or not exchange.ended:
+            tell_end(exchange, request, exchange.phase.now() - began, error)
         del error, onward  # each holds this frame, and with it the request, until a collector comes
 
 

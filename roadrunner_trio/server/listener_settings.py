@@ -28,6 +28,7 @@ from ..settings import Limits, Timeouts
 from ..telemetry.logs import AccessLog, with_error_log
 from ..telemetry.observe import HOOKS, Observer, Observers
 from ..telemetry.request_ids import RequestIds
+from ..transport.certificates import Certificates
 from ..transport.drain import Drain
 
 Kind = TypeVar("Kind")
@@ -55,7 +56,7 @@ class ConnectionSettings(TypedDict, total=False):
     fields: FieldsLike
     date: bool
     preserve_case: bool
-    tls: ssl.SSLContext | None
+    tls: ssl.SSLContext | Certificates | None
     proxy_protocol: ProxyProtocol | None
     proxy_headers: ProxyHeaders | None
     rate_limit: RateLimit | None
@@ -93,9 +94,7 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     name = instance("name", given.get("name", "main"), str, "'main'")
     timeouts = optional("timeouts", given.get("timeouts"), Timeouts, "Timeouts(request=5)") or Timeouts()
     limits = optional("limits", given.get("limits"), Limits, "Limits(max_body='1M')") or Limits()
-    tls = optional("tls", given.get("tls"), ssl.SSLContext, "server_context('cert.pem', 'key.pem')")
-    if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
-        raise ValueError("tls is the context of a client; write tls=server_context('cert.pem', 'key.pem')")
+    tls = context_of(given.get("tls"))
     ids = optional("request_ids", given.get("request_ids"), RequestIds, "RequestIds()")
     proxy_protocol = optional(
         "proxy_protocol", given.get("proxy_protocol"), ProxyProtocol, "ProxyProtocol('10.0.0.0/8')"
@@ -118,6 +117,21 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
         context.sift = undated(context.sift)
     context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
     return Served(context, health)
+
+
+def context_of(given: object) -> ssl.SSLContext | None:
+    """What handshakes begin with, if there are to be any.
+
+    Raises:
+        TypeError: it is neither a context nor certificates.
+        ValueError: it is a client's.
+    """
+    if isinstance(given, Certificates):
+        return given.context
+    tls = optional("tls", given, ssl.SSLContext, "server_context('cert.pem', 'key.pem')")
+    if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("tls is the context of a client; write tls=server_context('cert.pem', 'key.pem')")
+    return tls
 
 
 # -- what may be wrong with it -------------------------------------------------------------------
