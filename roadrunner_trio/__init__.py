@@ -38,6 +38,7 @@ from .settings import Limits, Timeouts
 from .telemetry.log_context import LogContext, current_request
 from .telemetry.log_format import LogFormatter
 from .telemetry.logs import AccessLog, ErrorLog
+from .telemetry.metrics import Metrics, metrics_handler
 from .telemetry.observe import (
     ConnectionAccepted,
     ConnectionEnded,
@@ -55,6 +56,7 @@ from .telemetry.observe import (
     ResponseSendFailed,
 )
 from .telemetry.request_ids import RequestIds
+from .transport.certificates import Certificates
 from .transport.drain import Drain
 from .transport.tls import TLSInfo, server_context
 from .transport.wire import BodyTimeout, PeerGone, PeerTooSlow
@@ -72,6 +74,7 @@ __all__ = [
     "BodyTimeout",
     "Broadcast",
     "CallNext",
+    "Certificates",
     "CloseReason",
     "Compression",
     "ConnectionAccepted",
@@ -101,6 +104,7 @@ __all__ = [
     "LogContext",
     "LogFormatter",
     "LoopResponse",
+    "Metrics",
     "Middleware",
     "Observer",
     "Params",
@@ -135,6 +139,7 @@ __all__ = [
     "__version__",
     "current_request",
     "early",
+    "metrics_handler",
     "run",
     "serve",
     "serve_connection",

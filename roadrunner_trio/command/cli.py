@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import math
 import os
 import signal
 import socket
@@ -26,15 +25,15 @@ from ..answering.respond import Handler
 from ..apps.asgi import asgi
 from ..apps.made import made_by
 from ..apps.router import Router
+from ..apps.static import Static
 from ..demo import board, demo
 from ..errors import ShutdownError, StartupError
 from ..journal import log
 from ..messages.exchange import BodyMode
 from ..server.leaving import see_off
 from ..server.listener import Listener
-from ..server.listener_info import ConnectionInfo
 from ..server.serve import serve_watched
-from ..server.shell import Banner, give_up, report
+from ..server.shell import Banner, give_up, report, url
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
 from ..settings import Limits
@@ -43,25 +42,27 @@ from ..telemetry.access_lines import FORMATS
 from ..telemetry.logs import AccessLog
 from ..telemetry.observe import Observer
 from ..transport.bind import Bindable, open_listeners
-from ..transport.dump import render_tasks
 from ..transport.stdio import open_closed, settle, tell
 from .configuration import Configuration, Values, render, resolve
 from .door_options import bounds, doors, names, places
-from .explain import explain
+from .dump import dump_on_signal
+from .explain import PROGRAM, explain
 from .flags import Parser, add_flags
+from .folder import folder, names_folder, refuse_for_applications
 from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
+from .operation import measured
 from .supervise import is_supervised, supervise
 
-PROGRAM: Final = "roadrunner-trio"
 BAD_START: Final = 3
 DEMO: Final = "the demo"
 
 DESCRIPTION: Final = """\
-Serves `async def handler(request)`; without one, a demo to look at in a browser.
+Serves `async def handler(request)`, or a folder; without either, a demo to look at in a browser.
 
   roadrunner-trio serve                                  the demo, on http://127.0.0.1:8000
   roadrunner-trio serve app:handler                      `async def handler(request)` in ./app.py
+  roadrunner-trio serve ./public                         the files of a folder
   roadrunner-trio serve app:handler --port 8080          another port
   roadrunner-trio serve app:handler -b :80 -b [::1]:81   all addresses, and one of IPv6
   roadrunner-trio serve app:main --factory               `async def main(nursery)` starts what it needs, and returns
@@ -203,11 +204,12 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
             return supervise(configuration, chosen.words, start_logging, refuse)
         except OSError as exc:
             return refuse(explain(exc))
-    listeners, title = prepare(configuration)
+    metrics = measured(server)
+    listeners, title = prepare(configuration, metrics.observers)
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     status = 1
     try:
-        status = trio.run(serve_until_drained, listeners, title, watchdog)
+        status = trio.run(serve_until_drained, listeners, title, watchdog, metrics.listeners)
     finally:
         watchdog.finish(status, at_exit=True)
     return status
@@ -215,10 +217,12 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
 
 def check_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """Says where it would listen."""
+    metrics = measured(configuration.server)
     listeners, title = prepare(configuration)
+    shared = [values["reuse-port"] for values in configuration.listeners]
     try:
         if not chosen.no_bind:
-            trio.run(bind_and_let_go, listeners, [values["reuse-port"] for values in configuration.listeners])
+            trio.run(bind_and_let_go, [*listeners, *metrics.listeners], [*shared, False])
     except OSError as exc:
         return refuse(explain(exc))
     for listener in listeners:
@@ -276,6 +280,9 @@ def application(server: Values) -> tuple[Handler, str]:
         if server["factory"]:
             raise ValueError(f"{server.where('factory')} needs an app: app:make_handler")
         return demo, DEMO
+    if names_folder(target):
+        return folder(target, server), target
+    refuse_for_applications(target, server)
     factory: bool = server["factory"]
     said = [
         server.where(name) if server.has(name) else server.spell(name, like="app")
@@ -317,7 +324,7 @@ def prepare(
     for values, bind, name in zip(configuration.listeners, binds, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)
         served = bounded(handler, values, timeouts, limits)
-        body = reader(values, limits, itself=title == DEMO or isinstance(served, asgi))
+        body = reader(values, limits, itself=title == DEMO or isinstance(served, (asgi, Static)))
         made.append(
             Listener(
                 served,
@@ -379,7 +386,7 @@ async def bind_and_let_go(listeners: Sequence[Listener], reuse_port: Sequence[bo
         OSError: one cannot be had; ``filename`` says which.
     """
     with ExitStack() as opened:
-        for listener, reuse in zip(listeners, reuse_port, strict=True):
+        for listener, reuse in zip(listeners, reuse_port, strict=False):
             for each in await open_listeners(listener.bind, 1, reuse_port=reuse):
                 if isinstance(each, socket.socket):
                     opened.enter_context(each)
@@ -389,17 +396,37 @@ async def serve_until_drained(
     listeners: Sequence[Listener],
     title: str,
     watchdog: Watchdog,
+    beside: Sequence[Listener] = (),
     *,
     banner: Banner | None = None,
     refuse: Refuse = refuse,
 ) -> int:
-    """Serves, with what else a server in a shell needs, and returns the exit status."""
+    """Serves, with what else a server in a shell needs, and returns the exit status.
+
+    Args:
+        beside: listeners that are there before the others, and until all of those have closed: a drain can be watched.
+        banner: told when it listens.
+        refuse: told why it does not.
+    """
     async with trio.open_nursery() as nursery:
         if hasattr(signal, "SIGUSR1"):
             await nursery.start(dump_on_signal, listeners, name="SIGUSR1")
-        status = await attempt(listeners, title, watchdog, banner or Banner(title), refuse)
+        status = await begin(beside, nursery) or await attempt(
+            listeners, title, watchdog, banner or Banner(title), refuse
+        )
         nursery.cancel_scope.cancel(reason="the server has ended")
     return status
+
+
+async def begin(beside: Sequence[Listener], nursery: trio.Nursery) -> int:
+    """Has listeners serve; returns an exit status if one cannot, else 0."""
+    for listener in beside:
+        try:
+            await nursery.start(listener.serve, name=f"{listener.name}: listener")
+        except OSError as exc:
+            return refuse(explain(exc))
+        log.info("%s at %s", listener.name, ", ".join(url(each, tls=False) for each in listener.addresses))
+    return 0
 
 
 async def attempt(
@@ -428,33 +455,3 @@ def ended(exc: BaseException, status: int = 1) -> int:
     """Says that the server is no more, although nobody has asked for its end; returns the exit status."""
     log.critical("the server has ended, and nobody has asked for it", exc_info=exc)
     return status
-
-
-# -- the task dump -------------------------------------------------------------------------------
-
-
-async def dump_on_signal(
-    listeners: Sequence[Listener], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Prints every task to standard error whenever SIGUSR1 comes."""
-    with trio.open_signal_receiver(signal.SIGUSR1) as received:
-        task_status.started()
-        async for _ in received:
-            try:
-                text = render_tasks(connection_notes(listeners))
-            except Exception as exc:  # an awaitable that cannot be looked into, a name that is none
-                text = f"{PROGRAM}: the tasks cannot be shown: {type(exc).__name__}\n"
-            await trio.to_thread.run_sync(tell, text, abandon_on_cancel=True)  # somebody may have to read first
-
-
-def connection_notes(listeners: Sequence[Listener]) -> dict[trio.lowlevel.Task, str]:
-    """What listeners know of the tasks that serve their connections."""
-    connections = [each for listener in listeners for each in listener.connections()]
-    return {each.task: describe(each) for each in connections if each.task is not None}
-
-
-def describe(connection: ConnectionInfo) -> str:
-    """A connection in a few words: ``idle, 12.1 s old, 47.9 s left, 3 requests``."""
-    left = "no deadline" if connection.deadline == math.inf else f"{connection.deadline:.1f} s left"
-    many = "" if connection.requests == 1 else "s"
-    return f"{connection.phase}, {connection.age:.1f} s old, {left}, {connection.requests} request{many}"

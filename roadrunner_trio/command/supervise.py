@@ -30,7 +30,7 @@ from ..server.signals import prepare as prepare_signals
 from ..transport.streams import tidy
 from .configuration import Configuration, Values
 from .door_options import bounds, names, places
-from .setting_table import WORKERS
+from .process_options import WORKERS
 
 WORKER: Final = "roadrunner_trio.command.worker"
 
@@ -113,7 +113,7 @@ async def run(
         services: list[Callable[[], Awaitable[object]]] = [] if preloader is None else [preloader.run]
         if state is not None:
             services += [Child(pid).wait for pid in state["more"]["zygotes"]]
-        return await supervisor.run(count, services, crew)
+        return await supervisor.run(count, *services, adopted=crew)
     finally:
         doors.close()
 

@@ -26,8 +26,9 @@ from ..server.shell import Banner
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
 from ..transport.stdio import open_closed, settle, tell
-from .cli import BAD_START, PROGRAM, parsers, prepare, serve_until_drained
+from .cli import BAD_START, parsers, prepare, serve_until_drained
 from .configuration import resolve
+from .explain import PROGRAM
 from .load import LoadError
 
 

@@ -92,9 +92,7 @@ class Supervisor:
 
     # -- its life --------------------------------------------------------------------------------
 
-    async def run(
-        self, count: int, services: Sequence[Callable[[], Awaitable[object]]] = (), adopted: Sequence[Member] = ()
-    ) -> int:
+    async def run(self, count: int, *services: Callable[[], Awaitable[object]], adopted: Sequence[Member] = ()) -> int:
         """Supervises until all processes have ended; returns the exit status.
 
         Args:
