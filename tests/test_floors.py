@@ -110,6 +110,7 @@ ROOMS = {
         "carrier",
         "http1_sender",
         "http1_exchange",
+        "gathering",
         "refusals",
         "door",
         "connection",

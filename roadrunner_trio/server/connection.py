@@ -37,6 +37,7 @@ from ..transport.tls_stream import close_notify
 from ..transport.wire import RECEIVE_SIZE, PeerTooSlow
 from .carrier import Carrier
 from .door import Answered, enter
+from .gathering import gather_body
 from .http1_exchange import Http1Exchange
 from .presence import look_away, miss
 from .refusals import Answer, fail, judge_early, turn_away
@@ -293,7 +294,7 @@ async def prepare(exchange: Http1Exchange) -> bool:
 async def read_body(exchange: Http1Exchange) -> None:
     """The whole body, for the handler to find."""
     exchange.phase.enter(Phase.READ_BODY, exchange.timeouts.body)
-    exchange.request.keep_body(await exchange.gather_body())
+    exchange.request.keep_body(await gather_body(exchange))
     if exchange.phase.over:
         await trio.lowlevel.checkpoint()
 
@@ -380,6 +381,7 @@ async def is_onward(conn: Connection, exc: BaseException) -> bool:
 async def part(conn: Connection, status: int | None) -> None:
     """The last word, if any, and a lingering close: a reset must not destroy what the peer has yet to read (N72)."""
     exchange = conn.exchange
+    exchange.give_back()  # nobody asks for the body any more, and others may have no room for theirs
     if status is None and conn.tls is None and not conn.wants_linger():
         conn.finished = True
         return

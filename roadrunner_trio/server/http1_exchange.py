@@ -241,34 +241,6 @@ class Http1Exchange(Http1Sender):
                 await self._await_body(request)
         return b""
 
-    async def gather_body(self) -> bytes:
-        """The whole body, which counts among what all connections hold until the exchange is over.
-
-        Raises:
-            ProtocolError: 503, when together they would hold more than they may; if that is known, before a read.
-        """
-        if self.head.content_length:
-            self._hold(self.head.content_length)
-        body = await self.receive_body()
-        if not self.body_done:  # most are one piece, and known to be whole
-            body = await self._gather_more(bytearray(body))
-        return body
-
-    async def _gather_more(self, body: bytearray) -> bytes:
-        """The rest behind it. Not a list of pieces: of crumbs that is 30 times as large."""
-        piece: bytes | bytearray = body
-        while piece:
-            if len(body) > self.held:
-                self._hold(len(body))
-            body += (piece := await self.receive_body())
-        return bytes(body)
-
-    def _hold(self, octets: int) -> None:
-        if not self.conn.context.buffered.take(octets - self.held):
-            self.spoiled = True
-            raise ProtocolError(503, "max_buffered")
-        self.held = octets
-
     def _next_piece(self) -> bytes | None:
         """A piece that is there, or None; at the end of the body too, which is then done."""
         try:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import trio
 
+from ..answering.buffers import Share
 from ..answering.context import ServerContext
 from ..errors import HTTPError
 from ..fields import Field
@@ -53,7 +54,7 @@ class Http1Sender:
         body_done: the request's body has been read to its end.
         taken_over: the stream belongs to somebody else.
         sent: octets of content written.
-        held: octets of the request's body that count among what all connections hold.
+        share: what the request's body counts for among what all connections hold.
         extra: see :class:`Exchange`; gone when the final head is out.
         memo: see :class:`Exchange`.
     """
@@ -68,13 +69,13 @@ class Http1Sender:
         "extra",
         "framing",
         "head",
-        "held",
         "keep",
         "kind",
         "memo",
         "phase",
         "request",
         "sent",
+        "share",
         "spoiled",
         "status",
         "taken_over",
@@ -90,7 +91,7 @@ class Http1Sender:
         self.memo: Any = None
         self.told = False
         self.framing = BodyFraming.NONE
-        self.held = 0
+        self.share = Share(conn.context.buffered)
         self._left: int | None = None
         self._pieces = 0
         # What ends a connection, and so is never taken back; `keep` is decided with each head.
@@ -104,14 +105,18 @@ class Http1Sender:
         """Before each request: nothing is known of it or its response, and what is left of the last one is let go."""
         self.request = NO_REQUEST
         self.head = NO_HEAD
-        if self.held:
-            self.context.buffered.give(self.held)
-            self.held = 0
+        if self.share.held:
+            self.share.release()
         self.body_done = False
         self.status = 0
         self.ended = False
         self.sent = 0
         self.kind = "none"
+
+    def give_back(self) -> None:
+        """Lets go of the request's body, which counts no more."""
+        self.request.drop_body()
+        self.share.release()
 
     @property
     def context(self) -> ServerContext:
