@@ -114,6 +114,7 @@ ROOMS = {
         "refusals",
         "door",
         "connection",
+        "afterwards",
         "eviction",
         "places",
         "listener_info",

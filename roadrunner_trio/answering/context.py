@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from ..fields import Field, Fields, FieldsLike, encoded
 from ..messages.exchange import App, Exchange
@@ -109,6 +109,7 @@ class ServerContext:
         places: counts connections by their peers; None where nobody does.
         turns: where costly work of one connection waits, so that its neighbours do not.
         buffered: what its connections hold in memory for the application, all together.
+        go_on: told of a connection whose peer has sent something that nobody waits for; None where nobody is.
     """
 
     app: App
@@ -128,6 +129,7 @@ class ServerContext:
     sift: Callable[[tuple[Field, ...]], Wishes] = sift
     variables: Context = field(default_factory=copy_context)
     turns: Turns = field(default_factory=Turns)
+    go_on: Callable[[Any], None] | None = None
     seen: Seen = field(init=False)
     buffered: Buffered = field(init=False)
 

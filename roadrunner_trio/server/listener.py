@@ -36,6 +36,7 @@ from ..transport.dump import stack_of
 from ..transport.streams import Address, linger, peer_of, shown, tidy, wired
 from ..transport.wire import RECEIVE_SIZE, SocketWire
 from ..units import Duration, seconds
+from .afterwards import may_go_on, succeed
 from .connection import Connection, serve_connection
 from .listener_info import ConnectionInfo, Drained, ListenerInfo
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
@@ -231,6 +232,7 @@ class Listener:
                 helpers.start_soon(self._context.clock.run, name=f"{self.name}: clock")
                 if poller.AVAILABLE:
                     self._context.poller = poller.Poller()
+                    self._context.go_on = self._go_on
                     helpers.start_soon(self._context.poller.run, name=f"{self.name}: poller")
                 async with trio.open_nursery() as self._connections:
                     self._start_accepting(self._connections)
@@ -402,6 +404,17 @@ class Listener:
         conn = Connection(stream, self._context, peer)
         self._places.enter(conn, peer)
         self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(peer)}")
+
+    def _go_on(self, conn: Connection) -> None:
+        """A connection's next request has come while its application still works: another task takes it up.
+
+        It waits where there is no place, for an application that keeps many of them would else shut out others.
+        """
+        room = self._active < self._context.limits.max_connections and self._places.has_room(conn.peer)
+        if self._connections is not None and room and may_go_on(conn):
+            successor = succeed(conn)
+            self._places.enter(successor, conn.peer)
+            self._connections.start_soon(serve_connection, successor, name=f"{self.name}: {shown(conn.peer)}")
 
     async def _accept_foreign(self, listener: trio.abc.Listener[trio.abc.Stream], scope: trio.CancelScope) -> None:
         with scope:
