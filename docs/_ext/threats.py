@@ -265,6 +265,12 @@ NUMBER = (
         ("tests/e2e/test_cap.py::test_a_crowd_at_the_cap_is_answered_and_few_of_it_linger",),
     ),
     Threat(
+        "Asks again and again on one connection for what an application goes on working on after its response",
+        ("Limits.max_connections", "Limits.max_connections_per_peer"),
+        "the next answer, late: each of them has a place, and the connection waits for one",
+        ("tests/unit/server/test_afterwards.py::test_it_has_a_place_and_where_there_is_none_the_request_waits",),
+    ),
+    Threat(
         "Takes every place for itself",
         ("Limits.max_connections_per_peer",),
         "503 with `Retry-After`, close; over TLS a close",
