@@ -66,7 +66,6 @@ class Http1Exchange(Http1Sender):
         "_reading",
         "_received",
         "_spared",
-        "_taken",
         "_waiting",
         "engine",
         "grace",
