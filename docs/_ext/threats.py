@@ -715,7 +715,7 @@ ELSEWHERE = (
         "CVE-2026-34516, CVE-2026-34517, CVE-2024-30251, CVE-2023-30798, CVE-2024-47874, CVE-2025-54121,"
         " CVE-2024-24762, CVE-2024-53981, CVE-2025-47287, CVE-2025-69228",
         "forms: parts without number, or end, or sense",
-        "there is no reader of forms; a body is octets, up to `max_body`",
+        "a body is octets, up to `max_body`; `request.form()` has limits from the first octet, see the last table",
     ),
     Elsewhere(
         "CVE-2023-49081, CVE-2023-49082", "CR and LF in a client's requests", "there is no client but that of tests"
