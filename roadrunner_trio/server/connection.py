@@ -160,7 +160,7 @@ class Connection(Carrier):
             exchange.reset()
             self.closed = True
             del self.exchange  # each of the two holds the other
-            if self.wire is None:
+            if self.wire is None and not self.moved:
                 await self.try_to("close", trio.aclose_forcefully, self.stream)
 
     def wants_linger(self) -> bool:
@@ -194,7 +194,7 @@ async def live(conn: Connection) -> None:
     try:
         with conn.phase.scope:
             await handshake(conn)
-            while await read_request(conn):
+            while not conn.parting and await read_request(conn):
                 if (gate := context.gate) is not None and not gate.spares(exchange.request):
                     await admit(exchange, gate)
                 else:
@@ -214,6 +214,8 @@ async def live(conn: Connection) -> None:
 
 async def handshake(conn: Connection) -> None:
     """What lies between accept and the first byte: a PROXY header and TLS, within one deadline (N30, N36)."""
+    if conn.served:
+        return  # it goes on where another has stopped
     if conn.context.tls or conn.context.proxy_protocol or conn.tls:
         conn.phase.enter(Phase.HANDSHAKE, conn.context.timeouts.handshake)
         conn.exchange.take_early(await enter(conn))
@@ -326,8 +328,8 @@ async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
             raise onward
     finally:
         request.detach()
-        if observers.request_stop or error is not None or not exchange.ended:
-            tell_end(exchange, request, trio.current_time() - began, error)
+        if observers.ends or error is not None or not exchange.ended:
+            tell_end(exchange, request, exchange.phase.now() - began, error)
         del error, onward  # each holds this frame, and with it the request, until a collector comes
 
 

@@ -55,6 +55,7 @@ class Http1Exchange(Http1Sender):
         grace: the time it has left when its peer has gone; made when first needed.
         waits: those of the application for something of the request in hand; None is nobody's.
         judged: by its head alone, for the time being.
+        taken: what :attr:`received` was when another connection took its engine; None while it has it.
     """
 
     __slots__ = (
@@ -71,6 +72,7 @@ class Http1Exchange(Http1Sender):
         "judged",
         "meter",
         "plan",
+        "taken",
         "waits",
     )
 
@@ -86,6 +88,7 @@ class Http1Exchange(Http1Sender):
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[_Wait] | None = None
         self._local: Address | None = None
+        self.taken: int | None = None
         self.judged = False
 
     # -- what it has of its connection -------------------------------------------------------------
@@ -140,7 +143,7 @@ class Http1Exchange(Http1Sender):
     @property
     def received(self) -> int:
         """Octets of the request's content that have been read."""
-        return self.engine.body_taken
+        return self.engine.body_taken if self.taken is None else self.taken
 
     # -- the octets that come ----------------------------------------------------------------------
 
@@ -339,8 +342,19 @@ class Http1Exchange(Http1Sender):
 
     def release_waiters(self) -> None:
         """The response is complete, or a WebSocket decided upon: nobody waits for the peer any more."""
-        for wait in self.waits or ():
-            wait.release()
+        if self.waits:
+            for wait in self.waits:
+                wait.release()
+        if self.ended:
+            if self.phase.deadline != math.inf:
+                self.phase.deadline = math.inf  # the time of a handler is until its response is complete
+            self._offer()
+
+    def _offer(self) -> None:
+        """What has come of a next request need not wait for an application that goes on; what comes tells by itself."""
+        wire = self.conn.wire
+        if wire is not None and (wire.readable or not self.keep or self.engine.buffered):
+            self.conn.go_on_soon()
 
     async def settle(self) -> None:
         """Dismisses, and returns when all have gone: only then may somebody else read."""
@@ -353,6 +367,8 @@ class Http1Exchange(Http1Sender):
         if self.waits is not None:
             self.waits.remove(wait)
             self.waits = self.waits or None
+            if self.ended and self.waits is None:
+                self._offer()
         if (wait.dismissed or wait.released) and self._readers is not None:
             self._readers.unpark_all()  # the connection waits for this
 

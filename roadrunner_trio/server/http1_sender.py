@@ -52,6 +52,7 @@ class Http1Sender:
         spoiled: the request's body cannot be read to its end, whatever the application makes of that.
         continue_owed: the peer waits for a 100 before it sends its body.
         body_done: the request's body has been read to its end.
+        headed: when the head of the last response went out that was begun by :meth:`start_response`.
         taken_over: the stream belongs to somebody else.
         sent: octets of content written.
         share: what the request's body counts for among what all connections hold.
@@ -69,6 +70,7 @@ class Http1Sender:
         "extra",
         "framing",
         "head",
+        "headed",
         "keep",
         "kind",
         "memo",
@@ -91,6 +93,7 @@ class Http1Sender:
         self.memo: Any = None
         self.told = False
         self.framing = BodyFraming.NONE
+        self.headed = 0.0
         self.share = Share(conn.context.buffered)
         self._left: int | None = None
         self._pieces = 0
@@ -189,6 +192,7 @@ class Http1Sender:
             framing, length = BodyFraming.CLOSE, None
         try:
             await self.conn.send_soon(self._head(status, reason, wishes, framing, length), 0)
+            self.headed = self.phase.now()
         except PeerGone as exc:
             tell_send_failed(self, HEADS.get(self.kind, "response_head"), exc)
             raise
