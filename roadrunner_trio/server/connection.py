@@ -302,10 +302,7 @@ async def read_body(exchange: Http1Exchange) -> None:
 
 
 async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
-    """Runs the application, or ``app`` in its place, which writes its response; one ``except`` covers both (N3).
-
-    Every start has its end.
-    """
+    """Runs the application, or ``app``, which writes its response; one ``except`` covers both (N3)."""
     conn, request, context = exchange.conn, exchange.request, exchange.conn.context
     observers = context.observers
     if observers.request_start:
