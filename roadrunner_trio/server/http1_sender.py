@@ -167,7 +167,7 @@ class Http1Sender:
             else:
                 rest = body
         try:
-            if (unsent := self.conn.send_now(data)) is not None:
+            if (unsent := self.conn.send_now(data) if rest else self.conn.send_with_others(data)) is not None:
                 await self.conn.send_rest(unsent, self.sent)
             if rest:
                 await self.conn.send_large(memoryview(rest), self.sent)
