@@ -121,6 +121,7 @@ ROOMS = {
         "connection",
         "eviction",
         "places",
+        "company",
         "listener_info",
         "listener_settings",
         "listener",
@@ -132,6 +133,7 @@ ROOMS = {
         "serve",
     ],
     "testing": ["memory", ""],
+    "processes": ["states", "slots", "wear", "board", "control", "children", "roles", "supervisor", "worker"],
     "names": [""],
     "demo": ["board", "source", "exhibits", ""],
     "command": [
@@ -144,8 +146,11 @@ ROOMS = {
         "door_options",
         "load",
         "interface",
+        "explain",
         "operation",
+        "supervise",
         "cli",
+        "worker",
     ],
     "start": ["__main__"],
 }

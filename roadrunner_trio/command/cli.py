@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import errno
 import math
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import trio
 
@@ -34,22 +34,23 @@ from ..server.leaving import see_off
 from ..server.listener import Listener
 from ..server.listener_info import ConnectionInfo
 from ..server.serve import serve_watched
-from ..server.shell import Banner, give_up, report, url
+from ..server.shell import Banner, give_up, report
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
-from ..telemetry import log_output
-from ..telemetry.access_lines import FORMATS
+from ..settings import Limits
 from ..telemetry.logs import AccessLog
 from ..telemetry.observe import Observer
-from ..transport.bind import open_listeners
+from ..transport.bind import Bindable, open_listeners
 from ..transport.dump import render_tasks
 from ..transport.stdio import open_closed, settle, tell
 from .configuration import Configuration, Values, render, resolve
 from .door_options import bounds, doors, names, places
+from .explain import explain
 from .flags import Parser, add_flags
 from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
-from .operation import measured
+from .operation import access_log_format, begin, measured, start_logging
+from .supervise import is_supervised, supervise
 
 PROGRAM: Final = "roadrunner-trio"
 BAD_START: Final = 3
@@ -113,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def obey(argv: Sequence[str] | None) -> int:
     """Does what the command line says; returns the exit status."""
     chosen = parsers()[0].parse_args(argv)
+    chosen.words = sys.argv[1:] if argv is None else list(argv)
     try:
         configuration = resolve(chosen, os.environ)
         for note in configuration.notes:
@@ -125,6 +127,10 @@ def obey(argv: Sequence[str] | None) -> int:
         return refuse(str(exc))
     except KeyboardInterrupt:  # before anybody listened for the signal
         return 128 + signal.SIGINT
+
+
+Refuse: TypeAlias = Callable[..., int]
+"""Says why there is no server, in one line, after a traceback if there is one; gives the exit status."""
 
 
 def refuse(message: str, report: str = "") -> int:
@@ -189,12 +195,17 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     if chosen.print_config:
         return put_out(render(configuration))
     server = configuration.server
+    if is_supervised(server):
+        try:
+            return supervise(configuration, chosen.words, start_logging, refuse)
+        except OSError as exc:
+            return refuse(explain(exc))
     metrics = measured(server)
     listeners, title = prepare(configuration, metrics.observers)
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     status = 1
     try:
-        status = trio.run(serve_until_drained, listeners, title, watchdog, metrics.listeners)
+        status = trio.run(partial(serve_until_drained, listeners, title, watchdog, beside=metrics.listeners))
     finally:
         watchdog.finish(status, at_exit=True)
     return status
@@ -281,11 +292,16 @@ def application(server: Values) -> tuple[Handler, str]:
     return handler, f"{target} (ASGI)" if kind == "asgi" else target
 
 
-def prepare(configuration: Configuration, beside: Sequence[Observer] = ()) -> tuple[list[Listener], str]:
+def prepare(
+    configuration: Configuration,
+    beside: Sequence[Observer] = (),
+    sockets: Callable[[str], Sequence[Bindable]] | None = None,
+) -> tuple[list[Listener], str]:
     """The listeners that were asked for, and the name of what they serve.
 
     Args:
         beside: observers that all of them have.
+        sockets: gives those of a listener by its name, which are then listened on instead of its addresses.
 
     Raises:
         LoadError: there is no such handler.
@@ -300,17 +316,11 @@ def prepare(configuration: Configuration, beside: Sequence[Observer] = ()) -> tu
     for values, bind, name in zip(configuration.listeners, binds, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)
         served = bounded(handler, values, timeouts, limits)
-        hosted = isinstance(served, asgi)
-        body: BodyMode = values["body"] or ("streaming" if title == DEMO or hosted else "buffered")
-        if body == "buffered" and limits.max_body is None:
-            raise ValueError(
-                f"{values.where('max-body')} none needs {values.spell('body', like='max-body')} streaming: "
-                "a buffered body must have a bound"
-            )
+        body = reader(values, limits, itself=title == DEMO or isinstance(served, asgi))
         made.append(
             Listener(
                 served,
-                bind=bind,
+                bind=bind if sockets is None else sockets(name),
                 name=name,
                 timeouts=timeouts,
                 limits=limits,
@@ -322,28 +332,19 @@ def prepare(configuration: Configuration, beside: Sequence[Observer] = ()) -> tu
     return made, title
 
 
-def access_log_format(server: Values) -> str:
-    """That of the access log, or else that of all logs.
+def reader(values: Values, limits: Limits, *, itself: bool) -> BodyMode:
+    """Who reads bodies, if nobody says so: the application ``itself``, or the server.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the server is to read bodies without a bound.
     """
-    name = "access-log-format" if server.has("access-log-format") else "log-format"
-    format: str = server[name]
-    if format.lower() in FORMATS:
-        format = format.lower()
-    try:
-        AccessLog(format)
-    except ValueError as exc:
-        raise ValueError(f"{server.where(name)}: {exc}") from None
-    return format
-
-
-def start_logging(server: Values) -> None:
-    """To standard error, unless the application set up logging of its own when it was imported."""
-    level: str = server["log-level"].upper()
-    log_output.start_logging(server["log-format"], level)
-    log.logger.setLevel(level)
+    body: BodyMode = values["body"] or ("streaming" if itself else "buffered")
+    if body == "buffered" and limits.max_body is None:
+        raise ValueError(
+            f"{values.where('max-body')} none needs {values.spell('body', like='max-body')} streaming: "
+            "a buffered body must have a bound"
+        )
+    return body
 
 
 async def bind_and_let_go(listeners: Sequence[Listener], reuse_port: Sequence[bool]) -> None:
@@ -360,7 +361,13 @@ async def bind_and_let_go(listeners: Sequence[Listener], reuse_port: Sequence[bo
 
 
 async def serve_until_drained(
-    listeners: Sequence[Listener], title: str, watchdog: Watchdog, beside: Sequence[Listener] = ()
+    listeners: Sequence[Listener],
+    title: str,
+    watchdog: Watchdog,
+    *,
+    banner: Banner | None = None,
+    refuse: Refuse = refuse,
+    beside: Sequence[Listener] = (),
 ) -> int:
     """Serves, with what else a server in a shell needs, and returns the exit status.
 
@@ -370,25 +377,16 @@ async def serve_until_drained(
     async with trio.open_nursery() as nursery:
         if hasattr(signal, "SIGUSR1"):
             await nursery.start(dump_on_signal, listeners, name="SIGUSR1")
-        status = await begin(beside, nursery) or await attempt(listeners, title, watchdog)
+        status = await begin(beside, nursery, refuse)
+        status = status or await attempt(listeners, title, watchdog, banner or Banner(title), refuse)
         nursery.cancel_scope.cancel(reason="the server has ended")
     return status
 
 
-async def begin(beside: Sequence[Listener], nursery: trio.Nursery) -> int:
-    """Has listeners serve; returns an exit status if one cannot, else 0."""
-    for listener in beside:
-        try:
-            await nursery.start(listener.serve, name=f"{listener.name}: listener")
-        except OSError as exc:
-            return refuse(explain(exc))
-        log.info("%s at %s", listener.name, ", ".join(url(listener, each) for each in listener.addresses))
-    return 0
-
-
-async def attempt(listeners: Sequence[Listener], title: str, watchdog: Watchdog) -> int:
+async def attempt(
+    listeners: Sequence[Listener], title: str, watchdog: Watchdog, banner: Banner, refuse: Refuse = refuse
+) -> int:
     """Serves; what comes of it becomes an exit status here, before a nursery makes a group of it."""
-    banner = Banner(title)
     services = [partial(board.beat, listeners[0])] if title == DEMO else []
     try:
         report(await serve_watched(watchdog, *listeners, services=services, on_stuck=give_up, task_status=banner))
@@ -411,24 +409,6 @@ def ended(exc: BaseException, status: int = 1) -> int:
     """Says that the server is no more, although nobody has asked for its end; returns the exit status."""
     log.critical("the server has ended, and nobody has asked for it", exc_info=exc)
     return status
-
-
-def explain(exc: OSError) -> str:
-    """What to do about an address that cannot be had."""
-    where = exc.filename or "the address"
-    match exc.errno:
-        case errno.EADDRINUSE if where.startswith("unix:"):
-            return f"{where} is in use: stop what listens there, or choose another path"
-        case errno.EACCES if where.startswith("unix:"):
-            return f"{where} cannot be made: the folder has to be writable for this user"
-        case errno.EADDRINUSE:
-            return f"{where} is in use: stop what listens there, or choose another port"
-        case errno.EACCES:
-            return f"{where} needs a privilege: choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE"
-        case errno.EADDRNOTAVAIL:
-            return f"{where} is not an address of this machine: choose one that is, or :PORT for all of them"
-        case _:
-            return f"cannot listen on {where}: {exc.strerror or exc}"
 
 
 # -- the task dump -------------------------------------------------------------------------------

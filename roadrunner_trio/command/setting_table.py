@@ -105,6 +105,7 @@ class Option:
 
 
 SERVING: Final = "what is served, and where"
+PROCESSES: Final = "processes"
 ENDING: Final = "how it ends"
 LOGGING: Final = "logs and metrics"
 DOORS: Final = "TLS and proxies"
@@ -113,6 +114,7 @@ LIMITS: Final = "limits"
 
 GROUPS: Final = {
     SERVING: "",
+    PROCESSES: "",
     ENDING: "",
     LOGGING: "",
     DOORS: "NETWORK is 10.0.0.0/8, 2001:db8::/32, 192.0.2.1 or unix; again, or with commas, for more",
@@ -121,12 +123,9 @@ GROUPS: Final = {
 }
 
 
-ELSEWHERE: Final = {
-    "max-requests": (
-        "max-requests-per-connection",
-        "in other servers it restarts workers, of which there are none here; for requests on one connection write {}",
-    )
-}
+RENAMED: Final = {"max-requests": "max-requests-per-connection"}
+"""Fields that are called otherwise here, for the name is that of a setting of the whole server."""
+ELSEWHERE: Final[dict[str, tuple[str, str]]] = {}
 """Names that mean something else in other servers: what we call it instead, and what to say."""
 
 
@@ -140,7 +139,7 @@ def _from_fields(kind: type, group: str) -> tuple[Option, ...]:
         name = each.name.replace("_", "-")
         rows.append(
             Option(
-                name="timeout-" + name if seconds else ELSEWHERE.get(name, (name,))[0],
+                name="timeout-" + name if seconds else RENAMED.get(name, name),
                 kind=values or (OPTIONAL_COUNT if optional else COUNT),
                 help=each.metadata["help"],
                 default=math.inf if seconds and each.default is None else each.default,
@@ -152,6 +151,71 @@ def _from_fields(kind: type, group: str) -> tuple[Option, ...]:
         )
     return tuple(rows)
 
+
+WORKERS: Final = (
+    Option(
+        name="workers",
+        kind=COUNT,
+        help="serve by so many processes, and supervise them",
+        note="one, by itself",
+        aliases=("-w",),
+        group=PROCESSES,
+        server=True,
+        bounds="1 to 128",
+        least=1,
+        most=128,
+    ),
+    Option(
+        name="preload",
+        kind=SWITCH,
+        help="import the application once and fork the workers, which then share its memory",
+        default=False,
+        group=PROCESSES,
+        server=True,
+    ),
+    Option(
+        name="max-requests",
+        kind=OPTIONAL_COUNT,
+        help="requests after which a worker is replaced, or up to a fifth earlier",
+        note="none",
+        group=PROCESSES,
+        server=True,
+    ),
+    Option(
+        name="worker-lifetime",
+        kind=TIME,
+        help="time after which a worker is replaced, or up to a fifth earlier",
+        default=math.inf,
+        group=PROCESSES,
+        server=True,
+        bounds="more than 0",
+    ),
+    Option(
+        name="worker-max-rss",
+        kind=OPTIONAL_SIZE,
+        help="memory with which a worker is replaced",
+        note="none",
+        group=PROCESSES,
+        server=True,
+    ),
+    Option(
+        name="worker-timeout",
+        kind=TIME,
+        help="time in which the loop of a worker has not turned, after which it is killed; it is told of after 10 s",
+        default=math.inf,
+        group=PROCESSES,
+        server=True,
+    ),
+    Option(
+        name="worker-startup-timeout",
+        kind=TIME,
+        help="time from the start of a worker until it serves, after which it is killed",
+        default=120.0,
+        group=PROCESSES,
+        server=True,
+    ),
+)
+"""How the processes of a server are; each is for those of a supervisor alone."""
 
 OPTIONS: Final = (
     Option(
@@ -240,6 +304,7 @@ OPTIONS: Final = (
         note="buffered; the demo streaming",
         group=SERVING,
     ),
+    *WORKERS,
     Option(name="name", kind=text_as("NAME"), help="of a listener, in logs and events", default="main", group=SERVING),
     Option(
         name="grace",

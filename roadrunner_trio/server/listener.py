@@ -38,6 +38,7 @@ from ..transport.dump import stack_of
 from ..transport.streams import Address, linger, peer_of, shown, tidy, wired
 from ..transport.wire import RECEIVE_SIZE, SocketWire
 from ..units import Duration, seconds
+from .company import BATCH, Neighbours
 from .connection import Connection, serve_connection
 from .listener_info import ConnectionInfo, Drained, ListenerInfo
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
@@ -105,6 +106,8 @@ class Listener:
     """
 
     status: Status = "new"
+    neighbours: Neighbours | None = None
+    """Other processes that accept on the same sockets; to be set before it serves."""
     task: trio.lowlevel.Task | None = None
     _connections: trio.Nursery | None = None
     _rejected_now = 0
@@ -334,7 +337,7 @@ class Listener:
         if self.status == "accepting":
             self.status = "draining"
             for listener in self._listeners:
-                if isinstance(listener, socket.socket):
+                if isinstance(listener, socket.socket) and self.neighbours is None:  # else they serve who is waiting
                     self._accept_batch(listener, self._context.limits.backlog + 1)
             self._stop_accepting()
             self._present = self._active
@@ -377,11 +380,21 @@ class Listener:
             await trio.lowlevel.checkpoint_if_cancelled()  # a drain that began first has closed the socket
             while True:
                 await trio.lowlevel.wait_readable(sock)
-                if not self._accept_batch(sock, ACCEPT_BATCH):
+                if (others := self.neighbours) is None:
+                    done = self._accept_batch(sock, ACCEPT_BATCH)
+                elif wait := others.patience(self._active):
+                    await trio.sleep(wait)
+                    done = self._accept_batch(sock, others.insistence())
+                else:
+                    done = self._accept_batch(sock, BATCH, others)
+                if not done:
                     await trio.sleep(BACK_OFF)
 
-    def _accept_batch(self, sock: socket.socket, most: int) -> bool:
-        """Accepts up to ``most`` that wait; False when accepting fails for a reason that needs time to pass."""
+    def _accept_batch(self, sock: socket.socket, most: int, others: Neighbours | None = None) -> bool:
+        """Accepts up to ``most`` that wait, as long as it is not the turn of ``others``.
+
+        False when accepting fails for a reason that needs time to pass.
+        """
         for _ in range(most):
             try:
                 accepted, address = sock.accept()
@@ -393,6 +406,8 @@ class Listener:
                 self._cannot_accept(exc)
                 return False
             self._admit(accepted, tidy(address))
+            if others is not None and others.patience(self._active):
+                break
         return True
 
     def _admit(self, sock: socket.socket, peer: Address) -> None:
