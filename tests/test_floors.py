@@ -73,8 +73,8 @@ ROOMS = {
     "telemetry": [
         "observe",
         "request_ids",
-        "log_context",
         "log_lines",
+        "log_context",
         "access_lines",
         "logs",
         "log_format",
@@ -143,6 +143,7 @@ ROOMS = {
         "flags",
         "config_file",
         "configuration",
+        "env_file",
         "door_options",
         "load",
         "interface",

@@ -342,6 +342,13 @@ OPTIONS: Final = (
         server=True,
     ),
     Option(
+        name="access-log-file",
+        kind=text_as("FILE"),
+        help="where to, instead of the other lines' place; - is standard output; opened anew on SIGHUP",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
         name="log-format",
         kind=one_of("text", "json", "logfmt"),
         help="notation of every line that is logged",
@@ -354,6 +361,13 @@ OPTIONS: Final = (
         kind=one_of(*LEVELS),
         help="what to log, to standard error",
         default="info",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
+        name="log-config",
+        kind=text_as("FILE"),
+        help="set up logging by this file instead, as logging.config has it: .json, .toml, or its own format",
         group=LOGGING,
         server=True,
     ),

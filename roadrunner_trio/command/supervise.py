@@ -23,6 +23,7 @@ from ..processes.supervisor import Supervisor, close_all
 from ..processes.wear import Wear
 from ..server.shell import announce
 from ..server.signals import prepare as prepare_signals
+from ..telemetry.log_lines import THIS
 from ..transport.bind import open_listeners
 from ..transport.streams import tidy
 from .configuration import Configuration, Values
@@ -66,6 +67,7 @@ def supervise(
         ValueError: a setting is bad.
     """
     server = configuration.server
+    THIS.call("supervisor")
     start_logging(server)
     prepare_signals(signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
     place = metrics_place(server)

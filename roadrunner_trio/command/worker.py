@@ -23,11 +23,15 @@ from ..server.listener import Listener
 from ..server.shell import Banner
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
+from ..telemetry.log_lines import THIS
+from ..telemetry.log_output import speak
 from ..telemetry.metrics import Metrics
 from ..transport.stdio import open_closed, settle, tell
 from .cli import BAD_START, PROGRAM, parsers, prepare, serve_until_drained
 from .configuration import resolve
+from .env_file import with_file
 from .load import LoadError
+from .operation import end_logging
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,8 +60,12 @@ def main(argv: Sequence[str]) -> int:
 
 def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> int:
     """Serves what the command line says on the sockets of the assignment; returns the exit status."""
-    configuration = resolve(parsers()[0].parse_args(words), os.environ)
+    THIS.call(str(assignment.number))
+    chosen = parsers()[0].parse_args(words)
+    os.environ.update(with_file(chosen.env_file, os.environ))
+    configuration = resolve(chosen, os.environ)
     server = configuration.server
+    speak(server["log-format"])
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     metrics = [Metrics()] if server["metrics"] is not None else []
     link = Link(line, assignment, watchdog, metrics[0].write_to if metrics else None)
@@ -93,6 +101,7 @@ def live(link: Link, listeners: Sequence[Listener], title: str, watchdog: Watchd
     try:
         status = trio.run(run)
     finally:
+        end_logging(status)
         watchdog.finish(status, at_exit=True)
         link.close()
     return status
