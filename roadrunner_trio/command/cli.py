@@ -33,12 +33,10 @@ from ..messages.exchange import BodyMode
 from ..server.leaving import see_off
 from ..server.listener import Listener
 from ..server.serve import serve_watched
-from ..server.shell import Banner, give_up, report, url
+from ..server.shell import Banner, give_up, report
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
 from ..settings import Limits
-from ..telemetry import log_output
-from ..telemetry.access_lines import FORMATS
 from ..telemetry.logs import AccessLog
 from ..telemetry.observe import Observer
 from ..transport.bind import Bindable, open_listeners
@@ -51,7 +49,7 @@ from .flags import Parser, add_flags
 from .folder import folder, names_folder, refuse_for_applications
 from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
-from .operation import measured
+from .operation import access_log_format, begin, measured, start_logging
 from .supervise import is_supervised, supervise
 
 BAD_START: Final = 3
@@ -209,7 +207,7 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     status = 1
     try:
-        status = trio.run(serve_until_drained, listeners, title, watchdog, metrics.listeners)
+        status = trio.run(partial(serve_until_drained, listeners, title, watchdog, beside=metrics.listeners))
     finally:
         watchdog.finish(status, at_exit=True)
     return status
@@ -355,30 +353,6 @@ def reader(values: Values, limits: Limits, *, itself: bool) -> BodyMode:
     return body
 
 
-def access_log_format(server: Values) -> str:
-    """That of the access log, or else that of all logs.
-
-    Raises:
-        ValueError: it is none.
-    """
-    name = "access-log-format" if server.has("access-log-format") else "log-format"
-    format: str = server[name]
-    if format.lower() in FORMATS:
-        format = format.lower()
-    try:
-        AccessLog(format)
-    except ValueError as exc:
-        raise ValueError(f"{server.where(name)}: {exc}") from None
-    return format
-
-
-def start_logging(server: Values) -> None:
-    """To standard error, unless the application set up logging of its own when it was imported."""
-    level: str = server["log-level"].upper()
-    log_output.start_logging(server["log-format"], level)
-    log.logger.setLevel(level)
-
-
 async def bind_and_let_go(listeners: Sequence[Listener], reuse_port: Sequence[bool]) -> None:
     """Binds all the addresses together.
 
@@ -411,22 +385,10 @@ async def serve_until_drained(
     async with trio.open_nursery() as nursery:
         if hasattr(signal, "SIGUSR1"):
             await nursery.start(dump_on_signal, listeners, name="SIGUSR1")
-        status = await begin(beside, nursery) or await attempt(
-            listeners, title, watchdog, banner or Banner(title), refuse
-        )
+        status = await begin(beside, nursery, refuse)
+        status = status or await attempt(listeners, title, watchdog, banner or Banner(title), refuse)
         nursery.cancel_scope.cancel(reason="the server has ended")
     return status
-
-
-async def begin(beside: Sequence[Listener], nursery: trio.Nursery) -> int:
-    """Has listeners serve; returns an exit status if one cannot, else 0."""
-    for listener in beside:
-        try:
-            await nursery.start(listener.serve, name=f"{listener.name}: listener")
-        except OSError as exc:
-            return refuse(explain(exc))
-        log.info("%s at %s", listener.name, ", ".join(url(each, tls=False) for each in listener.addresses))
-    return 0
 
 
 async def attempt(

@@ -25,6 +25,7 @@ from ..server.listener import Listener
 from ..server.shell import Banner
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
+from ..telemetry.metrics import Metrics
 from ..transport.stdio import open_closed, settle, tell
 from .cli import BAD_START, parsers, prepare, serve_until_drained
 from .configuration import resolve
@@ -61,9 +62,10 @@ def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> i
     configuration = resolve(parsers()[0].parse_args(words), os.environ)
     server = configuration.server
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
-    link = Link(watchdog)
+    metrics = [Metrics()] if server["metrics"] is not None else []
+    link = Link(watchdog, metrics[0].write_to if metrics else None)
     try:
-        listeners, title = prepare(configuration, [link], partial(sockets_of, assignment))
+        listeners, title = prepare(configuration, [link, *metrics], partial(sockets_of, assignment))
         if assignment.rest.get("zygote"):
             found = preloaded(line, title, server.where("preload"))
             if found is None:
