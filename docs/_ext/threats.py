@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import threats_wing
+
 HARDENING = "tests/hardening/"
 
 
@@ -481,7 +483,8 @@ WEBSOCKET = (
     ),
 )
 
-THREATS = {"time": TIME, "size": SIZE, "number": NUMBER, "websocket": WEBSOCKET}
+WING = tuple(Threat(*row) for row in threats_wing.ROWS)
+THREATS = {"time": TIME, "size": SIZE, "number": NUMBER, "websocket": WEBSOCKET, "wing": WING}
 
 
 class Advisory(NamedTuple):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import atexit
 import logging
-import math
 import os
 import signal
 import socket
@@ -27,13 +26,13 @@ from ..answering.respond import Handler
 from ..apps.asgi import asgi
 from ..apps.made import made_by
 from ..apps.router import Router
+from ..apps.static import Static
 from ..demo import board, demo
 from ..errors import ShutdownError, StartupError
 from ..journal import log
 from ..messages.exchange import BodyMode
 from ..server.leaving import see_off
 from ..server.listener import Listener
-from ..server.listener_info import ConnectionInfo
 from ..server.serve import serve_watched
 from ..server.shell import Banner, give_up, report
 from ..server.signals import prepare as prepare_signals
@@ -44,27 +43,28 @@ from ..telemetry.log_output import renewals, speak, spoken
 from ..telemetry.logs import AccessLog
 from ..telemetry.observe import Observer
 from ..transport.bind import Bindable, open_listeners
-from ..transport.dump import render_tasks
 from ..transport.stdio import open_closed, settle, tell
 from .configuration import Configuration, Values, render, resolve
 from .door_options import bounds, doors, names, places
+from .dump import dump_on_signal
 from .env_file import with_file
-from .explain import explain
+from .explain import PROGRAM, explain
 from .flags import Parser, add_flags
+from .folder import folder, names_folder, refuse_for_applications
 from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
 from .operation import access_log_format, begin, configure_logging, end_logging, measured, start_logging
 from .supervise import is_supervised, supervise
 
-PROGRAM: Final = "roadrunner-trio"
 BAD_START: Final = 3
 DEMO: Final = "the demo"
 
 DESCRIPTION: Final = """\
-Serves `async def handler(request)`; without one, a demo to look at in a browser.
+Serves `async def handler(request)`, or a folder; without either, a demo to look at in a browser.
 
   roadrunner-trio serve                                  the demo, on http://127.0.0.1:8000
   roadrunner-trio serve app:handler                      `async def handler(request)` in ./app.py
+  roadrunner-trio serve ./public                         the files of a folder
   roadrunner-trio serve app:handler --port 8080          another port
   roadrunner-trio serve app:handler -b :80 -b [::1]:81   all addresses, and one of IPv6
   roadrunner-trio serve app:main --factory               `async def main(nursery)` starts what it needs, and returns
@@ -190,6 +190,8 @@ def _command(
     )
     parser.add_argument("--env-file", metavar="FILE", help="variables for the application, and settings, NAME=value")
     add_flags(parser)
+    if name == "check":
+        parser.add_argument("--no-bind", action="store_true", help="leave the addresses to a server that runs already")
     if name == "serve":
         parser.add_argument("--print-config", action="store_true", help="print every setting and where it is from")
     return parser
@@ -229,7 +231,8 @@ def check_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     listeners, title = prepare(configuration)
     shared = [values["reuse-port"] for values in configuration.listeners]
     try:
-        trio.run(bind_and_let_go, [*listeners, *metrics.listeners], [*shared, False])
+        if not chosen.no_bind:
+            trio.run(bind_and_let_go, [*listeners, *metrics.listeners], [*shared, False])
     except OSError as exc:
         return refuse(explain(exc))
     for listener in listeners:
@@ -288,6 +291,9 @@ def application(server: Values) -> tuple[Handler, str]:
         if server["factory"]:
             raise ValueError(f"{server.where('factory')} needs an app: app:make_handler")
         return demo, DEMO
+    if names_folder(target):
+        return folder(target, server), target
+    refuse_for_applications(target, server)
     factory: bool = server["factory"]
     said = [
         server.where(name) if server.has(name) else server.spell(name, like="app")
@@ -330,7 +336,7 @@ def prepare(
     for values, bind, name in zip(configuration.listeners, binds, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)
         served = bounded(handler, values, timeouts, limits)
-        body = reader(values, limits, itself=title == DEMO or isinstance(served, asgi))
+        body = reader(values, limits, itself=title == DEMO or isinstance(served, (asgi, Static)))
         made.append(
             Listener(
                 served,
@@ -378,15 +384,17 @@ async def serve_until_drained(
     listeners: Sequence[Listener],
     title: str,
     watchdog: Watchdog,
+    beside: Sequence[Listener] = (),
     *,
     banner: Banner | None = None,
     refuse: Refuse = refuse,
-    beside: Sequence[Listener] = (),
 ) -> int:
     """Serves, with what else a server in a shell needs, and returns the exit status.
 
     Args:
         beside: listeners that are there before the others, and until all of those have closed: a drain can be watched.
+        banner: told when it listens.
+        refuse: told why it does not.
     """
     async with trio.open_nursery() as nursery:
         if hasattr(signal, "SIGUSR1"):
@@ -426,33 +434,3 @@ def ended(exc: BaseException, status: int = 1) -> int:
     """Says that the server is no more, although nobody has asked for its end; returns the exit status."""
     log.critical("the server has ended, and nobody has asked for it", exc_info=exc)
     return status
-
-
-# -- the task dump -------------------------------------------------------------------------------
-
-
-async def dump_on_signal(
-    listeners: Sequence[Listener], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Prints every task to standard error whenever SIGUSR1 comes."""
-    with trio.open_signal_receiver(signal.SIGUSR1) as received:
-        task_status.started()
-        async for _ in received:
-            try:
-                text = render_tasks(connection_notes(listeners))
-            except Exception as exc:  # an awaitable that cannot be looked into, a name that is none
-                text = f"{PROGRAM}: the tasks cannot be shown: {type(exc).__name__}\n"
-            await trio.to_thread.run_sync(tell, text, abandon_on_cancel=True)  # somebody may have to read first
-
-
-def connection_notes(listeners: Sequence[Listener]) -> dict[trio.lowlevel.Task, str]:
-    """What listeners know of the tasks that serve their connections."""
-    connections = [each for listener in listeners for each in listener.connections()]
-    return {each.task: describe(each) for each in connections if each.task is not None}
-
-
-def describe(connection: ConnectionInfo) -> str:
-    """A connection in a few words: ``idle, 12.1 s old, 47.9 s left, 3 requests``."""
-    left = "no deadline" if connection.deadline == math.inf else f"{connection.deadline:.1f} s left"
-    many = "" if connection.requests == 1 else "s"
-    return f"{connection.phase}, {connection.age:.1f} s old, {left}, {connection.requests} request{many}"

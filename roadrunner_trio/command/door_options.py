@@ -6,8 +6,9 @@ import argparse
 import re
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
+from ..answering.context import of_every_response
 from ..answering.health import with_health
 from ..answering.rate_limit import RateLimit
 from ..messages.exchange import Exchange, Plan
@@ -20,6 +21,9 @@ from ..transport.certificates import Certificates
 from .configuration import Values
 from .options import addresses, count, duration
 from .setting_table import DEFAULT_FIELDS, OPTIONS
+
+SERVER: Final = "roadrunner-trio"
+"""What ``--server-header`` says; which version it is helps nobody but attackers."""
 
 
 def addressed(values: Values) -> tuple[str, ...]:
@@ -110,6 +114,8 @@ def doors(values: Values) -> dict[str, Any]:
         "health_path": _health_path(values),
         "evict_idle": values["evict-idle"],
         "log_context": values["log-context"],
+        "fields": _fields(values),
+        "date": values["date-header"],
         "preserve_case": values["preserve-case"],
     }
 
@@ -148,6 +154,20 @@ def _read_password(path: str) -> str:
     """What stands in a file, without the end of its line."""
     with open(path, encoding="utf-8") as file:
         return file.read().rstrip("\r\n")
+
+
+def _fields(values: Values) -> list[tuple[str, str]]:
+    fields = [("server", SERVER)] if values["server-header"] else []
+    for line in values["header"] or ():
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise ValueError(f"{values.where('header')}: {line!r} has no colon; write NAME:VALUE")
+        fields.append((name.strip(), value.strip()))
+    try:
+        of_every_response(fields)
+    except ValueError as exc:
+        raise ValueError(f"{values.where('header')}: {exc}") from None
+    return fields
 
 
 def _proxy_protocol(values: Values) -> ProxyProtocol | None:

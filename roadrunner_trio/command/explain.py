@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+from typing import Final
+
+PROGRAM: Final = "roadrunner-trio"
 
 
 def explain(exc: OSError) -> str:

@@ -7,17 +7,19 @@ send. What cannot be told is asked for, and what cannot run is told so, in one s
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from ..answering.callables import gives_awaitable, takes
 from ..answering.respond import Handler
-from ..apps.asgi import asgi, is_double
+from ..apps.asgi import WebSocketOptions, asgi, is_double
 from ..apps.made import made_by
 from ..journal import log
 from ..messages.exchange import App
 from ..settings import Limits, Timeouts
 from .configuration import Values
 from .load import WORDS, Later, LoadError, Words, check_handler, kind_of
+from .setting_table import WEBSOCKETS
 
 Interface: TypeAlias = Literal["native", "asgi"]
 
@@ -27,7 +29,7 @@ ASYNCIO_ONLY: Final = {
     "quart.app": "Quart runs on asyncio alone; QuartTrio of quart_trio has the same API",
 }
 """Modules whose applications fail at their first request here, and at nothing before."""
-ASGI_ALONE: Final = ("root-path", "lifespan")
+ASGI_ALONE: Final = ("root-path", "lifespan", *(option.name for option in WEBSOCKETS))
 LIFE: Final = ("lifespan-startup-timeout", "lifespan-shutdown-timeout")
 SERVERS: Final = "serve it with an asyncio server"
 
@@ -102,8 +104,20 @@ def host(
         lifespan=server["lifespan"],
         startup_timeout=server["lifespan-startup-timeout"],
         shutdown_timeout=server["lifespan-shutdown-timeout"],
+        websocket=_sessions(server),
     )
     return cast("Handler", made), "asgi"
+
+
+def _sessions(server: Values) -> WebSocketOptions:
+    interval, timeout = server["ws-ping-interval"], server["ws-ping-timeout"]
+    return WebSocketOptions(
+        max_message=server["ws-max-size"],
+        max_queue=server["ws-max-queue"],
+        ping_interval=None if interval == math.inf else interval,
+        ping_timeout=None if timeout == math.inf else timeout,
+        compression=server["ws-per-message-deflate"],
+    )
 
 
 def _later(make: Any, target: str, server: Values, words: Words) -> made_by:

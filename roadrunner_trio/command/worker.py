@@ -17,7 +17,9 @@ from functools import partial
 import trio
 
 from ..errors import StartupError
-from ..processes.worker import Assignment, Link, assignment_of, sockets_of
+from ..processes.control import tell as tell_supervisor
+from ..processes.worker import Assignment, Link, assignment_of, fail, sockets_of
+from ..processes.zygote import incubate, obstacles
 from ..server.leaving import see_off
 from ..server.listener import Listener
 from ..server.shell import Banner
@@ -27,9 +29,10 @@ from ..telemetry.log_lines import THIS
 from ..telemetry.log_output import speak
 from ..telemetry.metrics import Metrics
 from ..transport.stdio import open_closed, settle, tell
-from .cli import BAD_START, PROGRAM, parsers, prepare, serve_until_drained
+from .cli import BAD_START, parsers, prepare, serve_until_drained
 from .configuration import resolve
 from .env_file import with_file
+from .explain import PROGRAM
 from .load import LoadError
 from .operation import end_logging
 
@@ -60,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
 
 def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> int:
     """Serves what the command line says on the sockets of the assignment; returns the exit status."""
-    THIS.call(str(assignment.number))
+    THIS.call("preload" if assignment.rest.get("zygote") else str(assignment.number))
     chosen = parsers()[0].parse_args(words)
     os.environ.update(with_file(chosen.env_file, os.environ))
     configuration = resolve(chosen, os.environ)
@@ -68,17 +71,39 @@ def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> i
     speak(server["log-format"])
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     metrics = [Metrics()] if server["metrics"] is not None else []
-    link = Link(line, assignment, watchdog, metrics[0].write_to if metrics else None)
+    link = Link(watchdog, metrics[0].write_to if metrics else None)
     try:
         listeners, title = prepare(configuration, [link, *metrics], partial(sockets_of, assignment))
+        if assignment.rest.get("zygote"):
+            found = preloaded(line, title, server.where("preload"))
+            if found is None:
+                return 0
+            line, assignment = found, assignment_of(found)
+            THIS.call(str(assignment.number))
     except LoadError as exc:
-        link.failed(str(exc), exc.report)
+        fail(line, str(exc), exc.report)
         return BAD_START
     except ValueError as exc:
-        link.failed(str(exc))
+        fail(line, str(exc))
         return BAD_START
+    link.begin(line, assignment)
     link.join(listeners)
     return live(link, listeners, title, watchdog)
+
+
+def preloaded(line: socket.socket, title: str, setting: str) -> socket.socket | None:
+    """Forks workers as they are asked for: in each of them, its own end of the talk.
+
+    Raises:
+        ValueError: this process cannot be forked.
+    """
+    if names := obstacles():
+        raise ValueError(
+            f"{setting}: the application has begun threads when it was imported, which its forks would not have "
+            f"({', '.join(names)}); begin them when it starts up, or leave {setting} out"
+        )
+    tell_supervisor(line, ready=title)
+    return incubate(line)
 
 
 def live(link: Link, listeners: Sequence[Listener], title: str, watchdog: Watchdog) -> int:

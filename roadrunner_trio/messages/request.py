@@ -9,15 +9,20 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import trio
 
+from ..errors import HTTPError
 from ..fields import Fields, lookup
 from ..protocol.codec.cookies import read_cookies
+from ..protocol.codec.media import parse_media_type
+from ..protocol.codec.negotiation import accepts, joined
 from ..protocol.codec.uri import parse_query
 from ..protocol.heads import RequestHead
 from ..protocol.proxy_header import ProxyHeader
 from ..transport.drain import Drain
 from ..transport.streams import Address
 from ..transport.tls import TLSInfo
+from ..units import Size, octets
 from .ids import new_id
+from .json_body import parse_json
 
 NO_BINDINGS: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -204,10 +209,19 @@ class Request:
         """Host, or the authority of an absolute-form target, or what a trusted proxy tells; may be ``""``."""
         return self.head.host.decode("ascii")
 
-    def header(self, name: str) -> str | None:
-        """The first value of a field, case-insensitive, as latin-1; None when it is absent."""
+    @property
+    def url(self) -> str:
+        """Scheme, host, path and query as one, ``"https://example.org/a?b=c"``; without a host, path and query.
+
+        The host is what the peer or a trusted proxy says; who mails links should know their own.
+        """
+        path = "" if self.target == b"*" else self.head.path.decode("ascii")
+        return f"{self.scheme}://{self.host}{path}" if self.host else path
+
+    def header(self, name: str, default: str | None = None) -> str | None:
+        """The first value of a field, case-insensitive, as latin-1; ``default`` when it is absent."""
         value = lookup(self.fields, name.lower().encode("latin-1"))
-        return None if value is None else value.decode("latin-1")
+        return default if value is None else value.decode("latin-1")
 
     def headers(self, name: str) -> list[str]:
         """Every value of a field, in order."""
@@ -215,20 +229,55 @@ class Request:
         return [value.decode("latin-1") for field, value in self.fields if field == wanted]
 
     @property
+    def media_type(self) -> str:
+        """What the body is, in lower case and without parameters, ``"application/json"``; ``""`` where nobody says."""
+        kind = parse_media_type(lookup(self.fields, b"content-type") or b"")
+        return "" if kind is None else kind.name
+
+    def accepts(self, *offered: str) -> str | None:
+        """Which of some media types the peer would rather have, by its Accept (RFC 9110 section 12.5.1).
+
+        Args:
+            offered: without parameters, best first: ``"text/html", "application/json"``.
+
+        Returns:
+            The first of those with the highest weight; None when it wants none of them.
+        """
+        return accepts(joined(self.fields, b"accept"), offered)
+
+    async def json(self, *, max: Size | None = None) -> Any:
+        """The body as JSON, whatever it says that it is.
+
+        Args:
+            max: octets, or ``"64K"``; the body limit of the route if it is less.
+
+        Raises:
+            HTTPError: 400 for what is no JSON, with the place; 413 for more than ``max``.
+            ProtocolError, BodyTimeout, PeerGone, RuntimeError: as :meth:`read`.
+        """
+        return parse_json(await self.read(max=max))
+
+    @property
     def last_event_id(self) -> str | None:
         """The id of the last server-sent event that the peer has seen (WHATWG HTML section 9.2.4), or None."""
         value = lookup(self.fields, b"last-event-id")
         return value.decode("utf-8", "replace") if value else None
 
-    async def read(self) -> bytes:
+    async def read(self, *, max: Size | None = None) -> bytes:
         """The whole body, up to the body limit; read once and kept.
 
+        Args:
+            max: octets, or ``"64K"``, if that is less than the body limit of the route.
+
         Raises:
+            HTTPError: it has more than ``max`` octets (413).
             ProtocolError: the body is malformed or above the limit (413); leave it alone and the server answers.
             BodyTimeout: the peer took too long, or was slower than the minimum rate (408, likewise).
             PeerGone: the peer went away.
             RuntimeError: a part was already taken by :meth:`stream`, or the exchange is over.
         """
+        if max is not None:
+            return await self._read_at_most(octets("max", max, least=0))
         if self._body is not None:
             return self._body
         if self._streaming:
@@ -244,6 +293,22 @@ class Request:
             body = bytes(gathered)
         self.keep_body(body)
         return body
+
+    async def _read_at_most(self, most: int) -> bytes:
+        declared = self.head.content_length
+        if (self._body is None and declared > most) or (self._body is not None and len(self._body) > most):
+            raise HTTPError(413)
+        if self._body is not None or declared:
+            return await self.read()
+        if self._streaming:
+            raise RuntimeError("a part of this body was already taken by stream()")
+        gathered = bytearray()
+        while piece := await self.next_piece():
+            gathered += piece
+            if len(gathered) > most:
+                raise HTTPError(413)
+        self.keep_body(bytes(gathered))
+        return bytes(gathered)
 
     def stream(self) -> AsyncIterator[bytes]:
         """The body in pieces as they arrive, for ``async for``; one piece when it has been read already.

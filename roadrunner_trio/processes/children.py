@@ -33,7 +33,7 @@ class Child:
     def __init__(self, pid: int, *, ours: bool = True) -> None:
         self.pid = pid
         self.status: int | None = None
-        self._ours = ours
+        self.ours = ours
         self._descriptor = -1
         if hasattr(os, "pidfd_open"):
             try:
@@ -54,7 +54,7 @@ class Child:
         return self.status
 
     def _reap(self) -> int:
-        if not self._ours:
+        if not self.ours:
             return UNKNOWN
         try:
             return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])

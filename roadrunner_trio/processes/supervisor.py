@@ -15,9 +15,7 @@ from __future__ import annotations
 import math
 import random
 import signal
-import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import trio
@@ -29,11 +27,11 @@ from ..transport.dump import render_tasks
 from ..transport.stdio import tell as say
 from . import control
 from .board import Board, Cell
-from .children import ended, is_stopped
+from .children import UNKNOWN, ended, is_stopped
 from .control import ASK, PULSE
 from .roles import Forge, Member, StartError, Teller
 from .slots import Table
-from .states import Action, Drain, Examine, Finish, Rolled, Say, Signal, Spawn, Up, Worker
+from .states import Action, Drain, Examine, Finish, Rolled, Say, Signal, Spawn, State, Up, Worker
 from .wear import Wear
 
 LOOK: Final = 0.5
@@ -94,12 +92,13 @@ class Supervisor:
 
     # -- its life --------------------------------------------------------------------------------
 
-    async def run(self, count: int, *services: Callable[[], Awaitable[object]]) -> int:
+    async def run(self, count: int, *services: Callable[[], Awaitable[object]], adopted: Sequence[Member] = ()) -> int:
         """Supervises until all processes have ended; returns the exit status.
 
         Args:
-            count: workers; 0 with those that the table has adopted.
+            count: workers.
             services: run beside.
+            adopted: processes that a predecessor has begun, and that are renewed; the table has their slots.
         """
         async with trio.open_nursery() as beside:
             async with trio.open_nursery() as self._nursery:
@@ -108,9 +107,15 @@ class Supervisor:
                 beside.start_soon(self._pulse, name="pulse")
                 for service in services:
                     beside.start_soon(service)
-                for member in list(self.members.values()):
+                for member in adopted:
+                    self.members[member.worker.number] = member
                     self._nursery.start_soon(self._attend, member, name=_named(member.worker))
-                self.table.start(count, trio.current_time())
+                if adopted:
+                    self.table.adopt([member.worker for member in adopted], trio.current_time())
+                    self.table.resize(count, trio.current_time())
+                    self.roll("upgraded")
+                else:
+                    self.table.start(count, trio.current_time())
                 self.act()
                 await self._done.wait()
                 self._nursery.cancel_scope.cancel(reason="every worker has ended")
@@ -281,6 +286,11 @@ class Supervisor:
             if alive:
                 self.teller.alive()
 
+    async def settled(self) -> None:
+        """Waits until nobody starts, and nobody is to be renewed."""
+        while not self.table.calm:
+            await self._changed.wait()
+
     # -- one worker ------------------------------------------------------------------------------
 
     async def _begin(self, worker: Worker) -> None:
@@ -378,7 +388,9 @@ class Supervisor:
             self._told.add(key)
         elif worker.served_at is None:
             why += " before it served"
-        self.table.exited(worker, trio.current_time(), status or (1 if member.failed else 0), why)
+        if status == UNKNOWN:  # somebody else's child; so it is as good as it was asked to be
+            status = 0 if worker.state is State.DRAINING else 1
+        self.table.exited(worker, trio.current_time(), status or int(member.failed is not None), why)
         self.act()
 
     # -- what is done to it ----------------------------------------------------------------------
@@ -416,10 +428,3 @@ class Supervisor:
 
 def _named(worker: Worker) -> str:
     return f"worker {worker.number} in slot {worker.slot}"
-
-
-def close_all(sockets: Sequence[socket.socket]) -> None:
-    """Closes them, whatever is the matter with one."""
-    for sock in sockets:
-        with suppress(OSError):
-            sock.close()

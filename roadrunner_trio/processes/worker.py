@@ -83,6 +83,11 @@ def _read(message: dict[str, Any]) -> Assignment:
     return Assignment(**known, row=row, rest=message)
 
 
+def fail(line: socket.socket, message: str, report: str = "") -> None:
+    """Tells the supervisor why there is no worker."""
+    control.tell(line, failed=message, report=report[-control.RECEIVE // 2 :])
+
+
 def sockets_of(assignment: Assignment, name: str) -> list[socket.socket]:
     """The sockets of one listener, as objects that own their descriptors."""
     found = [socket.socket(fileno=descriptor) for descriptor in assignment.sockets.get(name, ())]
@@ -95,25 +100,23 @@ class Link(Observer):
     """The talk with the supervisor.
 
     Args:
-        line: the socket.
         watchdog: of this process: a drain is the signal that it would be without a supervisor.
         publish: writes the owner's numbers into the board, once a second.
     """
 
-    def __init__(
-        self,
-        line: socket.socket,
-        assignment: Assignment,
-        watchdog: Watchdog,
-        publish: Callable[[memoryview], None] | None = None,
-    ) -> None:
-        self._line = line
-        self._row = assignment.row
+    def __init__(self, watchdog: Watchdog, publish: Callable[[memoryview], None] | None = None) -> None:
         self._watchdog = watchdog
         self._publish = publish
-        self._company = None if self._row is None else Company(self._row)
+        self._line: socket.socket
+        self._row: Row | None = None
+        self._company: Company | None = None
         self._listeners: Sequence[Listener] = ()
         self._left = False
+
+    def begin(self, line: socket.socket, assignment: Assignment) -> None:
+        """As the process that it is from now on: it may have been forked from another."""
+        self._line, self._row = line, assignment.row
+        self._company = None if self._row is None else Company(self._row)
         line.setblocking(False)
         if ASK is not None:
             faulthandler.register(ASK, file=line, all_threads=False)
@@ -131,7 +134,7 @@ class Link(Observer):
 
     def failed(self, message: str, report: str = "") -> None:
         """It cannot start."""
-        control.tell(self._line, failed=message, report=report[-control.RECEIVE // 2 :])
+        fail(self._line, message, report)
 
     def listener_retire(self, event: ListenerRetiring) -> None:
         """The end has begun, whoever wants it."""

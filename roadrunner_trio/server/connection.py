@@ -154,13 +154,14 @@ class Connection(Carrier):
             self.context.counters.cut += cut_short
             tell_aborted(exchange, "cancelled", exchange.status or None)
             exchange.request.detach()
-            self.tell_close()
+            if not self.moved:
+                self.tell_close()
             if self.wire is not None:  # without a wait, and without the cancelled one of aclose_forcefully
                 self.wire.reset() if exchange.truncated else self.wire.close()
             exchange.reset()
             self.closed = True
             del self.exchange  # each of the two holds the other
-            if self.wire is None:
+            if self.wire is None and not self.moved:
                 await self.try_to("close", trio.aclose_forcefully, self.stream)
 
     def wants_linger(self) -> bool:
@@ -193,7 +194,8 @@ async def live(conn: Connection) -> None:
     exchange, context = conn.exchange, conn.context
     try:
         with conn.phase.scope:
-            await handshake(conn)
+            if not conn.served:  # else it goes on where another has stopped
+                await handshake(conn)
             while await read_request(conn):
                 if (gate := context.gate) is not None and not gate.spares(exchange.request):
                     await admit(exchange, gate)
@@ -304,7 +306,8 @@ async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
 
     Every start has its end.
     """
-    conn, request, observers = exchange.conn, exchange.request, exchange.conn.context.observers
+    conn, request, context = exchange.conn, exchange.request, exchange.conn.context
+    observers = context.observers
     if observers.request_start:
         observers.tell(observers.request_start, RequestStarted(request, time.time()))
     exchange.phase.enter(Phase.DISPATCH, exchange.plan.timeout)
@@ -313,10 +316,10 @@ async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
     began, error, onward = exchange.phase.now(), None, None
     try:
         try:
-            await (app or conn.context.app)(exchange)
-            exchange.ended |= exchange.taken_over
-            if not exchange.ended:
+            await (app or context.app)(exchange)
+            if not (exchange.ended or exchange.taken_over):
                 raise RuntimeError("the application returned without ending its response")
+            exchange.ended = True
         except BaseException as exc:
             error, onward = essence(exc, peer_gone=exchange.gone or exchange.taken_over)
         if error is not None:

@@ -151,8 +151,8 @@ class Http1Sender:
         Raises:
             ValueError, TypeError: it cannot be said, or the body is no octets; nothing is out, and a 500 can be said.
         """
-        self.kind, rest = "buffered", b""
-        wishes = self.conn.context.sift(tuple(fields))
+        self.kind, rest, conn = "buffered", b"", self.conn
+        wishes = conn.context.sift(tuple(fields))
         if type(body) is not bytes:
             body = content(body)
         if bodiless(status, self.head.method):
@@ -170,10 +170,10 @@ class Http1Sender:
             else:
                 rest = body
         try:
-            if (unsent := self.conn.send_now(data)) is not None:
-                await self.conn.send_rest(unsent, self.sent)
+            if (unsent := conn.send_now(data)) is not None:
+                await conn.send_rest(unsent, self.sent)
             if rest:
-                await self.conn.send_large(memoryview(rest), self.sent)
+                await conn.send_large(memoryview(rest), self.sent)
         except PeerGone as exc:
             tell_send_failed(self, "buffered_response", exc)
             raise
@@ -282,8 +282,6 @@ class Http1Sender:
         """The final head. Here, and only here, it is decided whether the connection goes on, and said so (N12, N20)."""
         if self.status:
             raise RuntimeError("the response has begun already")
-        if not 200 <= status <= 599:
-            raise ValueError(f"a response needs a final status from 200 to 599, not {status}")  # N24
         head, conn = self.head, self.conn
         if head.method == b"CONNECT" and 200 <= status <= 299:
             raise HTTPError(501)  # 2xx would promise a tunnel that only a Handoff digs (RFC 9110 section 9.3.6)
@@ -301,6 +299,7 @@ class Http1Sender:
         connection = b"" if keep else b"close"
         if keep and head.version == (1, 0):
             connection = b"keep-alive"
+        # Refuses what is no final status (N24), so nothing is decided before.
         out = encode.final_head(encode.status_line(status, reason), wishes, framing, length, connection)
         self.keep, self.status, self.framing = keep, status, framing
         self._left = length if framing is BodyFraming.LENGTH else None

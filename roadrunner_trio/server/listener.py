@@ -16,7 +16,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from contextvars import copy_context
 from dataclasses import fields
 from typing import Any, Final, Literal, TypeAlias, Unpack
@@ -27,22 +27,23 @@ from ..answering.context import Counters
 from ..answering.respond import Handler, Routed, lifetime_of
 from ..journal import log
 from ..messages.exchange import App
-from ..protocol.http1.encode import error_response
 from ..telemetry.logs import Damper
-from ..telemetry.observe import ConnectionRejected, ListenerClosed, ListenerDraining, ListenerRetiring
+from ..telemetry.observe import ListenerClosed, ListenerDraining, ListenerRetiring
 from ..transport import poller
 from ..transport.bind import Bindable, listed, open_listeners
 from ..transport.certificates import Certificates
 from ..transport.drain import Drain
 from ..transport.dump import stack_of
-from ..transport.streams import Address, linger, peer_of, shown, tidy, wired
-from ..transport.wire import RECEIVE_SIZE, SocketWire
+from ..transport.streams import Address, peer_of, shown, tidy, wired
+from ..transport.wire import SocketWire
 from ..units import Duration, seconds
+from .afterwards import may_go_on, succeed
 from .company import BATCH, Neighbours
 from .connection import Connection, serve_connection
 from .listener_info import ConnectionInfo, Drained, ListenerInfo
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
 from .places import Roll, share_out
+from .rejections import Rejections
 
 ACCEPT_BATCH: Final = 64
 BACK_OFF: Final = 0.1
@@ -54,8 +55,6 @@ VANISHED: Final = frozenset(
     {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
 )
 """What accept says of a connection that broke while it waited (accept(2)): the next one may be well."""
-REJECTED_LINGER: Final = 1.0
-REJECTED_AT_ONCE: Final = 64
 PATIENCE: Final = 1.0
 """Seconds past a drain's deadline after which what still runs is called stuck."""
 
@@ -87,6 +86,8 @@ class Listener:
         observers: who is told what happens; an :class:`ErrorLog` is added if there is none.
         request_ids: takes the ids of requests from trusted peers, and tells peers theirs.
         log_context: sets :data:`current_request` for every request, so that what a handler logs can say which it is.
+        fields: what every response has besides, unless the application has set it; a mapping, or pairs.
+        date: responses say when they were made (RFC 9110 section 6.6.1). False is against the letter of that.
         preserve_case: field names of responses go out in the letters in which the application gave them, for peers that
             read them in one way only; otherwise in lower case.
         middlewares: around the handler, or all that a router answers, the first outermost.
@@ -110,7 +111,6 @@ class Listener:
     """Other processes that accept on the same sockets; to be set before it serves."""
     task: trio.lowlevel.Task | None = None
     _connections: trio.Nursery | None = None
-    _rejected_now = 0
     _present = 0
     _retiring = False
     _shortage: Damper | None = None
@@ -133,6 +133,7 @@ class Listener:
         evict_idle = flag("evict_idle", settings.get("evict_idle", False))
         proxies = (settings.get("proxy_protocol"), settings.get("proxy_headers"))
         self._places = share_out(self._context, proxies, self._members, evict_idle=evict_idle)
+        self._rejections = Rejections(self._context)
         self._told: list[Drain] = []
         self._listeners: list[socket.socket | trio.abc.Listener[trio.abc.Stream]] = []
         self._accept_scopes: list[trio.CancelScope] = []
@@ -246,6 +247,7 @@ class Listener:
                 helpers.start_soon(self._context.clock.run, name=f"{self.name}: clock")
                 if poller.AVAILABLE:
                     self._context.poller = poller.Poller()
+                    self._context.go_on = self._go_on
                     helpers.start_soon(self._context.poller.run, name=f"{self.name}: poller")
                 if self.certificates is not None:
                     helpers.start_soon(self.certificates.watch, name=f"{self.name}: certificates")
@@ -412,7 +414,7 @@ class Listener:
 
     def _admit(self, sock: socket.socket, peer: Address) -> None:
         if (reason := self._places.refusal(peer, self._active)) is not None:
-            self._turn_away(sock, reason)
+            self._rejections.turn_away(sock, reason, self._connections)
             return
         try:
             wire = SocketWire(sock, self._context.poller)
@@ -432,6 +434,17 @@ class Listener:
         self._places.enter(conn, peer)
         self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(peer)}")
 
+    def _go_on(self, conn: Connection) -> None:
+        """A connection's next request has come while its application still works: another task takes it up.
+
+        It waits where there is no place, for an application that keeps many of them would else shut out others.
+        """
+        room = self._active < self._context.limits.max_connections and self._places.has_room(conn.peer)
+        if self._connections is not None and room and may_go_on(conn):
+            successor = succeed(conn)
+            self._places.enter(successor, conn.peer)
+            self._connections.start_soon(serve_connection, successor, name=f"{self.name}: {shown(conn.peer)}")
+
     async def _accept_foreign(self, listener: trio.abc.Listener[trio.abc.Stream], scope: trio.CancelScope) -> None:
         with scope:
             while True:
@@ -445,7 +458,7 @@ class Listener:
                     continue
                 peer = peer_of(stream)
                 if (reason := self._places.refusal(peer, self._active)) is not None:
-                    self._count_rejected(reason)
+                    self._rejections.count(reason)
                     await trio.aclose_forcefully(stream)
                 else:
                     self._spawn(wired(stream), peer)
@@ -459,42 +472,6 @@ class Listener:
             before = shortage.take()
             again = f"; {before} more failures since this was last said" if before else ""
             log.error("listener %r cannot accept: %s%s", self.name, why, again)
-
-    # -- the cap ---------------------------------------------------------------------------------
-
-    def _count_rejected(self, reason: str) -> None:
-        self._context.counters.rejected += 1
-        observers = self._context.observers
-        if observers.listener_conn_rejected:
-            event = ConnectionRejected(self.name, reason, time.time())
-            observers.tell(observers.listener_conn_rejected, event)
-
-    def _turn_away(self, sock: socket.socket, reason: str) -> None:
-        """503 by one send after one read, neither waiting; a few are read from a little longer (N70)."""
-        self._count_rejected(reason)
-        wire = SocketWire(sock)
-        if self._context.tls is not None:  # an answer in clear would be noise, and a handshake more work, not less
-            wire.close()
-            return
-        with suppress(OSError):
-            sock.recv(RECEIVE_SIZE)  # what has come already would turn the close into a reset
-        try:
-            sock.send(error_response(503, [(b"retry-after", b"1")]))
-        except OSError:
-            wire.close()
-            return
-        if self._connections is not None and self._rejected_now < REJECTED_AT_ONCE:
-            self._rejected_now += 1
-            self._connections.start_soon(self._see_off, wire, name=f"{self.name}: turned away")
-        else:
-            wire.close()
-
-    async def _see_off(self, wire: SocketWire) -> None:
-        try:
-            await linger(wire, REJECTED_LINGER, RECEIVE_SIZE)
-        finally:
-            self._rejected_now -= 1
-            wire.close()
 
 
 async def _close(listener: socket.socket | trio.abc.Listener[trio.abc.Stream]) -> None:

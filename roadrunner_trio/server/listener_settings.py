@@ -8,20 +8,21 @@ All is looked at when a listener is built, before anything listens, and what is 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Final, NamedTuple, TypedDict, TypeVar, cast
 
 from ..answering.admission import gate
-from ..answering.context import ServerContext, steps
+from ..answering.context import ServerContext, of_every_response, steps
 from ..answering.health import Health, with_health
 from ..answering.middleware import Middleware
 from ..answering.rate_limit import RateLimit
 from ..answering.respond import Handler, as_app
+from ..fields import FieldsLike
 from ..messages.exchange import App, BodyMode
-from ..protocol.http1.encode import sift_as_written
+from ..protocol.http1.encode import sift_as_written, undated
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..settings import Limits, Timeouts
 from ..telemetry.logs import AccessLog, with_error_log
@@ -52,6 +53,8 @@ class ConnectionSettings(TypedDict, total=False):
     request_ids: RequestIds | None
     middlewares: Sequence[Middleware]
     log_context: bool
+    fields: FieldsLike
+    date: bool
     preserve_case: bool
     tls: ssl.SSLContext | Certificates | None
     proxy_protocol: ProxyProtocol | None
@@ -105,10 +108,13 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
 
     app = as_app(handler, given.get("body", "buffered"), limits, timeouts, given.get("middlewares", ()))
     health, asked = with_health(app, health_path)
-    on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers)
+    fields = of_every_response(given.get("fields", ()))
+    on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
     context = ServerContext(health or app, name, timeouts, limits, told, drain, on_head, tls, proxy_protocol)
     if flag("preserve_case", given.get("preserve_case", False)):
         context.sift = sift_as_written
+    if not flag("date", given.get("date", True)):
+        context.sift = undated(context.sift)
     context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
     return Served(context, health)
 
@@ -144,7 +150,7 @@ def refuse_unknown(given: Mapping[str, object], known: frozenset[str]) -> None:
 
 def _hint(name: str, names: frozenset[str]) -> str:
     for kind in (Timeouts, Limits):
-        if name in {field.name for field in fields(kind)}:
+        if name in {field.name for field in dataclasses.fields(kind)}:
             return f"; it is one of {kind.__name__}: write {kind.__name__.lower()}={kind.__name__}({name}=...)"
     if name in OF_LISTENERS or name == "bind":
         return " of a connection, only of a listener"

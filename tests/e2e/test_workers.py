@@ -265,6 +265,44 @@ async def test_nothing_is_lost_while_workers_are_renewed(tmp_path: Path, kept: b
         assert await server.end() == 0
 
 
+async def test_an_upgrade_is_the_same_process_with_the_same_sockets_and_loses_nothing(tmp_path: Path) -> None:
+    bind = f"unix:{tmp_path}/app.sock"
+    async with command_line(APP, tmp_path, "-w", "2", "-b", bind, *QUIET) as server:
+        loads = [Load(server.port, kept) for kept in (True, False) * 4]
+        opened = None
+        async with trio.open_nursery() as nursery:
+            for load in loads:
+                nursery.start_soon(load.run)
+            for generation in range(2, 5):
+                before = set(workers(server))
+                server.process.send_signal(signal.SIGUSR2)
+                said = f"all workers are renewed: generation {generation}\n"
+                await until(lambda said=said: said in server.log())
+                await until(lambda: len(workers(server)) == 2)
+                assert not before & set(workers(server))
+                now = descriptors(server.process.pid)
+                assert opened is None or now == opened
+                opened = now
+            nursery.cancel_scope.cancel(reason="enough")
+        assert [lost for load in loads for lost in load.lost] == []
+        assert (tmp_path / "app.sock").is_socket()
+        server.terminate()
+        assert await server.end() == 0
+        assert not (tmp_path / "app.sock").exists()
+
+
+async def test_what_would_not_start_is_no_upgrade(tmp_path: Path) -> None:
+    async with command_line(APP, tmp_path, "-w", "2", *QUIET) as server:
+        before = workers(server)
+        (tmp_path / "app.py").write_text("1 / 0")
+        server.process.send_signal(signal.SIGUSR2)
+        await until(lambda: "not upgraded, for it would not start" in server.log())
+        assert "ZeroDivisionError" in server.log()
+        assert workers(server) == before
+        server.terminate()
+        assert await server.end() == 0
+
+
 @pytest.mark.parametrize("count", [2, 4])
 async def test_connections_are_spread_evenly(tmp_path: Path, count: int) -> None:
     async with command_line(APP, tmp_path, "-w", str(count), *QUIET) as server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,8 @@ def test_all_of_it_is_off_by_default():
         "health_path": None,
         "evict_idle": False,
         "log_context": False,
+        "fields": [],
+        "date": True,
         "preserve_case": False,
     }
 
@@ -169,3 +172,24 @@ async def test_the_banner_says_how_to_come_in(pem: Path, tmp_path: Path, capsys:
 @pytest.mark.parametrize(("number", "advice"), [(98, "choose another path"), (13, "folder has to be writable")])
 def test_what_to_do_about_a_unix_socket(number: int, advice: str) -> None:
     assert advice in explain(OSError(number, "no", "unix:/run/s"))
+
+
+def test_fields_of_every_response():
+    assert made("--header", "x-a: 1", "--header", "x-b:2:3")["fields"] == [("x-a", "1"), ("x-b", "2:3")]
+    assert made("--server-header")["fields"] == [("server", "roadrunner-trio")]
+    assert made("--no-server-header")["fields"] == []
+    assert made("--no-date-header")["date"] is False
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("x-a", "--header: 'x-a' has no colon; write NAME:VALUE"),
+        ("content-length: 7", "--header: fields of every response: content-length is the server's to say"),
+        ("Date: today", "--header: fields of every response: date is the server's to say"),
+        ("x a: 1", "--header: fields of every response: "),
+    ],
+)
+def test_fields_that_cannot_be_said(line, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        made("--header", line)
