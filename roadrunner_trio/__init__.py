@@ -13,7 +13,9 @@ from .errors import HTTPError, ProtocolError, ShutdownError, StartupError
 from .messages.broadcast import Broadcast, Subscription
 from .messages.event_stream import EventSender, EventStream
 from .messages.exchange import App, Exchange, Plan
-from .messages.request import Params, Request
+from .messages.form import Form, Part, Parts, UploadedFile
+from .messages.params import Params
+from .messages.request import Request
 from .messages.response import (
     STOP,
     AnyResponse,
@@ -27,6 +29,7 @@ from .messages.response import (
     StreamResponse,
     Upgrade,
 )
+from .protocol.codec.form_data import FormLimits
 from .protocol.codec.sse import ServerSentEvent
 from .protocol.proxy_header import ProxyHeader
 from .protocol.trust import ProxyHeaders, ProxyProtocol
@@ -92,6 +95,8 @@ __all__ = [
     "EventStream",
     "Exchange",
     "FileResponse",
+    "Form",
+    "FormLimits",
     "HTTPError",
     "Handler",
     "Handoff",
@@ -108,6 +113,8 @@ __all__ = [
     "Middleware",
     "Observer",
     "Params",
+    "Part",
+    "Parts",
     "PeerGone",
     "PeerTooSlow",
     "Plan",
@@ -134,6 +141,7 @@ __all__ = [
     "TLSInfo",
     "Timeouts",
     "Upgrade",
+    "UploadedFile",
     "WebSocket",
     "WebSocketRequest",
     "__version__",

@@ -265,6 +265,12 @@ NUMBER = (
         ("tests/e2e/test_cap.py::test_a_crowd_at_the_cap_is_answered_and_few_of_it_linger",),
     ),
     Threat(
+        "Asks again and again on one connection for what an application goes on working on after its response",
+        ("Limits.max_connections", "Limits.max_connections_per_peer"),
+        "the next answer, late: each of them has a place, and the connection waits for one",
+        ("tests/unit/server/test_afterwards.py::test_it_has_a_place_and_where_there_is_none_the_request_waits",),
+    ),
+    Threat(
         "Takes every place for itself",
         ("Limits.max_connections_per_peer",),
         "503 with `Retry-After`, close; over TLS a close",
@@ -709,7 +715,7 @@ ELSEWHERE = (
         "CVE-2026-34516, CVE-2026-34517, CVE-2024-30251, CVE-2023-30798, CVE-2024-47874, CVE-2025-54121,"
         " CVE-2024-24762, CVE-2024-53981, CVE-2025-47287, CVE-2025-69228",
         "forms: parts without number, or end, or sense",
-        "there is no reader of forms; a body is octets, up to `max_body`",
+        "a body is octets, up to `max_body`; `request.form()` has limits from the first octet, see the last table",
     ),
     Elsewhere(
         "CVE-2023-49081, CVE-2023-49082", "CR and LF in a client's requests", "there is no client but that of tests"

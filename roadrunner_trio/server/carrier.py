@@ -60,6 +60,7 @@ class Carrier:
         was_reset: the latter.
         closed: all is over, and nobody is to be told of anything.
         moved: another has its wire, and it only waits for its application; see :mod:`.afterwards`.
+        parting: it is such another, and there is nothing to be done any more but to close the wire.
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class Carrier:
         "hung_up",
         "layer",
         "moved",
+        "parting",
         "peer",
         "phase",
         "plain",
@@ -108,6 +110,7 @@ class Carrier:
         self.was_reset = False
         self.closed = False
         self.moved = False
+        self.parting = False
         self._meter: SendMeter | None = None
         self._accept_told = False
         if self.wire is not None:
@@ -301,7 +304,7 @@ class Carrier:
     def tell_close(self) -> None:
         """Its end, if its beginning was told."""
         observers = self.context.observers
-        if self._accept_told and observers.listener_conn_close:
+        if self._accept_told and not self.moved and observers.listener_conn_close:
             age = trio.current_time() - self.born
             event = ConnectionEnded(self.context.name, self.peer, age, self.served)
             observers.tell(observers.listener_conn_close, event)

@@ -154,8 +154,7 @@ class Connection(Carrier):
             self.context.counters.cut += cut_short
             tell_aborted(exchange, "cancelled", exchange.status or None)
             exchange.request.detach()
-            if not self.moved:
-                self.tell_close()
+            self.tell_close()
             if self.wire is not None:  # without a wait, and without the cancelled one of aclose_forcefully
                 self.wire.reset() if exchange.truncated else self.wire.close()
             exchange.reset()
@@ -194,9 +193,8 @@ async def live(conn: Connection) -> None:
     exchange, context = conn.exchange, conn.context
     try:
         with conn.phase.scope:
-            if not conn.served:  # else it goes on where another has stopped
-                await handshake(conn)
-            while await read_request(conn):
+            await handshake(conn)
+            while not conn.parting and await read_request(conn):
                 if (gate := context.gate) is not None and not gate.spares(exchange.request):
                     await admit(exchange, gate)
                 else:
@@ -216,6 +214,8 @@ async def live(conn: Connection) -> None:
 
 async def handshake(conn: Connection) -> None:
     """What lies between accept and the first byte: a PROXY header and TLS, within one deadline (N30, N36)."""
+    if conn.served:
+        return  # it goes on where another has stopped
     if conn.context.tls or conn.context.proxy_protocol or conn.tls:
         conn.phase.enter(Phase.HANDSHAKE, conn.context.timeouts.handshake)
         conn.exchange.take_early(await enter(conn))

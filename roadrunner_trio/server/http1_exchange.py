@@ -55,6 +55,7 @@ class Http1Exchange(Http1Sender):
         grace: the time it has left when its peer has gone; made when first needed.
         waits: those of the application for something of the request in hand; None is nobody's.
         judged: by its head alone, for the time being.
+        taken: what :attr:`received` was when another connection took its engine; None while it has it.
     """
 
     __slots__ = (
@@ -65,13 +66,13 @@ class Http1Exchange(Http1Sender):
         "_reading",
         "_received",
         "_spared",
-        "_taken",
         "_waiting",
         "engine",
         "grace",
         "judged",
         "meter",
         "plan",
+        "taken",
         "waits",
     )
 
@@ -87,7 +88,7 @@ class Http1Exchange(Http1Sender):
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[_Wait] | None = None
         self._local: Address | None = None
-        self._taken: int | None = None
+        self.taken: int | None = None
         self.judged = False
 
     # -- what it has of its connection -------------------------------------------------------------
@@ -142,19 +143,7 @@ class Http1Exchange(Http1Sender):
     @property
     def received(self) -> int:
         """Octets of the request's content that have been read."""
-        return self.engine.body_taken if self._taken is None else self._taken
-
-    def take_over_from(self, before: Http1Exchange) -> None:
-        """Goes on behind another, whose response is complete: with the octets that have come, and an engine for them.
-
-        The other keeps one that nothing comes to any more.
-        """
-        before._taken = before.received
-        self.engine, before.engine = before.engine, self.engine
-        self.memo, self._local = before.memo, before._local
-        self.engine.next_cycle()
-        before.engine.receive(b"")
-        before.keep = False
+        return self.engine.body_taken if self.taken is None else self.taken
 
     # -- the octets that come ----------------------------------------------------------------------
 
@@ -353,8 +342,9 @@ class Http1Exchange(Http1Sender):
 
     def release_waiters(self) -> None:
         """The response is complete, or a WebSocket decided upon: nobody waits for the peer any more."""
-        for wait in self.waits or ():
-            wait.release()
+        if self.waits:
+            for wait in self.waits:
+                wait.release()
         if self.ended:
             if self.phase.deadline != math.inf:
                 self.phase.deadline = math.inf  # the time of a handler is until its response is complete
@@ -362,8 +352,8 @@ class Http1Exchange(Http1Sender):
 
     def _offer(self) -> None:
         """What has come of a next request need not wait for an application that goes on; what comes tells by itself."""
-        wire = self.conn.plain or self.conn.wire
-        if wire is not None and (self.engine.buffered or wire.readable):
+        wire = self.conn.wire
+        if wire is not None and (wire.readable or not self.keep or self.engine.buffered):
             self.conn.go_on_soon()
 
     async def settle(self) -> None:
