@@ -194,6 +194,13 @@ OPTIONS: Final = (
         server=True,
     ),
     Option(
+        name="access-log-file",
+        kind=text_as("FILE"),
+        help="where to, instead of the other lines' place; - is standard output; opened anew on SIGHUP",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
         name="log-format",
         kind=one_of("text", "json", "logfmt"),
         help="notation of every line that is logged",
@@ -210,6 +217,13 @@ OPTIONS: Final = (
         server=True,
     ),
     Option(
+        name="log-config",
+        kind=text_as("FILE"),
+        help="set up logging by this file instead, as logging.config has it: .json, .toml, or its own format",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
         name="log-context",
         kind=SWITCH,
         help="what a handler logs says which request it is about, with --log-format json or logfmt",
@@ -220,6 +234,14 @@ OPTIONS: Final = (
         name="metrics",
         kind=text_as("ADDRESS"),
         help="tell Prometheus at /metrics of this address, such as 127.0.0.1:9090",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
+        name="otel",
+        kind=SWITCH,
+        help="a span of OpenTelemetry for every request, by the process's tracer provider",
+        default=False,
         group=LOGGING,
         server=True,
     ),
