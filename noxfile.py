@@ -79,7 +79,9 @@ def tests(session: nox.Session) -> None:
 def frameworks(session: nox.Session) -> None:
     """Applications of Starlette, FastAPI, Quart-Trio, Litestar, BlackSheep and MCP servers, on real sockets."""
     session.install("-q", "-e", ".[test,test-frameworks]")
-    session.run("pytest", "-q", "tests/frameworks", "tests/test_docs.py", "-k", "frameworks or asgi", *session.posargs)
+    session.run(
+        "pytest", "-q", "tests/frameworks", "tests/test_docs.py", "-k", "frameworks or asgi or mcp", *session.posargs
+    )
 
 
 @nox.session(default=False)

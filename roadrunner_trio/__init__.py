@@ -41,6 +41,7 @@ from .settings import Limits, Timeouts
 from .telemetry.log_context import LogContext, current_request
 from .telemetry.log_format import LogFormatter
 from .telemetry.logs import AccessLog, ErrorLog
+from .telemetry.metrics import Metrics, metrics_handler
 from .telemetry.observe import (
     ConnectionAccepted,
     ConnectionEnded,
@@ -58,6 +59,7 @@ from .telemetry.observe import (
     ResponseSendFailed,
 )
 from .telemetry.request_ids import RequestIds
+from .transport.certificates import Certificates
 from .transport.drain import Drain
 from .transport.tls import TLSInfo, server_context
 from .transport.wire import BodyTimeout, PeerGone, PeerTooSlow
@@ -75,6 +77,7 @@ __all__ = [
     "BodyTimeout",
     "Broadcast",
     "CallNext",
+    "Certificates",
     "CloseReason",
     "Compression",
     "ConnectionAccepted",
@@ -106,6 +109,7 @@ __all__ = [
     "LogContext",
     "LogFormatter",
     "LoopResponse",
+    "Metrics",
     "Middleware",
     "Observer",
     "Params",
@@ -143,6 +147,7 @@ __all__ = [
     "__version__",
     "current_request",
     "early",
+    "metrics_handler",
     "run",
     "serve",
     "serve_connection",

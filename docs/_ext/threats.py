@@ -189,6 +189,12 @@ SIZE = (
         ),
     ),
     Threat(
+        "Declares large bodies on a few connections, and sends nothing of them, to leave no room for others'",
+        ("Limits.max_buffered",),
+        "none of it counts before it has come; then 408, close",
+        ("tests/unit/server/test_buffered_bodies.py::test_a_promise_takes_no_room",),
+    ),
+    Threat(
         "Uploads what nobody has asked it for, without a key",
         (),
         "its refusal, if an early middleware asks for the key: before `100 Continue`, and before anything is read",

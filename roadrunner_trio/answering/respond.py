@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 import trio
 
 from ..fields import FieldsLike, encoded
+from ..messages.around import Surround
 from ..messages.exchange import App, BodyMode, Exchange, Plan
 from ..messages.request import Request
 from ..messages.response import (
@@ -66,10 +67,7 @@ class native:
         """
         response = await self.handler(exchange.request)
         if type(response) is Response:
-            body = response.body
-            if type(body) is not bytes:
-                body = content(body)
-            await exchange.respond(response.status, response.fields, body, reason=response.reason)
+            await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
         else:
             await respond(exchange, response, self.author(exchange.request))
 
@@ -120,7 +118,15 @@ def as_app(
         raise ValueError(f"body is 'buffered' or 'streaming', not {body!r}")
     if body == "buffered" and limits.max_body is None:
         raise ValueError("buffered bodies need Limits.max_body; only body='streaming' may do without")
-    plan, around = default_plan(body, limits, timeouts), checked(middlewares)
+    return planned(handler, default_plan(body, limits, timeouts), checked(middlewares))
+
+
+def planned(handler: Handler | App, plan: Plan, around: tuple[Middleware, ...]) -> App:
+    """The same, with the plan of whatever has none of its own.
+
+    Raises:
+        TypeError: as :func:`as_app`.
+    """
     if not inspect.isclass(handler):
         if isinstance(handler, Adapting):
             return handler.for_listener(plan, around)
@@ -145,10 +151,12 @@ async def respond(exchange: Exchange, response: object, handler: object) -> None
     Raises:
         TypeError: it is none; the message names ``handler``, whose fault that is.
     """
+    around: Surround | None = getattr(response, "around", None)
+    if around is not None:
+        exchange = around(exchange)
     match response:
         case Response():
-            body = content(response.body)
-            await exchange.respond(response.status, response.fields, body, reason=response.reason)
+            await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
         case StreamResponse():
             await _stream(exchange, response)
         case LoopResponse():

@@ -23,6 +23,8 @@ import trio
 
 from .. import __version__
 from ..answering.respond import Handler
+from ..apps.asgi import asgi
+from ..apps.made import made_by
 from ..apps.router import Router
 from ..apps.static import Static
 from ..demo import board, demo
@@ -33,12 +35,13 @@ from ..server.leaving import see_off
 from ..server.listener import Listener
 from ..server.listener_info import ConnectionInfo
 from ..server.serve import serve_watched
-from ..server.shell import Banner, give_up, report
+from ..server.shell import Banner, give_up, report, url
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
 from ..telemetry import log_output
 from ..telemetry.access_lines import FORMATS
 from ..telemetry.logs import AccessLog
+from ..telemetry.observe import Observer
 from ..transport.bind import open_listeners
 from ..transport.dump import render_tasks
 from ..transport.stdio import open_closed, settle, tell
@@ -47,7 +50,8 @@ from .door_options import bounds, doors, names, places
 from .flags import Parser, add_flags
 from .folder import folder, names_folder, refuse_for_applications
 from .interface import bounded, host
-from .load import LoadError, Words, load_object
+from .load import LoadError, Words, load_object, theirs
+from .operation import measured
 
 PROGRAM: Final = "roadrunner-trio"
 BAD_START: Final = 3
@@ -61,7 +65,8 @@ Serves `async def handler(request)`, or a folder; without either, a demo to look
   roadrunner-trio serve ./public                         the files of a folder
   roadrunner-trio serve app:handler --port 8080          another port
   roadrunner-trio serve app:handler -b :80 -b [::1]:81   all addresses, and one of IPv6
-  roadrunner-trio serve app:make_handler --factory       `def make_handler()` returns the handler
+  roadrunner-trio serve app:main --factory               `async def main(nursery)` starts what it needs, and returns
+                                                         the handler; `def main()` will do, or an async context
   roadrunner-trio serve main:app                         an ASGI application that runs on Trio, such as one of FastAPI
 
 Every option may also be a variable, ROADRUNNER_MAX_BODY=1M, and a line in a TOML file, max-body = "1M". A flag wins
@@ -186,12 +191,13 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     """Serves until it has drained."""
     if chosen.print_config:
         return put_out(render(configuration))
-    listeners, title = prepare(configuration)
     server = configuration.server
+    metrics = measured(server)
+    listeners, title = prepare(configuration, metrics.observers)
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     status = 1
     try:
-        status = trio.run(serve_until_drained, listeners, title, watchdog)
+        status = trio.run(serve_until_drained, listeners, title, watchdog, metrics.listeners)
     finally:
         watchdog.finish(status, at_exit=True)
     return status
@@ -199,9 +205,11 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
 
 def check_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """Says where it would listen."""
+    metrics = measured(configuration.server)
     listeners, title = prepare(configuration)
+    shared = [values["reuse-port"] for values in configuration.listeners]
     try:
-        trio.run(bind_and_let_go, listeners, [values["reuse-port"] for values in configuration.listeners])
+        trio.run(bind_and_let_go, [*listeners, *metrics.listeners], [*shared, False])
     except OSError as exc:
         return refuse(explain(exc))
     for listener in listeners:
@@ -213,6 +221,8 @@ def routes_command(configuration: Configuration, chosen: argparse.Namespace) -> 
     """A line for each route."""
     handler: object
     handler, title = application(configuration.server)
+    if isinstance(handler, made_by):
+        raise ValueError(f"{title} is made when the server starts: its routes are not known before")
     if not isinstance(handler, Router):  # pyright: ignore[reportUnnecessaryIsInstance]  # apps are loaded as well
         raise ValueError(f"{title} is a handler and no Router, so it has no routes: it is asked for every path")
     rows = [("METHODS", "PATH", "NAME", "HANDLER")]
@@ -277,8 +287,11 @@ def application(server: Values) -> tuple[Handler, str]:
     return handler, f"{target} (ASGI)" if kind == "asgi" else target
 
 
-def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
+def prepare(configuration: Configuration, beside: Sequence[Observer] = ()) -> tuple[list[Listener], str]:
     """The listeners that were asked for, and the name of what they serve.
+
+    Args:
+        beside: observers that all of them have.
 
     Raises:
         LoadError: there is no such handler.
@@ -288,12 +301,12 @@ def prepare(configuration: Configuration) -> tuple[list[Listener], str]:
     binds = [places(values) for values in configuration.listeners]
     handler, title = application(server)
     start_logging(server)
-    observers = [AccessLog(access_log_format(server))] if server["access-log"] else []
+    observers = [*([AccessLog(access_log_format(server))] if server["access-log"] else []), *beside]
     made: list[Listener] = []
     for values, bind, name in zip(configuration.listeners, binds, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)
         served = bounded(handler, values, timeouts, limits)
-        hosted = served is not handler or isinstance(handler, Static)
+        hosted = isinstance(served, (asgi, Static))
         body: BodyMode = values["body"] or ("streaming" if title == DEMO or hosted else "buffered")
         if body == "buffered" and limits.max_body is None:
             raise ValueError(
@@ -346,20 +359,37 @@ async def bind_and_let_go(listeners: Sequence[Listener], reuse_port: Sequence[bo
         OSError: one cannot be had; ``filename`` says which.
     """
     with ExitStack() as opened:
-        for listener, reuse in zip(listeners, reuse_port, strict=True):
+        for listener, reuse in zip(listeners, reuse_port, strict=False):
             for each in await open_listeners(listener.bind, 1, reuse_port=reuse):
                 if isinstance(each, socket.socket):
                     opened.enter_context(each)
 
 
-async def serve_until_drained(listeners: Sequence[Listener], title: str, watchdog: Watchdog) -> int:
-    """Serves, with what else a server in a shell needs, and returns the exit status."""
+async def serve_until_drained(
+    listeners: Sequence[Listener], title: str, watchdog: Watchdog, beside: Sequence[Listener] = ()
+) -> int:
+    """Serves, with what else a server in a shell needs, and returns the exit status.
+
+    Args:
+        beside: listeners that are there before the others, and until all of those have closed: a drain can be watched.
+    """
     async with trio.open_nursery() as nursery:
         if hasattr(signal, "SIGUSR1"):
             await nursery.start(dump_on_signal, listeners, name="SIGUSR1")
-        status = await attempt(listeners, title, watchdog)
+        status = await begin(beside, nursery) or await attempt(listeners, title, watchdog)
         nursery.cancel_scope.cancel(reason="the server has ended")
     return status
+
+
+async def begin(beside: Sequence[Listener], nursery: trio.Nursery) -> int:
+    """Has listeners serve; returns an exit status if one cannot, else 0."""
+    for listener in beside:
+        try:
+            await nursery.start(listener.serve, name=f"{listener.name}: listener")
+        except OSError as exc:
+            return refuse(explain(exc))
+        log.info("%s at %s", listener.name, ", ".join(url(listener, each) for each in listener.addresses))
+    return 0
 
 
 async def attempt(listeners: Sequence[Listener], title: str, watchdog: Watchdog) -> int:
@@ -371,7 +401,7 @@ async def attempt(listeners: Sequence[Listener], title: str, watchdog: Watchdog)
     except OSError as exc:
         return ended(exc) if banner.shown else refuse(explain(exc))
     except StartupError as exc:
-        return refuse(str(exc))
+        return refuse(str(exc), theirs(exc.__cause__) if exc.__cause__ is not None else "")
     except ShutdownError:  # it has been told
         return 1
     except SystemExit as exc:

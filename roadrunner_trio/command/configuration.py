@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from .borrowed import instead
 from .config_file import ConfigFile, Given, checked, closest, read_config
 from .flags import spelled
 from .kinds import quoted
-from .setting_table import APP, BY_NAME, GROUPS, OPTIONS, VARIABLE, instead
+from .setting_table import APP, BY_NAME, GROUPS, OPTIONS, VARIABLE
 
 PLACE: Final = ("bind", "host", "port")
 CONFIG: Final = VARIABLE + "CONFIG"

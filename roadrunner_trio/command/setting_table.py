@@ -14,12 +14,13 @@ from typing import Any, Final
 
 from ..protocol.trust import FORWARDED, X_FORWARDED
 from ..settings import OPTIONAL, Contradiction, Limits, Timeouts
+from ..websocket.handler import DEFAULT_CAP
 from .kinds import COUNT, OPTIONAL_COUNT, OPTIONAL_SIZE, SIZE, SWITCH, TIME, Kind, one_of, text_as, texts_as
 from .options import show_count, show_duration, show_size
 
 VARIABLE: Final = "ROADRUNNER_"
 GRACE: Final = 10.0
-LEVELS: Final = ("debug", "info", "warning", "error")
+LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 DEFAULT_FIELDS: Final = X_FORWARDED[:2]
 
 
@@ -41,6 +42,7 @@ class Option:
         endless: whether a time may be ``none``.
         least: the least that they may be, where no field says so,
         most: and the most.
+        bare: its flag may stand without a value, and then adds none; that of a switch with one, true or false.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Option:
     endless: bool = True
     least: int | None = None
     most: int | None = None
+    bare: bool = False
 
     @property
     def flag(self) -> str:
@@ -106,10 +109,11 @@ class Option:
 
 SERVING: Final = "what is served, and where"
 ENDING: Final = "how it ends"
-LOGGING: Final = "logs"
+LOGGING: Final = "logs and metrics"
 DOORS: Final = "TLS and proxies"
 TIMEOUTS: Final = "timeouts"
 LIMITS: Final = "limits"
+SESSIONS: Final = "WebSockets of an ASGI application"
 
 GROUPS: Final = {
     SERVING: "",
@@ -118,16 +122,12 @@ GROUPS: Final = {
     DOORS: "NETWORK is 10.0.0.0/8, 2001:db8::/32, 192.0.2.1 or unix; again, or with commas, for more",
     TIMEOUTS: "seconds, or with a unit: 500ms, 1.5s, 5m, 1h; none waits for ever",
     LIMITS: "sizes in octets, or with a unit: 64K, 10M, 1G",
+    SESSIONS: "",
 }
 
 
-ELSEWHERE: Final = {
-    "max-requests": (
-        "max-requests-per-connection",
-        "in other servers it restarts workers, of which there are none here; for requests on one connection write {}",
-    )
-}
-"""Names that mean something else in other servers: what we call it instead, and what to say."""
+RENAMED: Final = {"max-requests": "max-requests-per-connection"}
+"""Fields that other servers have for something else, and so are called otherwise here."""
 
 
 def _from_fields(kind: type, group: str) -> tuple[Option, ...]:
@@ -140,7 +140,7 @@ def _from_fields(kind: type, group: str) -> tuple[Option, ...]:
         name = each.name.replace("_", "-")
         rows.append(
             Option(
-                name="timeout-" + name if seconds else ELSEWHERE.get(name, (name,))[0],
+                name="timeout-" + name if seconds else RENAMED.get(name, name),
                 kind=values or (OPTIONAL_COUNT if optional else COUNT),
                 help=each.metadata["help"],
                 default=math.inf if seconds and each.default is None else each.default,
@@ -152,6 +152,55 @@ def _from_fields(kind: type, group: str) -> tuple[Option, ...]:
         )
     return tuple(rows)
 
+
+WEBSOCKETS: Final = (
+    Option(
+        name="ws-max-size",
+        kind=SIZE,
+        help="a message, else 1009",
+        default=DEFAULT_CAP,
+        bounds="at least 1",
+        least=1,
+        group=SESSIONS,
+        server=True,
+    ),
+    Option(
+        name="ws-max-queue",
+        kind=COUNT,
+        help="messages that wait for the application",
+        default=16,
+        bounds="at least 1",
+        least=1,
+        group=SESSIONS,
+        server=True,
+    ),
+    Option(
+        name="ws-ping-interval",
+        kind=TIME,
+        help="time between pings; none sends none",
+        default=20.0,
+        group=SESSIONS,
+        server=True,
+    ),
+    Option(
+        name="ws-ping-timeout",
+        kind=TIME,
+        help="time for the answer to a ping, after which the session is lost",
+        default=20.0,
+        group=SESSIONS,
+        server=True,
+    ),
+    Option(
+        name="ws-per-message-deflate",
+        kind=SWITCH,
+        bare=True,
+        help="compress messages for peers that offer it",
+        default=False,
+        group=SESSIONS,
+        server=True,
+    ),
+)
+"""How the WebSockets of an ASGI application are; a native one says that itself, where it makes its handler."""
 
 OPTIONS: Final = (
     Option(
@@ -186,7 +235,7 @@ OPTIONS: Final = (
     Option(
         name="factory",
         kind=SWITCH,
-        help="the attribute is a function that returns the handler",
+        help="the attribute makes the handler: a function or an async context, given a nursery if it takes one",
         default=False,
         group=SERVING,
         server=True,
@@ -209,7 +258,7 @@ OPTIONS: Final = (
     ),
     Option(
         name="interface",
-        kind=one_of("auto", "native", "asgi"),
+        kind=one_of("auto", "native", "asgi", also={"asgi2": "asgi", "asgi3": "asgi"}),
         help="what the application is; auto tells by its signature",
         default="auto",
         group=SERVING,
@@ -234,7 +283,7 @@ OPTIONS: Final = (
     Option(
         name="lifespan-startup-timeout",
         kind=TIME,
-        help="time for its start-up, after which nothing is served",
+        help="time for its start-up, or for an async factory; after that nothing is served",
         default=60.0,
         group=SERVING,
         server=True,
@@ -243,7 +292,7 @@ OPTIONS: Final = (
     Option(
         name="lifespan-shutdown-timeout",
         kind=TIME,
-        help="time for its shut-down, after which it is cancelled",
+        help="time for its shut-down, or for what the factory has started; after that it is cancelled",
         default=10.0,
         group=ENDING,
         server=True,
@@ -316,6 +365,13 @@ OPTIONS: Final = (
         group=LOGGING,
     ),
     Option(
+        name="metrics",
+        kind=text_as("ADDRESS"),
+        help="tell Prometheus at /metrics of this address, such as 127.0.0.1:9090",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
         name="request-ids-from",
         kind=texts_as("NETWORK"),
         help="proxies whose x-request-id is the request's",
@@ -330,11 +386,21 @@ OPTIONS: Final = (
     ),
     Option(
         name="tls-cert",
-        kind=text_as("FILE"),
-        help="serve over TLS with this certificate, and intermediate ones after it (PEM)",
+        kind=texts_as("FILE"),
+        help="serve over TLS with this certificate, and intermediate ones after it (PEM); read anew when it changes; "
+        "again for more, chosen by the name that a peer asks for",
         group=DOORS,
     ),
-    Option(name="tls-key", kind=text_as("FILE"), help="its private key", note="in the same file", group=DOORS),
+    Option(
+        name="tls-key",
+        kind=texts_as("FILE"),
+        help="its private key; again for each, in the order of the certificates",
+        note="in the same file",
+        group=DOORS,
+    ),
+    Option(
+        name="tls-password-file", kind=text_as("FILE"), help="the password of the private keys is in it", group=DOORS
+    ),
     Option(
         name="tls-client-ca",
         kind=text_as("FILE"),
@@ -350,7 +416,11 @@ OPTIONS: Final = (
     ),
     Option(name="proxy-protocol", kind=texts_as("NETWORK"), help="peers that begin with a PROXY header", group=DOORS),
     Option(
-        name="proxy-headers", kind=texts_as("NETWORK"), help="proxies whose --proxy-fields are believed", group=DOORS
+        name="proxy-headers",
+        kind=texts_as("NETWORK"),
+        help="proxies whose --proxy-fields are believed",
+        group=DOORS,
+        bare=True,
     ),
     Option(
         name="proxy-fields",
@@ -375,6 +445,26 @@ OPTIONS: Final = (
         least=1,
     ),
     Option(
+        name="header",
+        kind=texts_as("NAME:VALUE"),
+        help="a field that every response has, unless the application has set it; again for more",
+        group=DOORS,
+    ),
+    Option(
+        name="server-header",
+        kind=SWITCH,
+        help="responses say what made them, server: roadrunner-trio",
+        default=False,
+        group=DOORS,
+    ),
+    Option(
+        name="date-header",
+        kind=SWITCH,
+        help="responses say when they were made, which a server with a clock must (RFC 9110 section 6.6.1)",
+        default=True,
+        group=DOORS,
+    ),
+    Option(
         name="preserve-case",
         kind=SWITCH,
         help="say field names in the application's letters, for peers that read them in one way only",
@@ -383,6 +473,7 @@ OPTIONS: Final = (
     ),
     *_from_fields(Timeouts, TIMEOUTS),
     *_from_fields(Limits, LIMITS),
+    *WEBSOCKETS,
     Option(
         name="evict-idle",
         kind=SWITCH,
@@ -402,15 +493,3 @@ APP: Final = Option(
 """The first argument of the command, which has no flag."""
 
 BY_NAME: Final = {option.name: option for option in (APP, *OPTIONS)}
-
-
-def instead(name: str, spell: Callable[[Option], str]) -> str:
-    """What to say of a name of :data:`ELSEWHERE`; ``""`` of all others.
-
-    Args:
-        spell: how a setting is written where the name was found.
-    """
-    if name not in ELSEWHERE:
-        return ""
-    ours, advice = ELSEWHERE[name]
-    return advice.format(spell(BY_NAME[ours]))

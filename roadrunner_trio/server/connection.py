@@ -37,6 +37,7 @@ from ..transport.tls_stream import close_notify
 from ..transport.wire import RECEIVE_SIZE, PeerTooSlow
 from .carrier import Carrier
 from .door import Answered, enter
+from .gathering import gather_body
 from .http1_exchange import Http1Exchange
 from .presence import look_away, miss
 from .refusals import Answer, fail, judge_early, turn_away
@@ -153,13 +154,14 @@ class Connection(Carrier):
             self.context.counters.cut += cut_short
             tell_aborted(exchange, "cancelled", exchange.status or None)
             exchange.request.detach()
-            self.tell_close()
+            if not self.moved:
+                self.tell_close()
             if self.wire is not None:  # without a wait, and without the cancelled one of aclose_forcefully
                 self.wire.reset() if exchange.truncated else self.wire.close()
             exchange.reset()
             self.closed = True
             del self.exchange  # each of the two holds the other
-            if self.wire is None:
+            if self.wire is None and not self.moved:
                 await self.try_to("close", trio.aclose_forcefully, self.stream)
 
     def wants_linger(self) -> bool:
@@ -192,7 +194,8 @@ async def live(conn: Connection) -> None:
     exchange, context = conn.exchange, conn.context
     try:
         with conn.phase.scope:
-            await handshake(conn)
+            if not conn.served:  # else it goes on where another has stopped
+                await handshake(conn)
             while await read_request(conn):
                 if (gate := context.gate) is not None and not gate.spares(exchange.request):
                     await admit(exchange, gate)
@@ -293,7 +296,7 @@ async def prepare(exchange: Http1Exchange) -> bool:
 async def read_body(exchange: Http1Exchange) -> None:
     """The whole body, for the handler to find."""
     exchange.phase.enter(Phase.READ_BODY, exchange.timeouts.body)
-    exchange.request.keep_body(await exchange.gather_body())
+    exchange.request.keep_body(await gather_body(exchange))
     if exchange.phase.over:
         await trio.lowlevel.checkpoint()
 
@@ -303,7 +306,8 @@ async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
 
     Every start has its end.
     """
-    conn, request, observers = exchange.conn, exchange.request, exchange.conn.context.observers
+    conn, request, context = exchange.conn, exchange.request, exchange.conn.context
+    observers = context.observers
     if observers.request_start:
         observers.tell(observers.request_start, RequestStarted(request, time.time()))
     exchange.phase.enter(Phase.DISPATCH, exchange.plan.timeout)
@@ -312,10 +316,10 @@ async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
     began, error, onward = exchange.phase.now(), None, None
     try:
         try:
-            await (app or conn.context.app)(exchange)
-            exchange.ended |= exchange.taken_over
-            if not exchange.ended:
+            await (app or context.app)(exchange)
+            if not (exchange.ended or exchange.taken_over):
                 raise RuntimeError("the application returned without ending its response")
+            exchange.ended = True
         except BaseException as exc:
             error, onward = essence(exc, peer_gone=exchange.gone or exchange.taken_over)
         if error is not None:
@@ -324,8 +328,8 @@ async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
             raise onward
     finally:
         request.detach()
-        if observers.request_stop or error is not None or not exchange.ended:
-            tell_end(exchange, request, trio.current_time() - began, error)
+        if observers.ends or error is not None or not exchange.ended:
+            tell_end(exchange, request, exchange.phase.now() - began, error)
         del error, onward  # each holds this frame, and with it the request, until a collector comes
 
 
@@ -380,6 +384,7 @@ async def is_onward(conn: Connection, exc: BaseException) -> bool:
 async def part(conn: Connection, status: int | None) -> None:
     """The last word, if any, and a lingering close: a reset must not destroy what the peer has yet to read (N72)."""
     exchange = conn.exchange
+    exchange.give_back()  # nobody asks for the body any more, and others may have no room for theirs
     if status is None and conn.tls is None and not conn.wants_linger():
         conn.finished = True
         return

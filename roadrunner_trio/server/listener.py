@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from contextvars import copy_context
@@ -31,11 +32,13 @@ from ..telemetry.logs import Damper
 from ..telemetry.observe import ConnectionRejected, ListenerClosed, ListenerDraining, ListenerRetiring
 from ..transport import poller
 from ..transport.bind import Bindable, listed, open_listeners
+from ..transport.certificates import Certificates
 from ..transport.drain import Drain
 from ..transport.dump import stack_of
 from ..transport.streams import Address, linger, peer_of, shown, tidy, wired
 from ..transport.wire import RECEIVE_SIZE, SocketWire
 from ..units import Duration, seconds
+from .afterwards import may_go_on, succeed
 from .connection import Connection, serve_connection
 from .listener_info import ConnectionInfo, Drained, ListenerInfo
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
@@ -73,7 +76,8 @@ class Listener:
         name: for logs, events and task names; ``"main"`` if it is left out.
         timeouts: seconds allowed to each phase.
         limits: what peers may take.
-        tls: a server's context, such as :func:`server_context` makes; connections are encrypted.
+        tls: a server's context, such as :func:`server_context` makes, or :class:`Certificates`, which are renewed when
+            their files change; connections are encrypted.
         reuse_port: TCP ports may be shared with other processes that say so too (SO_REUSEPORT).
         proxy_protocol: peers whose connections begin with a PROXY header, before TLS.
         proxy_headers: proxies that say in a request's fields whom it came from.
@@ -83,6 +87,8 @@ class Listener:
         observers: who is told what happens; an :class:`ErrorLog` is added if there is none.
         request_ids: takes the ids of requests from trusted peers, and tells peers theirs.
         log_context: sets :data:`current_request` for every request, so that what a handler logs can say which it is.
+        fields: what every response has besides, unless the application has set it; a mapping, or pairs.
+        date: responses say when they were made (RFC 9110 section 6.6.1). False is against the letter of that.
         preserve_case: field names of responses go out in the letters in which the application gave them, for peers that
             read them in one way only; otherwise in lower case.
         middlewares: around the handler, or all that a router answers, the first outermost.
@@ -121,7 +127,8 @@ class Listener:
         self._handler = handler
         self.name = self._context.name
         self.bind = listed(bind)
-        self.tls = self._context.tls
+        self.tls, tls = self._context.tls, settings.get("tls")
+        self.certificates = tls if isinstance(tls, Certificates) else None
         self._reuse_port = flag("reuse_port", settings.get("reuse_port", False))
         evict_idle = flag("evict_idle", settings.get("evict_idle", False))
         proxies = (settings.get("proxy_protocol"), settings.get("proxy_headers"))
@@ -131,6 +138,7 @@ class Listener:
         self._accept_scopes: list[trio.CancelScope] = []
         self._addresses: list[Address] = []
         self._closed, self._start = trio.Event(), trio.CancelScope()
+        self._context.observers.attach(self)
 
     # -- what it tells ---------------------------------------------------------------------------
 
@@ -156,6 +164,10 @@ class Listener:
         cap, counters, held = self._context.limits.max_connections, self._context.counters, self._context.buffered.held
         return ListenerInfo(self._active, cap, held, **{each.name: getattr(counters, each.name) for each in COUNTED})
 
+    def phases(self) -> dict[str, int]:
+        """How many connections are in which phase, by the phase's name: ``{"idle": 12, "dispatch": 3}``."""
+        return Counter(conn.phase.phase.name.lower() for conn in self._members())
+
     def connections(self) -> list[ConnectionInfo]:
         """Its connections, oldest first."""
         now = trio.current_time()
@@ -175,6 +187,11 @@ class Listener:
     def drained(self) -> bool:
         """Whether a drain has begun, or has forgone its start; else nothing but a cancellation ends it in order."""
         return self._context.drain.draining or self._start.cancel_called
+
+    @property
+    def leaving(self) -> bool:
+        """Whether its end has been announced, by :meth:`retire`, or has begun; then ``health_path`` answers 503."""
+        return self._retiring or self.drained
 
     @property
     def _active(self) -> int:
@@ -229,7 +246,10 @@ class Listener:
                 helpers.start_soon(self._context.clock.run, name=f"{self.name}: clock")
                 if poller.AVAILABLE:
                     self._context.poller = poller.Poller()
+                    self._context.go_on = self._go_on
                     helpers.start_soon(self._context.poller.run, name=f"{self.name}: poller")
+                if self.certificates is not None:
+                    helpers.start_soon(self.certificates.watch, name=f"{self.name}: certificates")
                 async with trio.open_nursery() as self._connections:
                     self._start_accepting(self._connections)
                     task_status.started(self)
@@ -400,6 +420,17 @@ class Listener:
         conn = Connection(stream, self._context, peer)
         self._places.enter(conn, peer)
         self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(peer)}")
+
+    def _go_on(self, conn: Connection) -> None:
+        """A connection's next request has come while its application still works: another task takes it up.
+
+        It waits where there is no place, for an application that keeps many of them would else shut out others.
+        """
+        room = self._active < self._context.limits.max_connections and self._places.has_room(conn.peer)
+        if self._connections is not None and room and may_go_on(conn):
+            successor = succeed(conn)
+            self._places.enter(successor, conn.peer)
+            self._connections.start_soon(serve_connection, successor, name=f"{self.name}: {shown(conn.peer)}")
 
     async def _accept_foreign(self, listener: trio.abc.Listener[trio.abc.Stream], scope: trio.CancelScope) -> None:
         with scope:
