@@ -124,7 +124,7 @@ ROOMS = {
         "services",
         "serve",
     ],
-    "testing": ["memory", ""],
+    "testing": ["nurseries", "events", "sockets", "client", "memory", "", "httpx_transport", "fixtures"],
     "names": [""],
     "demo": ["board", "source", "exhibits", ""],
     "command": [
