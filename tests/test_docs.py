@@ -2,7 +2,7 @@
 
 A page is read as its reader would: a block of Python is run; a console block that starts a server leaves it running for
 the commands that follow, and what a command is said to print is compared with what it prints (``...`` stands for
-anything, on a line of its own for lines). One thing is changed: the port 8000 becomes a free one.
+anything, on a line of its own for lines). One thing is changed: the ports 8000 and 9090 become free ones.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port, self.second_port = free_port(), free_port()
         self.server: subprocess.Popen[str] | None = None
         self.said = ""
         self.quits = False
@@ -107,8 +107,8 @@ class Reader:
         self.stop(check=exc_info[0] is None)
 
     def here(self, text: str) -> str:
-        """``text`` with our port."""
-        return re.sub(r"\b8000\b", str(self.port), text)
+        """``text`` with our ports."""
+        return re.sub(r"\b8000\b", str(self.port), re.sub(r"\b9090\b", str(self.second_port), text))
 
     def start(self, arguments: list[str], said: str) -> None:
         """Starts a server and waits until it listens."""
@@ -250,8 +250,7 @@ class Pupil(Reader):
 def test_page(page: Path, tmp_path: Path) -> None:
     found = blocks(page)
     skip_without_programs(found)
-    if any("import FastAPI" in block.text for block in found):
-        pytest.importorskip("fastapi")  # it is in the session with the frameworks
+    skip_without_frameworks(found)
     with (Pupil if page.parent == TUTORIAL else Reader)(tmp_path) as reader:
         for block in found:
             match block.language:
@@ -279,6 +278,13 @@ def skip_without_programs(found: list[Block]) -> None:
     for program in ("curl", "openssl"):
         if any(f"$ {program} " in block.text for block in found) and shutil.which(program) is None:
             pytest.skip(f"this machine has no {program}")
+
+
+def skip_without_frameworks(found: list[Block]) -> None:
+    """Ends the test where a framework is not there; they are in a session of their own."""
+    for imported, module in ("import FastAPI", "fastapi"), ("import MCPServer", "mcp.server.mcpserver"):
+        if any(imported in block.text for block in found):
+            pytest.importorskip(module)
 
 
 def check_unit(text: str) -> None:

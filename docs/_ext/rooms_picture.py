@@ -44,7 +44,8 @@ def known() -> dict[str, set[str]]:
     """The rooms in order, and the rooms from which each imports."""
     table = floors()
     rooms: dict[str, set[str]] = {room: set() for room in table.ROOMS}
-    for module, path in table.MODULES.items():
+    for module in sorted(table.PLACE.keys() & table.MODULES.keys()):
+        path = table.MODULES[module]
         source, is_package = path.read_text("utf-8"), path.name == "__init__.py"
         for _, name, ours in table.imports(module, source, is_package=is_package):
             if ours and name in table.PLACE:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import threats_wing
+
 HARDENING = "tests/hardening/"
 
 
@@ -187,6 +189,12 @@ SIZE = (
         ),
     ),
     Threat(
+        "Declares large bodies on a few connections, and sends nothing of them, to leave no room for others'",
+        ("Limits.max_buffered",),
+        "none of it counts before it has come; then 408, close",
+        ("tests/unit/server/test_buffered_bodies.py::test_a_promise_takes_no_room",),
+    ),
+    Threat(
         "Uploads what nobody has asked it for, without a key",
         (),
         "its refusal, if an early middleware asks for the key: before `100 Continue`, and before anything is read",
@@ -255,6 +263,12 @@ NUMBER = (
         ("Limits.max_connections",),
         "503 with `Retry-After`, close; over TLS a close",
         ("tests/e2e/test_cap.py::test_a_crowd_at_the_cap_is_answered_and_few_of_it_linger",),
+    ),
+    Threat(
+        "Asks again and again on one connection for what an application goes on working on after its response",
+        ("Limits.max_connections", "Limits.max_connections_per_peer"),
+        "the next answer, late: each of them has a place, and the connection waits for one",
+        ("tests/unit/server/test_afterwards.py::test_it_has_a_place_and_where_there_is_none_the_request_waits",),
     ),
     Threat(
         "Takes every place for itself",
@@ -475,7 +489,8 @@ WEBSOCKET = (
     ),
 )
 
-THREATS = {"time": TIME, "size": SIZE, "number": NUMBER, "websocket": WEBSOCKET}
+WING = tuple(Threat(*row) for row in threats_wing.ROWS)
+THREATS = {"time": TIME, "size": SIZE, "number": NUMBER, "websocket": WEBSOCKET, "wing": WING}
 
 
 class Advisory(NamedTuple):
@@ -700,7 +715,7 @@ ELSEWHERE = (
         "CVE-2026-34516, CVE-2026-34517, CVE-2024-30251, CVE-2023-30798, CVE-2024-47874, CVE-2025-54121,"
         " CVE-2024-24762, CVE-2024-53981, CVE-2025-47287, CVE-2025-69228",
         "forms: parts without number, or end, or sense",
-        "there is no reader of forms; a body is octets, up to `max_body`",
+        "a body is octets, up to `max_body`; `request.form()` has limits from the first octet, see the last table",
     ),
     Elsewhere(
         "CVE-2023-49081, CVE-2023-49082", "CR and LF in a client's requests", "there is no client but that of tests"

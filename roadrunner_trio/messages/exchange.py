@@ -112,7 +112,10 @@ class Exchange(Protocol):
         ...
 
     def release_waiters(self) -> None:
-        """Ends every :meth:`disconnected`, and a :meth:`receive_body` of a complete response with RuntimeError."""
+        """Ends every :meth:`disconnected`, and a :meth:`receive_body` of a complete response with RuntimeError.
+
+        An app that may go on working when its response is complete calls it then: the connection does not wait for it.
+        """
         ...
 
     async def send_interim(self, status: int, fields: Sequence[Field] = ()) -> None:

@@ -59,6 +59,8 @@ class Carrier:
         hung_up: the peer has ended what it sends, or is gone altogether.
         was_reset: the latter.
         closed: all is over, and nobody is to be told of anything.
+        moved: another has its wire, and it only waits for its application; see :mod:`.afterwards`.
+        parting: it is such another, and there is nothing to be done any more but to close the wire.
     """
 
     __slots__ = (
@@ -72,6 +74,8 @@ class Carrier:
         "gone",
         "hung_up",
         "layer",
+        "moved",
+        "parting",
         "peer",
         "phase",
         "plain",
@@ -105,10 +109,12 @@ class Carrier:
         self.hung_up = False
         self.was_reset = False
         self.closed = False
+        self.moved = False
+        self.parting = False
         self._meter: SendMeter | None = None
         self._accept_told = False
         if self.wire is not None:
-            self.wire.attendant = self  # also when TLS comes between
+            self.wire.attendant = self.wire.reader = self  # also when TLS comes between
 
     def encrypt(self, stream: TLSStream) -> bytes:
         """Goes on under TLS, and gives what came behind the handshake.
@@ -162,6 +168,18 @@ class Carrier:
 
     def peer_left(self) -> None:
         """What a protocol makes of it. Synchronous; must not raise."""
+
+    def read_now(self) -> None:
+        """The wire's word that octets have come for which nobody waits, from the poller's task."""
+        if self.context.go_on is not None and not (self.closed or self.moved):
+            self.context.go_on(self)
+
+    flush = read_now  # at the end of a turn
+
+    def go_on_soon(self) -> None:
+        """Has the same looked at when this turn is over, and the application has returned or has not."""
+        if self.context.poller is not None:
+            self.context.poller.flush_soon(self)
 
     # -- what goes ---------------------------------------------------------------------------------
 
@@ -286,7 +304,7 @@ class Carrier:
     def tell_close(self) -> None:
         """Its end, if its beginning was told."""
         observers = self.context.observers
-        if self._accept_told and observers.listener_conn_close:
+        if self._accept_told and not self.moved and observers.listener_conn_close:
             age = trio.current_time() - self.born
             event = ConnectionEnded(self.context.name, self.peer, age, self.served)
             observers.tell(observers.listener_conn_close, event)

@@ -37,6 +37,7 @@ from ..transport.tls_stream import close_notify
 from ..transport.wire import RECEIVE_SIZE, PeerTooSlow
 from .carrier import Carrier
 from .door import Answered, enter
+from .gathering import gather_body
 from .http1_exchange import Http1Exchange
 from .presence import look_away, miss
 from .refusals import Answer, fail, judge_early, turn_away
@@ -159,7 +160,7 @@ class Connection(Carrier):
             exchange.reset()
             self.closed = True
             del self.exchange  # each of the two holds the other
-            if self.wire is None:
+            if self.wire is None and not self.moved:
                 await self.try_to("close", trio.aclose_forcefully, self.stream)
 
     def wants_linger(self) -> bool:
@@ -193,7 +194,7 @@ async def live(conn: Connection) -> None:
     try:
         with conn.phase.scope:
             await handshake(conn)
-            while await read_request(conn):
+            while not conn.parting and await read_request(conn):
                 if (gate := context.gate) is not None and not gate.spares(exchange.request):
                     await admit(exchange, gate)
                 else:
@@ -213,6 +214,8 @@ async def live(conn: Connection) -> None:
 
 async def handshake(conn: Connection) -> None:
     """What lies between accept and the first byte: a PROXY header and TLS, within one deadline (N30, N36)."""
+    if conn.served:
+        return  # it goes on where another has stopped
     if conn.context.tls or conn.context.proxy_protocol or conn.tls:
         conn.phase.enter(Phase.HANDSHAKE, conn.context.timeouts.handshake)
         conn.exchange.take_early(await enter(conn))
@@ -293,7 +296,7 @@ async def prepare(exchange: Http1Exchange) -> bool:
 async def read_body(exchange: Http1Exchange) -> None:
     """The whole body, for the handler to find."""
     exchange.phase.enter(Phase.READ_BODY, exchange.timeouts.body)
-    exchange.request.keep_body(await exchange.gather_body())
+    exchange.request.keep_body(await gather_body(exchange))
     if exchange.phase.over:
         await trio.lowlevel.checkpoint()
 
@@ -303,7 +306,8 @@ async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
 
     Every start has its end.
     """
-    conn, request, observers = exchange.conn, exchange.request, exchange.conn.context.observers
+    conn, request, context = exchange.conn, exchange.request, exchange.conn.context
+    observers = context.observers
     if observers.request_start:
         observers.tell(observers.request_start, RequestStarted(request, time.time()))
     exchange.phase.enter(Phase.DISPATCH, exchange.plan.timeout)
@@ -312,10 +316,10 @@ async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
     began, error, onward = exchange.phase.now(), None, None
     try:
         try:
-            await (app or conn.context.app)(exchange)
-            exchange.ended |= exchange.taken_over
-            if not exchange.ended:
+            await (app or context.app)(exchange)
+            if not (exchange.ended or exchange.taken_over):
                 raise RuntimeError("the application returned without ending its response")
+            exchange.ended = True
         except BaseException as exc:
             error, onward = essence(exc, peer_gone=exchange.gone or exchange.taken_over)
         if error is not None:
@@ -324,8 +328,8 @@ async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
             raise onward
     finally:
         request.detach()
-        if observers.request_stop or error is not None or not exchange.ended:
-            tell_end(exchange, request, trio.current_time() - began, error)
+        if observers.ends or error is not None or not exchange.ended:
+            tell_end(exchange, request, exchange.phase.now() - began, error)
         del error, onward  # each holds this frame, and with it the request, until a collector comes
 
 
@@ -380,6 +384,7 @@ async def is_onward(conn: Connection, exc: BaseException) -> bool:
 async def part(conn: Connection, status: int | None) -> None:
     """The last word, if any, and a lingering close: a reset must not destroy what the peer has yet to read (N72)."""
     exchange = conn.exchange
+    exchange.give_back()  # nobody asks for the body any more, and others may have no room for theirs
     if status is None and conn.tls is None and not conn.wants_linger():
         conn.finished = True
         return
