@@ -163,7 +163,7 @@ ROOMS = {
         "services",
         "serve",
     ],
-    "testing": ["memory", ""],
+    "testing": ["nurseries", "events", "sockets", "client", "memory", "", "httpx_transport", "fixtures"],
     "processes": [
         "states",
         "slots",
