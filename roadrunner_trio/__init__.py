@@ -44,6 +44,7 @@ from .telemetry.logs import AccessLog, ErrorLog
 from .telemetry.metrics import Metrics, metrics_handler
 from .telemetry.observe import (
     ConnectionAccepted,
+    ConnectionBroken,
     ConnectionEnded,
     ConnectionRejected,
     DrainAcknowledged,
@@ -82,6 +83,7 @@ __all__ = [
     "CloseReason",
     "Compression",
     "ConnectionAccepted",
+    "ConnectionBroken",
     "ConnectionClosed",
     "ConnectionEnded",
     "ConnectionInfo",

@@ -12,6 +12,7 @@ import math
 from typing import Final
 
 from ..protocol.trust import FORWARDED, X_FORWARDED
+from ..server.listener_settings import PROTOCOLS
 from ..settings import OPTIONAL, Limits, Timeouts
 from .kinds import COUNT, OPTIONAL_COUNT, OPTIONAL_SIZE, SIZE, SWITCH, TIME, one_of, text_as, texts_as
 from .option import DOORS, ENDING, LIMITS, LOGGING, TIMEOUTS
@@ -257,6 +258,13 @@ OPTIONS: Final = (
         help="responses carry the id of their request, as x-request-id",
         default=False,
         group=LOGGING,
+    ),
+    Option(
+        name="protocols",
+        kind=texts_as("NAMES"),
+        help="versions of HTTP to speak: h2, http/1.1; the first is preferred",
+        note=",".join(PROTOCOLS),
+        group=DOORS,
     ),
     Option(
         name="tls-cert",

@@ -68,7 +68,7 @@ class Tracing(Observer):
             parent,
             kind=self._kind,
             attributes=_attributes(request),
-            start_time=_nano(event.system_time),
+            start_time=int(event.system_time * 1e9),
         )
         self._spans[request] = span
         self._attach(self._inside(span, parent))  # never detached: the next request has a context of its own
