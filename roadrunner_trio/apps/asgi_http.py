@@ -179,8 +179,7 @@ class Cycle:
             except PeerGone as exc:
                 raise self._gone(str(exc)) from exc
             self.state = DONE
-            if self._waiting:
-                self._exchange.release_waiters()
+            self._exchange.release_waiters()
         elif self.state is BEGIN and kind == START_MESSAGE:
             self._take_start(message)
         else:
@@ -284,8 +283,7 @@ class Cycle:
 
     def _complete(self) -> None:
         self.state = DONE
-        if self._waiting:
-            self._exchange.release_waiters()
+        self._exchange.release_waiters()
 
     # -- extensions ------------------------------------------------------------------------------------
 

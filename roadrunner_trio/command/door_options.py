@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import ssl
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
+from ..answering.context import of_every_response
 from ..answering.health import with_health
 from ..answering.rate_limit import RateLimit
 from ..messages.exchange import Exchange, Plan
@@ -17,10 +18,13 @@ from ..server.listener_settings import PROTOCOLS, protocols
 from ..settings import Contradiction, Limits, Timeouts
 from ..telemetry.request_ids import RequestIds
 from ..transport.bind import Bindable, listed
-from ..transport.tls import server_context
+from ..transport.certificates import Certificates
 from .configuration import Values
 from .options import addresses, count, duration
 from .setting_table import DEFAULT_FIELDS, OPTIONS
+
+SERVER: Final = "roadrunner-trio"
+"""What ``--server-header`` says; which version it is helps nobody but attackers."""
 
 
 def addressed(values: Values) -> tuple[str, ...]:
@@ -112,21 +116,60 @@ def doors(values: Values) -> dict[str, Any]:
         "health_path": _health_path(values),
         "evict_idle": values["evict-idle"],
         "log_context": values["log-context"],
+        "fields": _fields(values),
+        "date": values["date-header"],
         "preserve_case": values["preserve-case"],
     }
 
 
-def _tls(values: Values) -> ssl.SSLContext | None:
+def _tls(values: Values) -> Certificates | None:
     if not values.has("tls-cert"):
-        _alone(values, "tls-cert", "tls-key", "tls-client-ca", "tls-client-cert")
+        _alone(values, "tls-cert", "tls-key", "tls-client-ca", "tls-client-cert", "tls-password-file")
         return None
     if not values.has("tls-client-ca"):
         _alone(values, "tls-client-ca", "tls-client-cert")
-    cert, key, authority = (values[name] for name in ("tls-cert", "tls-key", "tls-client-ca"))
+    first, *others = _pairs(values)
+    authority, secret = values["tls-client-ca"], values["tls-password-file"]
+    password = partial(_read_password, secret) if secret else None
+    asked = values["tls-client-cert"]
     try:
-        return server_context(cert, key, client_ca=authority, client_cert=values["tls-client-cert"])
+        return Certificates(*first, others=others, password=password, client_ca=authority, client_cert=asked)
     except (OSError, ValueError) as exc:
-        raise ValueError(f"no TLS with {', '.join(file for file in (cert, key, authority) if file)}: {exc}") from None
+        files = [file for pair in (first, *others, (authority, secret)) for file in pair if file]
+        raise ValueError(f"no TLS with {', '.join(files)}: {exc}") from None
+
+
+def _pairs(values: Values) -> list[tuple[str, str | None]]:
+    certificates: list[str] = values["tls-cert"]
+    keys: list[str] = values["tls-key"] or []
+    if not certificates:
+        raise ValueError(f"{values.where('tls-cert')} names no file")
+    if not keys:
+        return [(certificate, None) for certificate in certificates]
+    if len(keys) != len(certificates):
+        counted = f"{len(certificates)} certificates and {len(keys)} keys"
+        raise ValueError(f"{values.where('tls-key')}: there are {counted}; give each its own, in the same order")
+    return list[tuple[str, str | None]](zip(certificates, keys, strict=True))
+
+
+def _read_password(path: str) -> str:
+    """What stands in a file, without the end of its line."""
+    with open(path, encoding="utf-8") as file:
+        return file.read().rstrip("\r\n")
+
+
+def _fields(values: Values) -> list[tuple[str, str]]:
+    fields = [("server", SERVER)] if values["server-header"] else []
+    for line in values["header"] or ():
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise ValueError(f"{values.where('header')}: {line!r} has no colon; write NAME:VALUE")
+        fields.append((name.strip(), value.strip()))
+    try:
+        of_every_response(fields)
+    except ValueError as exc:
+        raise ValueError(f"{values.where('header')}: {exc}") from None
+    return fields
 
 
 def _protocols(values: Values) -> Sequence[str]:

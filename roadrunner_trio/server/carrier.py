@@ -34,6 +34,9 @@ WRITE_SIZE: Final = 65536
 """Octets that the write timeout is for: a slow but honest peer may take long for all of a large response."""
 HELD_MOST: Final = 16384
 """Octets that are held until a turn is over. What is larger is sent at once, and waits for a peer that is slow."""
+CROWD: Final = 2
+"""Connections awake at once, above which a whole response is written at the end of the turn, with those of the others:
+a peer that a write wakes takes the processor from us. With fewer it would only come later."""
 NEWBORN: Final = 1.0
 """Seconds in which a connection that a drain finds silent may still send its first byte."""
 QUIET: Final = 1.0
@@ -67,6 +70,8 @@ class Carrier:
         hung_up: the peer has ended what it sends, or is gone altogether.
         was_reset: the latter.
         closed: all is over, and nobody is to be told of anything.
+        moved: another has its wire, and it only waits for its application; see :mod:`.afterwards`.
+        parting: it is such another, and there is nothing to be done any more but to close the wire.
     """
 
     __slots__ = (
@@ -80,6 +85,8 @@ class Carrier:
         "gone",
         "hung_up",
         "layer",
+        "moved",
+        "parting",
         "peer",
         "phase",
         "plain",
@@ -116,10 +123,12 @@ class Carrier:
         self.hung_up = False
         self.was_reset = False
         self.closed = False
+        self.moved = False
+        self.parting = False
         self._meter: SendMeter | None = None
         self._accept_told = False
         if self.wire is not None:
-            self.wire.attendant = self  # also when TLS comes between
+            self.wire.attendant = self.wire.reader = self  # also when TLS comes between
 
     def succeed(self, before: Carrier) -> None:
         """Takes the place of another that stops here: its stream, its drain, its peer and its past."""
@@ -210,6 +219,18 @@ class Carrier:
     def peer_left(self) -> None:
         """What a protocol makes of it. Synchronous; must not raise."""
 
+    def read_now(self) -> None:
+        """The wire's word that octets have come for which nobody waits, from the poller's task."""
+        if self.context.go_on is not None and not (self.closed or self.moved):
+            self.context.go_on(self)
+
+    flush = read_now  # at the end of a turn
+
+    def go_on_soon(self) -> None:
+        """Has the same looked at when this turn is over, and the application has returned or has not."""
+        if self.context.poller is not None:
+            self.context.poller.flush_soon(self)
+
     # -- what goes ---------------------------------------------------------------------------------
 
     async def send(self, data: bytes | bytearray, sent: int = 0) -> None:
@@ -226,16 +247,32 @@ class Carrier:
 
     async def send_soon(self, data: bytes, sent: int) -> None:
         """Sends ``data``, where a poller ends turns with what else is sent in this one: a system call takes 5 µs."""
+        if not self.hold(data):
+            await self.send(data, sent)
+
+    def hold(self, data: bytes) -> bool:
+        """Keeps ``data`` until the turn is over; False when it has to be sent now.
+
+        Raises:
+            PeerGone: the peer is gone.
+        """
         wire = self.wire
         if wire is None or not wire.polled or len(data) + len(wire.held or b"") > HELD_MOST:
-            await self.send(data, sent)
-        elif self.broken:
+            return False
+        if self.broken:
             raise self._barred()
-        else:
-            try:
-                wire.hold(data if self.layer is None else self.layer.seal(data))
-            except trio.BrokenResourceError as exc:
-                raise self._lost("the peer went away") from exc
+        try:
+            wire.hold(data if self.layer is None else self.layer.seal(data))
+        except trio.BrokenResourceError as exc:
+            raise self._lost("the peer went away") from exc
+        return True
+
+    def send_with_others(self, data: bytes) -> memoryview | None:
+        """As :meth:`send_now`; while many connections are awake, ``data`` is kept until the turn is over."""
+        poller = self.context.poller
+        if poller is not None and poller.crowd > CROWD and self.hold(data):
+            return None
+        return self.send_now(data)
 
     async def send_large(self, data: memoryview, sent: int) -> None:
         """In slices, with a checkpoint between them: the kernel may take megabytes at once, while everybody waits."""
@@ -333,7 +370,7 @@ class Carrier:
     def tell_close(self) -> None:
         """Its end, if its beginning was told."""
         observers = self.context.observers
-        if self._accept_told and observers.listener_conn_close:
+        if self._accept_told and not self.moved and observers.listener_conn_close:
             age = trio.current_time() - self.born
             event = ConnectionEnded(self.context.name, self.peer, age, self.served, self.protocol)
             observers.tell(observers.listener_conn_close, event)

@@ -72,8 +72,8 @@ class Connection(Carrier):
             self._end_idle("the server is draining")
 
     def make_room(self) -> bool:
-        """Ends an idle connection for another's sake, at once; False when a request has reached it after all."""
-        if self.arrived():
+        """Ends an idle connection for another's sake, at once; False when it is not idle after all."""
+        if self.arrived() or (self.wire is not None and self.wire.held):
             return False
         self.gone = True  # it has been answered all it asked: there is nothing to say, nor to linger for
         self._end_idle("another connection needs its place")
@@ -83,10 +83,17 @@ class Connection(Carrier):
         if self.wire is not None:
             # In the step of the look itself: a request that comes from now on has crossed an end that was sent.
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                self.wire.flush()
+                if self.wire.held:  # the peer has yet to take an answer: it has the time of a write for that
+                    return self.phase.shorten(self.phase.now() + self.context.timeouts.write)
                 if self.layer is not None:
                     self.wire.send_now(self.layer.farewell())
                 self.wire.send_eof_now()
-        (self.phase.end(reason) if self._idle_scope is None else self._idle_scope.cancel(reason=reason))
+        if self._idle_scope is None:
+            self.phase.end(reason)
+        else:
+            self._idle_scope.cancel(reason=reason)
+        return None
 
     def peer_left(self) -> None:
         """The poller's word, passed on."""
@@ -154,7 +161,7 @@ class Connection(Carrier):
             exchange.reset()
             self.closed = True
             del self.exchange  # each of the two holds the other
-            if self.wire is None:
+            if self.wire is None and not self.moved:
                 await self.try_to("close", trio.aclose_forcefully, self.stream)
 
     def wants_linger(self) -> bool:
@@ -190,7 +197,7 @@ async def live(conn: Connection) -> None:
     try:
         with conn.phase.scope:
             await handshake(conn)
-            while await read_request(conn):
+            while not conn.parting and await read_request(conn):
                 if (gate := context.gate) is not None and not gate.spares(exchange.request):
                     await admit(exchange, gate)
                 else:
@@ -210,6 +217,8 @@ async def live(conn: Connection) -> None:
 
 async def handshake(conn: Connection) -> None:
     """What lies between accept and the first byte: a PROXY header and TLS, within one deadline (N30, N36)."""
+    if conn.served:
+        return  # it goes on where another has stopped
     if conn.context.tls or conn.context.proxy_protocol or conn.tls:
         conn.phase.enter(Phase.HANDSHAKE, conn.context.timeouts.handshake)
         conn.exchange.take_early(await enter(conn))
@@ -298,11 +307,9 @@ async def read_body(exchange: Subject) -> None:
 
 
 async def dispatch(exchange: Subject, app: Answer | None = None) -> None:
-    """Runs the application, or ``app`` in its place, which writes its response; one ``except`` covers both (N3).
-
-    Every start has its end.
-    """
-    conn, request, observers = exchange.conn, exchange.request, exchange.conn.context.observers
+    """Runs the application, or ``app``, which writes its response; one ``except`` covers both (N3)."""
+    conn, request, context = exchange.conn, exchange.request, exchange.conn.context
+    observers = context.observers
     if observers.request_start:
         observers.tell(observers.request_start, RequestStarted(request, time.time()))
     exchange.phase.enter(Phase.DISPATCH, exchange.plan.timeout)
@@ -311,10 +318,10 @@ async def dispatch(exchange: Subject, app: Answer | None = None) -> None:
     began, error, onward = exchange.phase.now(), None, None
     try:
         try:
-            await (app or conn.context.app)(exchange)
-            exchange.ended |= exchange.taken_over
-            if not exchange.ended:
+            await (app or context.app)(exchange)
+            if not (exchange.ended or exchange.taken_over):
                 raise RuntimeError("the application returned without ending its response")
+            exchange.ended = True
         except BaseException as exc:
             error, onward = essence(exc, peer_gone=exchange.gone or exchange.taken_over)
         if error is not None:
@@ -323,8 +330,8 @@ async def dispatch(exchange: Subject, app: Answer | None = None) -> None:
             raise onward
     finally:
         request.detach()
-        if observers.request_stop or error is not None or not exchange.ended:
-            tell_end(exchange, request, trio.current_time() - began, error)
+        if observers.ends or error is not None or not exchange.ended:
+            tell_end(exchange, request, exchange.phase.now() - began, error)
         del error, onward  # each holds this frame, and with it the request, until a collector comes
 
 
@@ -382,6 +389,7 @@ async def is_onward(conn: Connection, exc: BaseException) -> bool:
 async def part(conn: Connection, status: int | None) -> None:
     """The last word, if any, and a lingering close: a reset must not destroy what the peer has yet to read (N72)."""
     exchange = conn.exchange
+    exchange.give_back()  # nobody asks for the body any more, and others may have no room for theirs
     if status is None and conn.tls is None and not conn.wants_linger():
         conn.finished = True
         return
@@ -391,6 +399,8 @@ async def part(conn: Connection, status: int | None) -> None:
             await exchange.say(status)
         conn.finished = True  # whatever cuts the lingering short, the peer has had its due
         await exchange.settle()
+        if conn.wire is not None and conn.wire.held:
+            await conn.send(b"")
         if conn.tls is not None and not (conn.gone or conn.broken or exchange.taken_over or exchange.truncated):
             conn.stream = await close_notify(conn.tls)
         if conn.wants_linger():

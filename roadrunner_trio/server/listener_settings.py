@@ -8,25 +8,27 @@ All is looked at when a listener is built, before anything listens, and what is 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Final, NamedTuple, TypedDict, TypeVar, cast
 
 from ..answering.admission import gate
-from ..answering.context import ServerContext, steps
+from ..answering.context import ServerContext, of_every_response, steps
 from ..answering.health import Health, with_health
 from ..answering.middleware import Middleware
 from ..answering.rate_limit import RateLimit
 from ..answering.respond import Handler, as_app, serves_websockets
+from ..fields import FieldsLike
 from ..messages.exchange import App, BodyMode
-from ..protocol.http1.encode import sift_as_written
+from ..protocol.http1.encode import sift_as_written, undated
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..settings import Limits, Timeouts
 from ..telemetry.logs import AccessLog, with_error_log
 from ..telemetry.observe import HOOKS, Observer, Observers
 from ..telemetry.request_ids import RequestIds
+from ..transport.certificates import Certificates
 from ..transport.drain import Drain
 from .door import H2
 from .http2.connection import serve_http2
@@ -53,8 +55,10 @@ class ConnectionSettings(TypedDict, total=False):
     request_ids: RequestIds | None
     middlewares: Sequence[Middleware]
     log_context: bool
+    fields: FieldsLike
+    date: bool
     preserve_case: bool
-    tls: ssl.SSLContext | None
+    tls: ssl.SSLContext | Certificates | None
     proxy_protocol: ProxyProtocol | None
     proxy_headers: ProxyHeaders | None
     rate_limit: RateLimit | None
@@ -96,9 +100,7 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     name = instance("name", given.get("name", "main"), str, "'main'")
     timeouts = optional("timeouts", given.get("timeouts"), Timeouts, "Timeouts(request=5)") or Timeouts()
     limits = optional("limits", given.get("limits"), Limits, "Limits(max_body='1M')") or Limits()
-    tls = optional("tls", given.get("tls"), ssl.SSLContext, "server_context('cert.pem', 'key.pem')")
-    if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
-        raise ValueError("tls is the context of a client; write tls=server_context('cert.pem', 'key.pem')")
+    tls = context_of(given.get("tls"))
     ids = optional("request_ids", given.get("request_ids"), RequestIds, "RequestIds()")
     proxy_protocol = optional(
         "proxy_protocol", given.get("proxy_protocol"), ProxyProtocol, "ProxyProtocol('10.0.0.0/8')"
@@ -112,15 +114,33 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
 
     app = as_app(handler, given.get("body", "buffered"), limits, timeouts, given.get("middlewares", ()))
     health, asked = with_health(app, health_path)
-    on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers)
+    fields = of_every_response(given.get("fields", ()))
+    on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
     context = ServerContext(health or app, name, timeouts, limits, told, drain, on_head, tls, proxy_protocol)
     if flag("preserve_case", given.get("preserve_case", False)):
         context.sift = sift_as_written
+    if not flag("date", given.get("date", True)):
+        context.sift = undated(context.sift)
     context.protocols = protocols(given.get("protocols", PROTOCOLS), tls)
     context.websockets = serves_websockets(handler)
     context.http2 = serve_http2 if H2 in context.protocols else None
     context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
     return Served(context, health)
+
+
+def context_of(given: object) -> ssl.SSLContext | None:
+    """What handshakes begin with, if there are to be any.
+
+    Raises:
+        TypeError: it is neither a context nor certificates.
+        ValueError: it is a client's.
+    """
+    if isinstance(given, Certificates):
+        return given.context
+    tls = optional("tls", given, ssl.SSLContext, "server_context('cert.pem', 'key.pem')")
+    if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("tls is the context of a client; write tls=server_context('cert.pem', 'key.pem')")
+    return tls
 
 
 # -- what may be wrong with it -------------------------------------------------------------------
@@ -139,7 +159,7 @@ def refuse_unknown(given: Mapping[str, object], known: frozenset[str]) -> None:
 
 def _hint(name: str, names: frozenset[str]) -> str:
     for kind in (Timeouts, Limits):
-        if name in {field.name for field in fields(kind)}:
+        if name in {field.name for field in dataclasses.fields(kind)}:
             return f"; it is one of {kind.__name__}: write {kind.__name__.lower()}={kind.__name__}({name}=...)"
     if name in OF_LISTENERS or name == "bind":
         return " of a connection, only of a listener"

@@ -95,6 +95,11 @@ class Places:
             return None
         return "max_connections"
 
+    def has_room(self, peer: Address) -> bool:
+        """Whether another connection of ``peer`` is within its share; takes nothing from anybody."""
+        key = self._key(peer)
+        return key is None or not self._has_share(key)
+
     def enter(self, member: object, peer: Address) -> None:
         """Counts a connection, until :meth:`leave`."""
         if (key := self._key(peer)) is not None:

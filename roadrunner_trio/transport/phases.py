@@ -73,8 +73,11 @@ class PhaseScope:
     def enter(self, phase: Phase, seconds: float) -> None:
         """Begins ``phase``, which may last ``seconds`` from now."""
         self.phase = phase
-        self.deadline = self.now() + seconds if seconds != math.inf else math.inf
-        if self.deadline < self.armed:
+        if seconds == math.inf:
+            self.deadline = math.inf
+            return
+        self.deadline = deadline = self.now() + seconds
+        if deadline < self.armed:
             self.clock.arm(self)
 
     def shorten(self, deadline: float) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 import trio
 
+from ...answering.buffers import Share
 from ...errors import HTTPError, ProtocolError
 from ...fields import Field
 from ...messages.exchange import Plan
@@ -27,10 +28,11 @@ from ...transport.clock import Clock
 from ...transport.drain import Drain
 from ...transport.phases import Phase
 from ...transport.poller import WOKEN
-from ...transport.streams import GRACE, Address, RateMeter
+from ...transport.streams import GRACE, Address, RateMeter, own_end
 from ...transport.wire import BodyTimeout, PeerGone, SocketWire
 from ..carrier import Carrier
-from ..http1_exchange import GULPS, NO_PLAN, OVER, own_end
+from ..http1_exchange import GULPS, NO_PLAN
+from ..http1_sender import OVER
 from ..presence import Grace, in_handler, look_away, miss
 from ..report import tell_acknowledged
 from .alarm import Alarm
@@ -53,7 +55,7 @@ class StreamExchange(StreamSender):
         meter: how fast its peer sends it.
         grace: the time it has left when its peer has gone; made when first needed.
         judged: by its head alone, for the time being.
-        held: octets of its content that count among what all connections hold.
+        share: what its content counts for among what all connections hold.
     """
 
     __slots__ = (
@@ -68,16 +70,16 @@ class StreamExchange(StreamSender):
         "_released",
         "_waiting",
         "grace",
-        "held",
         "judged",
         "meter",
         "parked",
         "plan",
+        "share",
         "task",
     )
 
     def __init__(self, conn: Carrier, engine: Http2Engine, writer: Writer) -> None:
-        self.held = 0
+        self.share = Share(conn.context.buffered)
         self.grace: Grace | None = None
         self.meter = RateMeter(conn.context.limits.min_bytes_per_second)
         self.task: trio.lowlevel.Task | None = None
@@ -136,9 +138,8 @@ class StreamExchange(StreamSender):
                 engine.send_data(stream, b"", True)
             engine.release(stream, CANCEL if self._lost or self.phase.expired else INTERNAL_ERROR)
             self.writer.soon()
-        if self.held:
-            self.context.buffered.give(self.held)
-            self.held = 0
+        if self.share.held:
+            self.share.release()
         if self._readers is not None or self._waiting is not None or self._content is not None:
             self._wake_all()
         if self._content is not None:
@@ -215,7 +216,7 @@ class StreamExchange(StreamSender):
         """Something of the body has come, or its end, or what is wrong with it."""
         stream = self.stream
         if self._gathers and not (stream.ended or stream.error or stream.lost):
-            if stream.received <= self.held or self._holds(stream.received):
+            if self.share.hold(stream.received):
                 return
             self._full = True
         self.wake_readers()
@@ -364,7 +365,7 @@ class StreamExchange(StreamSender):
             ProtocolError: 503, when together they would hold more than they may; 413; 408, it comes too slowly.
         """
         stream, engine = self.stream, self.engine
-        if self.head.content_length and not self._holds(self.head.content_length):
+        if self.head.content_length > self.share.room:
             raise ProtocolError(503, "max_buffered")
         self._gathers = True
         began, least = self.phase.now(), self.meter.least
@@ -389,15 +390,8 @@ class StreamExchange(StreamSender):
             raise stream.error
         if stream.lost:
             raise self._broken_off()
-        if self._full or not (stream.received <= self.held or self._holds(stream.received)):
+        if self._full or not self.share.hold(stream.received):
             raise ProtocolError(503, "max_buffered")
-
-    def _holds(self, octets: int) -> bool:
-        """Counts the body as ``octets`` among what all hold; False when there is no room."""
-        if not self.context.buffered.take(octets - self.held):
-            return False
-        self.held = octets
-        return True
 
     # -- a tunnel ----------------------------------------------------------------------------------
 

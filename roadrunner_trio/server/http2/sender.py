@@ -45,6 +45,7 @@ class StreamSender:
         body_done: the request's body has been read to its end.
         taken_over: the stream belongs to somebody else.
         sent: octets of content written.
+        headed: when the head of the last response went out that was begun by :meth:`start_response`.
         extra: see :class:`Exchange`; gone when the final head is out.
         memo: see :class:`Exchange`.
         keep: whatever becomes of a stream, its connection goes on.
@@ -61,6 +62,7 @@ class StreamSender:
         "engine",
         "extra",
         "head",
+        "headed",
         "keep",
         "kind",
         "memo",
@@ -82,6 +84,7 @@ class StreamSender:
         self.writer = writer
         self.phase = PhaseScope(conn.context.clock)
         self.memo: Any = None
+        self.headed = 0.0
         self.keep = True
         self.reset()
 
@@ -161,7 +164,7 @@ class StreamSender:
         if self.stream.lost or self.conn.broken:
             raise self._failed(HEADS.get(self.kind, "response_head"), PeerGone("the peer has taken its request back"))
         self.engine.send_head(self.stream, status, wishes, length, empty)
-        self.status, self._has_body = status, not empty
+        self.status, self._has_body, self.headed = status, not empty, self.phase.now()
         self._left = None if empty else length
         self.writer.soon()
         return not empty
