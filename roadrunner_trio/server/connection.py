@@ -148,6 +148,7 @@ class Connection(Carrier):
                     await self.try_to("take the last word", exchange.say, 503)
         finally:
             self.phase.close()
+            exchange.meter.close()
             exchange.dismiss()
             look_away(exchange)
             self.drain.leave(self)
