@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import threats_wing
+from threats_http2 import HTTP2
 
 HARDENING = "tests/hardening/"
 
@@ -490,4 +491,11 @@ WEBSOCKET = (
 )
 
 WING = tuple(Threat(*row) for row in threats_wing.ROWS)
-THREATS = {"time": TIME, "size": SIZE, "number": NUMBER, "websocket": WEBSOCKET, "wing": WING}
+THREATS = {
+    "time": TIME,
+    "size": SIZE,
+    "number": NUMBER,
+    "websocket": WEBSOCKET,
+    "http2": tuple(Threat(*row) for row in HTTP2),
+    "wing": WING,
+}

@@ -174,7 +174,7 @@ class Http1Sender:
             else:
                 rest = body
         try:
-            if (unsent := conn.send_now(data)) is not None:
+            if (unsent := conn.send_now(data) if rest else conn.send_with_others(data)) is not None:
                 await conn.send_rest(unsent, self.sent)
             if rest:
                 await conn.send_large(memoryview(rest), self.sent)
