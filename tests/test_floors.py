@@ -173,6 +173,7 @@ ROOMS = {
         "upgrade",
         "worker",
     ],
+    "watching": ["sample", "changes", "window"],
     "names": [""],
     "demo": ["board", "source", "exhibits", ""],
     "command": [

@@ -51,7 +51,7 @@ from .flags import Parser, add_flags
 from .folder import folder, names_folder, refuse_for_applications
 from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
-from .operation import measured
+from .operation import measured, refuse_window, watched
 from .supervise import is_supervised, supervise
 
 BAD_START: Final = 3
@@ -200,16 +200,18 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
         return put_out(render(configuration))
     server = configuration.server
     if is_supervised(server):
+        refuse_window(server)
         try:
             return supervise(configuration, chosen.words, start_logging, refuse)
         except OSError as exc:
             return refuse(explain(exc))
     metrics = measured(server)
     listeners, title = prepare(configuration, metrics.observers)
+    window = watched(server, listeners)
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     status = 1
     try:
-        status = trio.run(serve_until_drained, listeners, title, watchdog, metrics.listeners)
+        status = trio.run(serve_until_drained, listeners, title, watchdog, [*metrics.listeners, *window])
     finally:
         watchdog.finish(status, at_exit=True)
     return status
@@ -219,10 +221,11 @@ def check_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     """Says where it would listen."""
     metrics = measured(configuration.server)
     listeners, title = prepare(configuration)
+    beside = [*metrics.listeners, *watched(configuration.server, listeners)]
     shared = [values["reuse-port"] for values in configuration.listeners]
     try:
         if not chosen.no_bind:
-            trio.run(bind_and_let_go, [*listeners, *metrics.listeners], [*shared, False])
+            trio.run(bind_and_let_go, [*listeners, *beside], [*shared, *(False for _ in beside)])
     except OSError as exc:
         return refuse(explain(exc))
     for listener in listeners:

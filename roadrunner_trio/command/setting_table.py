@@ -224,6 +224,14 @@ OPTIONS: Final = (
         server=True,
     ),
     Option(
+        name="observe",
+        kind=text_as("ADDRESS"),
+        help="a page with the live tree of tasks and connections on this loopback address or Unix socket, such as "
+        "127.0.0.1:9001",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
         name="request-ids-from",
         kind=texts_as("NETWORK"),
         help="proxies whose x-request-id is the request's",

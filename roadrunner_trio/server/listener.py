@@ -34,6 +34,7 @@ from ..transport.bind import Bindable, listed, open_listeners
 from ..transport.certificates import Certificates
 from ..transport.drain import Drain
 from ..transport.dump import stack_of
+from ..transport.phases import Phase
 from ..transport.streams import Address, peer_of, shown, tidy, wired
 from ..transport.wire import SocketWire
 from ..units import Duration, seconds
@@ -180,6 +181,7 @@ class Listener:
                 conn.phase.deadline - now,
                 conn.served,
                 conn.task,
+                _doing(conn),
             )
             for conn in sorted(self._members(), key=lambda conn: conn.born)
         ]
@@ -188,6 +190,11 @@ class Listener:
     def drained(self) -> bool:
         """Whether a drain has begun, or has forgone its start; else nothing but a cancellation ends it in order."""
         return self._context.drain.draining or self._start.cancel_called
+
+    @property
+    def drain_deadline(self) -> float:
+        """Trio's time at which a drain cuts what is left; ``math.inf`` before there is one."""
+        return self._context.drain.cut
 
     @property
     def leaving(self) -> bool:
@@ -472,6 +479,14 @@ class Listener:
             before = shortage.take()
             again = f"; {before} more failures since this was last said" if before else ""
             log.error("listener %r cannot accept: %s%s", self.name, why, again)
+
+
+def _doing(conn: Connection) -> str:
+    """The request that a connection is in, in two words; nothing between two."""
+    if conn.phase.phase in (Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST):
+        return ""
+    exchange = getattr(conn, "exchange", None)  # it is given up before the connection leaves its drain
+    return "" if exchange is None else f"{exchange.request.method} {exchange.request.path}"
 
 
 async def _close(listener: socket.socket | trio.abc.Listener[trio.abc.Stream]) -> None:

@@ -85,6 +85,7 @@ class ConnectionInfo:
         deadline: seconds until its phase has had its time; ``math.inf`` without a bound.
         requests: how many it has served, the current one included.
         task: the Trio task that serves it.
+        doing: the method and the path of the request it is in, without a query; ``""`` between two.
     """
 
     peer: Address
@@ -93,3 +94,4 @@ class ConnectionInfo:
     deadline: float
     requests: int
     task: trio.lowlevel.Task | None
+    doing: str = ""
