@@ -44,6 +44,7 @@ from .telemetry.logs import AccessLog, ErrorLog
 from .telemetry.metrics import Metrics, metrics_handler
 from .telemetry.observe import (
     ConnectionAccepted,
+    ConnectionBroken,
     ConnectionEnded,
     ConnectionRejected,
     DrainAcknowledged,
@@ -59,6 +60,7 @@ from .telemetry.observe import (
     ResponseSendFailed,
 )
 from .telemetry.request_ids import RequestIds
+from .telemetry.tracing import Tracing
 from .transport.certificates import Certificates
 from .transport.drain import Drain
 from .transport.tls import TLSInfo, server_context
@@ -82,6 +84,7 @@ __all__ = [
     "CloseReason",
     "Compression",
     "ConnectionAccepted",
+    "ConnectionBroken",
     "ConnectionClosed",
     "ConnectionEnded",
     "ConnectionInfo",
@@ -141,6 +144,7 @@ __all__ = [
     "Subscription",
     "TLSInfo",
     "Timeouts",
+    "Tracing",
     "Upgrade",
     "UploadedFile",
     "WebSocket",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import logging
 import os
 import signal
 import socket
@@ -33,26 +34,27 @@ from ..messages.exchange import BodyMode
 from ..server.leaving import see_off
 from ..server.listener import Listener
 from ..server.serve import serve_watched
-from ..server.shell import Banner, give_up, report, url
+from ..server.shell import Banner, give_up, report
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
 from ..settings import Limits
-from ..telemetry import log_output
-from ..telemetry.access_lines import FORMATS
-from ..telemetry.logs import AccessLog
+from ..telemetry.log_lines import THIS
+from ..telemetry.log_output import renewals, speak, spoken
 from ..telemetry.observe import Observer
 from ..transport.bind import Bindable, open_listeners
 from ..transport.stdio import open_closed, settle, tell
 from .configuration import Configuration, Values, render, resolve
 from .door_options import bounds, doors, names, places
 from .dump import dump_on_signal
+from .env_file import with_file
 from .explain import PROGRAM, explain
 from .flags import Parser, add_flags
 from .folder import folder, names_folder, refuse_for_applications
 from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
-from .operation import measured, refuse_window, watched
+from .operation import begin, configure_logging, end_logging, measured, start_logging, told
 from .supervise import is_supervised, supervise
+from .window import refuse_window, window_into
 
 BAD_START: Final = 3
 DEMO: Final = "the demo"
@@ -117,10 +119,13 @@ def obey(argv: Sequence[str] | None) -> int:
     """Does what the command line says; returns the exit status."""
     chosen = parsers()[0].parse_args(argv)
     chosen.words = sys.argv[1:] if argv is None else list(argv)
+    speak("text")
+    THIS.call("")
     try:
-        configuration = resolve(chosen, os.environ)
+        configuration = resolve(chosen, with_file(chosen.env_file, os.environ))
+        speak(configuration.server["log-format"])
         for note in configuration.notes:
-            tell(f"{PROGRAM}: {note}\n")
+            tell(spoken(logging.WARNING, f"{PROGRAM}: {note}"))
         status: int = chosen.command(configuration, chosen)
         return status
     except LoadError as exc:
@@ -137,7 +142,7 @@ Refuse: TypeAlias = Callable[..., int]
 
 def refuse(message: str, report: str = "") -> int:
     """Says why there is no server; returns the exit status."""
-    tell(f"{report}{PROGRAM}: {message}\n")
+    tell(spoken(logging.CRITICAL, f"{PROGRAM}: {message}", report))
     return BAD_START
 
 
@@ -183,6 +188,7 @@ def _command(
     parser.add_argument(
         "-c", "--config", metavar="FILE", help="settings in TOML (default [tool.roadrunner-trio] in pyproject.toml)"
     )
+    parser.add_argument("--env-file", metavar="FILE", help="variables for the application, and settings, NAME=value")
     add_flags(parser)
     if name == "check":
         parser.add_argument("--no-bind", action="store_true", help="leave the addresses to a server that runs already")
@@ -202,26 +208,31 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     if is_supervised(server):
         refuse_window(server)
         try:
-            return supervise(configuration, chosen.words, start_logging, refuse)
+            status = supervise(configuration, chosen.words, start_logging, refuse)
+            end_logging(status)
+            return status
         except OSError as exc:
             return refuse(explain(exc))
+    os.environ.update(with_file(chosen.env_file, os.environ))
     metrics = measured(server)
     listeners, title = prepare(configuration, metrics.observers)
-    window = watched(server, listeners)
-    watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
-    status = 1
+    window = window_into(server, listeners)
+    watchdog, status = Watchdog(server["grace"], server["shutdown-delay"], owner=True), 1
     try:
-        status = trio.run(serve_until_drained, listeners, title, watchdog, [*metrics.listeners, *window])
+        beside = [*metrics.listeners, *window]
+        status = trio.run(partial(serve_until_drained, listeners, title, watchdog, beside=beside))
     finally:
+        end_logging(status)
         watchdog.finish(status, at_exit=True)
     return status
 
 
 def check_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """Says where it would listen."""
+    os.environ.update(with_file(chosen.env_file, os.environ))
     metrics = measured(configuration.server)
     listeners, title = prepare(configuration)
-    beside = [*metrics.listeners, *watched(configuration.server, listeners)]
+    beside = [*metrics.listeners, *window_into(configuration.server, listeners)]
     shared = [values["reuse-port"] for values in configuration.listeners]
     try:
         if not chosen.no_bind:
@@ -235,6 +246,7 @@ def check_command(configuration: Configuration, chosen: argparse.Namespace) -> i
 
 def routes_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """A line for each route."""
+    os.environ.update(with_file(chosen.env_file, os.environ))
     handler: object
     handler, title = application(configuration.server)
     if isinstance(handler, made_by):
@@ -320,9 +332,10 @@ def prepare(
     """
     server = configuration.server
     binds = [places(values) for values in configuration.listeners]
+    configure_logging(server)
     handler, title = application(server)
     start_logging(server)
-    observers = [*([AccessLog(access_log_format(server))] if server["access-log"] else []), *beside]
+    observers = [*told(server), *beside]
     made: list[Listener] = []
     for values, bind, name in zip(configuration.listeners, binds, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)
@@ -358,30 +371,6 @@ def reader(values: Values, limits: Limits, *, itself: bool) -> BodyMode:
     return body
 
 
-def access_log_format(server: Values) -> str:
-    """That of the access log, or else that of all logs.
-
-    Raises:
-        ValueError: it is none.
-    """
-    name = "access-log-format" if server.has("access-log-format") else "log-format"
-    format: str = server[name]
-    if format.lower() in FORMATS:
-        format = format.lower()
-    try:
-        AccessLog(format)
-    except ValueError as exc:
-        raise ValueError(f"{server.where(name)}: {exc}") from None
-    return format
-
-
-def start_logging(server: Values) -> None:
-    """To standard error, unless the application set up logging of its own when it was imported."""
-    level: str = server["log-level"].upper()
-    log_output.start_logging(server["log-format"], level)
-    log.logger.setLevel(level)
-
-
 async def bind_and_let_go(listeners: Sequence[Listener], reuse_port: Sequence[bool]) -> None:
     """Binds all the addresses together.
 
@@ -414,22 +403,10 @@ async def serve_until_drained(
     async with trio.open_nursery() as nursery:
         if hasattr(signal, "SIGUSR1"):
             await nursery.start(dump_on_signal, listeners, name="SIGUSR1")
-        status = await begin(beside, nursery) or await attempt(
-            listeners, title, watchdog, banner or Banner(title), refuse
-        )
+        status = await begin(beside, nursery, refuse)
+        status = status or await attempt(listeners, title, watchdog, banner or Banner(title), refuse)
         nursery.cancel_scope.cancel(reason="the server has ended")
     return status
-
-
-async def begin(beside: Sequence[Listener], nursery: trio.Nursery) -> int:
-    """Has listeners serve; returns an exit status if one cannot, else 0."""
-    for listener in beside:
-        try:
-            await nursery.start(listener.serve, name=f"{listener.name}: listener")
-        except OSError as exc:
-            return refuse(explain(exc))
-        log.info("%s at %s", listener.name, ", ".join(url(each, tls=False) for each in listener.addresses))
-    return 0
 
 
 async def attempt(
@@ -438,7 +415,10 @@ async def attempt(
     """Serves; what comes of it becomes an exit status here, before a nursery makes a group of it."""
     services = [partial(board.beat, listeners[0])] if title == DEMO else []
     try:
-        report(await serve_watched(watchdog, *listeners, services=services, on_stuck=give_up, task_status=banner))
+        outcomes = await serve_watched(
+            watchdog, *listeners, services=services, on_stuck=give_up, renewals=renewals(), task_status=banner
+        )
+        report(outcomes)
     except OSError as exc:
         return ended(exc) if banner.shown else refuse(explain(exc))
     except StartupError as exc:

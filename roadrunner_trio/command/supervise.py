@@ -27,9 +27,11 @@ from ..processes.wear import Wear
 from ..processes.zygote import Preloader
 from ..server.shell import announce
 from ..server.signals import prepare as prepare_signals
+from ..telemetry.log_lines import THIS
 from ..transport.streams import tidy
 from .configuration import Configuration, Values
 from .door_options import bounds, names, places
+from .operation import WIDTH, Sum, metrics_place
 from .process_options import WORKERS
 
 WORKER: Final = "roadrunner_trio.command.worker"
@@ -68,6 +70,7 @@ def supervise(
         ValueError: a setting is bad.
     """
     server = configuration.server
+    THIS.call("supervisor")
     start_logging(server)
     prepare_signals(signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
     state = inherited()
@@ -91,7 +94,10 @@ async def run(
     doors = Doors({} if state is None else pool_of(state["doors"]))
     try:
         await open_doors(configuration, doors)
-        board, known = (Board.create(), False) if state is None else board_of(state, 0)
+        place = metrics_place(server)
+        width = WIDTH if place else 0
+        board, known = (Board.create(width=width), False) if state is None else board_of(state, width)
+        metrics = Sum(place, board)
         table = Table(policy(server), random.random)
         crew = [] if state is None else crew_of(state, board if known else None, table, trio.current_time())
         spawner, assignment = Spawner(words, doors, board), {"sockets": doors.descriptors()}
@@ -103,6 +109,7 @@ async def run(
             assignment,
             Teller(configuration, doors, refuse, up=state is not None),
             wear=wear(server),
+            retire=metrics.retire,
             close=doors.close,
             upgrade=partial(upgrade, words, partial(become, doors, server["workers"], preloader)),
         )
@@ -110,7 +117,9 @@ async def run(
         count: int = server["workers"]
         if state is not None and state["more"]["workers"] == count:
             count = state["slots"]  # which somebody may have changed by a signal
-        services: list[Callable[[], Awaitable[object]]] = [] if preloader is None else [preloader.run]
+        services: list[Callable[[], Awaitable[object]]] = [partial(metrics.tell, supervisor.numbers)]
+        if preloader is not None:
+            services.append(preloader.run)
         if state is not None:
             services += [Child(pid).wait for pid in state["more"]["zygotes"]]
         return await supervisor.run(count, *services, adopted=crew)

@@ -122,6 +122,11 @@ class Supervisor:
             beside.cancel_scope.cancel(reason="every worker has ended")
         return self._status
 
+    def numbers(self) -> dict[int, memoryview]:
+        """What the workers count for whoever has them count, by the number of each."""
+        rows = {member.worker.number: member.row for member in self.members.values()}
+        return {number: row.numbers for number, row in rows.items() if row is not None}
+
     def act(self) -> None:
         """Does what the table has said, in order. To be called after everything that was told to it."""
         actions, self.table.actions = self.table.actions, []

@@ -27,11 +27,11 @@ from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.patience import SPARED, Patience
 from ..transport.phases import Phase
-from ..transport.streams import Address, PrefixedStream, RateMeter, tidy
+from ..transport.streams import Address, PrefixedStream, RateMeter, own_end
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
-from .gathering import no_room
-from .http1_sender import Http1Sender
+from .gathering import gather_body, no_room
+from .http1_sender import OVER, Http1Sender
 from .presence import Grace, in_handler, miss
 from .report import tell_acknowledged, tell_send_failed
 
@@ -41,7 +41,6 @@ BULK_SIZE: Final = 262144
 NO_PLAN: Final = Plan()
 GULPS: Final = 2
 """Pieces of a body taken without a wait before the neighbours have a turn: the smallest chunks make one of 4 ms."""
-OVER: Final = "this request's exchange is over"
 RELEASED: Final = "nobody waits for this request's peer any more"
 
 
@@ -122,7 +121,7 @@ class Http1Exchange(Http1Sender):
     def local(self) -> Address:
         """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
         if self._local is None:
-            self._local = self.context.name if self.wire is None else _own_end(self.wire, self.context.name)
+            self._local = self.context.name if self.wire is None else own_end(self.wire, self.context.name)
         return self._local
 
     @property
@@ -257,6 +256,10 @@ class Http1Exchange(Http1Sender):
             if not self.body_done:
                 await self._await_body(request)
         return b""
+
+    async def gather_body(self) -> bytes:
+        """The whole body, which counts among what all connections hold until the exchange is over."""
+        return await gather_body(self)
 
     def _next_piece(self) -> bytes | None:
         """A piece that is there, or None; at the end of the body too, which is then done."""
@@ -440,6 +443,8 @@ class Http1Exchange(Http1Sender):
             except PeerGone as exc:
                 tell_send_failed(self, "handoff_response", exc)
                 raise
+        elif self.wire is not None and self.wire.held:
+            await self.conn.send(b"")  # the answer to the request before
         self.status = status or 101
         self.taken_over = True
         if self.wire is None or not self.wire.polled:
@@ -491,10 +496,3 @@ class _Wait(Patience):
         if (self.request.over or (self.dismissed and not self.released)) and (caught or kind is None):
             raise RuntimeError(OVER)
         return caught
-
-
-def _own_end(wire: SocketWire, otherwise: str) -> Address:
-    try:
-        return tidy(wire.socket.getsockname()) or otherwise
-    except OSError:  # it has been closed
-        return otherwise

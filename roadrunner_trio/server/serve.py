@@ -149,7 +149,9 @@ async def serve_watched(
     task_status: trio.TaskStatus[tuple[Listener, ...]] = trio.TASK_STATUS_IGNORED,
 ) -> tuple[Drained, ...]:
     """:func:`serve`, with the watchdog of whoever owns the process, and what is done on SIGHUP."""
-    service, beside_them = _Serving(_checked(listeners), watchdog, on_stuck, renewals), titled(services)
+    renewed = {each.certificates: None for each in _checked(listeners) if each.certificates is not None}
+    renewals = [*(certificates.renew for certificates in renewed), *renewals]
+    service, beside_them = _Serving(listeners, watchdog, on_stuck, renewals), titled(services)
     token = trio.lowlevel.current_trio_token()
 
     def soon(do: Callable[[], None]) -> None:

@@ -152,8 +152,12 @@ class Snapshot:
 
     def pack_into(self, area: memoryview | bytearray) -> None:
         """Writes it to the beginning of ``area``, which has :data:`SIZE` octets; what has no room is left out."""
+        octets = memoryview(area).cast("B")
         tallies = list(self.tallies.items())[:MOST_TALLIES]
-        series = list(self.series.items())[:MOST_SERIES]
+        room = len(octets) - _HEAD.size - _COUNTS.size - len(tallies) * _TALLY.size
+        if room < 0:
+            return  # it is another version's, or nobody's
+        series = list(self.series.items())[: min(MOST_SERIES, room // _SERIES.size)]
         body = b"".join(
             [
                 _COUNTS.pack(*self.numbers, len(tallies), len(series)),
@@ -162,7 +166,7 @@ class Snapshot:
             ]
         )
         end = _HEAD.size + len(body)
-        memoryview(area).cast("B")[:end] = _HEAD.pack(_MAGIC, len(body), zlib.crc32(body)) + body
+        octets[:end] = _HEAD.pack(_MAGIC, len(body), zlib.crc32(body)) + body
 
     @classmethod
     def unpack(cls, area: bytes | bytearray | memoryview) -> Snapshot | None:

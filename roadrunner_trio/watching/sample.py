@@ -103,7 +103,7 @@ class Eye:
             "since": round(now - info.age, 2),
             "deadline": None if info.deadline == math.inf else round(now + info.deadline, 2),
             "requests": info.requests,
-            "doing": visible(info.doing),
+            "doing": f"{info.streams} streams" if info.streams > 1 else visible(info.doing),
         }
 
     def _walk(self, seen: Sample, hosts: dict[trio.lowlevel.Task, str]) -> None:

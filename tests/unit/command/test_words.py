@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from roadrunner_trio.command.cli import access_log_format, parsers, prepare
+from roadrunner_trio.command.cli import parsers, prepare
 from roadrunner_trio.command.configuration import Configuration, resolve
 from roadrunner_trio.command.load import LoadError
+from roadrunner_trio.command.operation import access_log_format
 from roadrunner_trio.command.setting_table import BY_NAME, OPTIONS
 
 Write = Callable[..., Path]
