@@ -206,6 +206,7 @@ ROOMS = {
         "upgrade",
         "worker",
     ],
+    "watching": ["sample", "changes", "window"],
     "names": [""],
     "demo": ["board", "source", "exhibits", ""],
     "command": [
@@ -228,6 +229,7 @@ ROOMS = {
         "dump",
         "operation",
         "supervise",
+        "window",
         "cli",
         "worker",
     ],

@@ -75,4 +75,13 @@ ROWS = (
         "404",
         ("tests/unit/apps/test_static.py::test_many_names_are_not_remembered_for_ever",),
     ),
+    (
+        "Makes a name of another site lead to the window into a server (DNS rebinding), or asks for it from elsewhere",
+        ("watching.window:LOCAL",),
+        "421; it is on no other address than a loopback one",
+        (
+            "tests/unit/watching/test_window.py::test_a_foreign_name_that_leads_here_is_refused",
+            "tests/e2e/test_window.py::test_what_it_is_not_put_on",
+        ),
+    ),
 )

@@ -239,6 +239,14 @@ OPTIONS: Final = (
         server=True,
     ),
     Option(
+        name="observe",
+        kind=text_as("ADDRESS"),
+        help="a page with the live tree of tasks and connections on this loopback address or Unix socket, such as "
+        "127.0.0.1:9001",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
         name="otel",
         kind=SWITCH,
         help="a span of OpenTelemetry for every request, by the process's tracer provider",

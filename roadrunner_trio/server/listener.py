@@ -42,7 +42,7 @@ from .afterwards import may_go_on, succeed
 from .carrier import Carrier
 from .company import BATCH, Neighbours
 from .connection import Connection, serve_connection
-from .listener_info import ConnectionInfo, Drained, ListenerInfo
+from .listener_info import ConnectionInfo, Drained, ListenerInfo, described
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
 from .places import Roll, share_out
 from .rejections import Rejections
@@ -177,24 +177,17 @@ class Listener:
     def connections(self) -> list[ConnectionInfo]:
         """Its connections, oldest first."""
         now = trio.current_time()
-        return [
-            ConnectionInfo(
-                conn.peer,
-                conn.doing,
-                now - conn.born,
-                conn.phase.deadline - now,
-                conn.served,
-                conn.task,
-                conn.protocol,
-                conn.streams,
-            )
-            for conn in sorted(self._members(), key=lambda conn: conn.born)
-        ]
+        return [described(conn, now) for conn in sorted(self._members(), key=lambda conn: conn.born)]
 
     @property
     def drained(self) -> bool:
         """Whether a drain has begun, or has forgone its start; else nothing but a cancellation ends it in order."""
         return self._context.drain.draining or self._start.cancel_called
+
+    @property
+    def drain_deadline(self) -> float:
+        """Trio's time at which a drain cuts what is left; ``math.inf`` before there is one."""
+        return self._context.drain.cut
 
     @property
     def leaving(self) -> bool:
