@@ -136,6 +136,10 @@ ROOMS = {
         "static",
         "compress",
         "inflate",
+        "adding",
+        "cors",
+        "guards",
+        "conditional",
     ],
     "server": [
         "presence",
