@@ -156,6 +156,10 @@ ROOMS = {
         "static",
         "compress",
         "inflate",
+        "adding",
+        "cors",
+        "guards",
+        "conditional",
     ],
     "server": [
         "presence",

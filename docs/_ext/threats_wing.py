@@ -70,6 +70,15 @@ ROWS = (
         ("tests/unit/protocol/test_coders.py::test_a_thousand_open_streams_take_a_hundred_megabytes_at_most",),
     ),
     (
+        "Is a page of another site, and reads or changes what is its visitor's",
+        ("protocol.codec.negotiation:MOST_MEMBERS",),
+        "nothing to be read; 403",
+        (
+            "tests/unit/apps/test_cors.py::test_whoever_was_not_named_may_not",
+            "tests/unit/apps/test_guards.py::test_who_may_change_something",
+        ),
+    ),
+    (
         "Asks for very many files by name",
         ("apps.static:REMEMBERED",),
         "404",

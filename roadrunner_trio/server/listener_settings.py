@@ -17,9 +17,9 @@ from typing import Any, Final, NamedTuple, TypedDict, TypeVar, cast
 from ..answering.admission import gate
 from ..answering.context import ServerContext, of_every_response, steps
 from ..answering.health import Health, with_health
-from ..answering.middleware import Middleware
+from ..answering.middleware import Middleware, steps_of
 from ..answering.rate_limit import RateLimit
-from ..answering.respond import Handler, as_app, serves_websockets
+from ..answering.respond import Handler, Routed, as_app, serves_websockets
 from ..fields import FieldsLike
 from ..messages.exchange import App, BodyMode
 from ..protocol.http1.encode import sift_as_written, undated
@@ -112,10 +112,12 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     told = Observers(with_error_log(_observers(given.get("observers", ()))))
     drain = optional("drain", drain, Drain, "Drain()") or Drain()
 
-    app = as_app(handler, given.get("body", "buffered"), limits, timeouts, given.get("middlewares", ()))
+    middlewares = given.get("middlewares", ())
+    app = as_app(handler, given.get("body", "buffered"), limits, timeouts, middlewares)
     health, asked = with_health(app, health_path)
     fields = of_every_response(given.get("fields", ()))
     on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
+    on_head += steps_of(middlewares, getattr(handler, "middlewares", ()) if isinstance(handler, Routed) else ())
     context = ServerContext(health or app, name, timeouts, limits, told, drain, on_head, tls, proxy_protocol)
     if flag("preserve_case", given.get("preserve_case", False)):
         context.sift = sift_as_written
