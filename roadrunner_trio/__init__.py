@@ -59,6 +59,7 @@ from .telemetry.observe import (
     ResponseSendFailed,
 )
 from .telemetry.request_ids import RequestIds
+from .telemetry.tracing import Tracing
 from .transport.certificates import Certificates
 from .transport.drain import Drain
 from .transport.tls import TLSInfo, server_context
@@ -140,6 +141,7 @@ __all__ = [
     "Subscription",
     "TLSInfo",
     "Timeouts",
+    "Tracing",
     "Upgrade",
     "UploadedFile",
     "WebSocket",

@@ -103,6 +103,7 @@ ROOMS = {
         "snapshot",
         "exposition",
         "metrics",
+        "tracing",
     ],
     "answering": [
         "rate_limit",

@@ -40,7 +40,6 @@ from ..server.watchdog import Watchdog, outlast_to_the_end
 from ..settings import Limits
 from ..telemetry.log_lines import THIS
 from ..telemetry.log_output import renewals, speak, spoken
-from ..telemetry.logs import AccessLog
 from ..telemetry.observe import Observer
 from ..transport.bind import Bindable, open_listeners
 from ..transport.stdio import open_closed, settle, tell
@@ -53,7 +52,7 @@ from .flags import Parser, add_flags
 from .folder import folder, names_folder, refuse_for_applications
 from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
-from .operation import access_log_format, begin, configure_logging, end_logging, measured, start_logging
+from .operation import begin, configure_logging, end_logging, measured, start_logging, told
 from .supervise import is_supervised, supervise
 
 BAD_START: Final = 3
@@ -331,7 +330,7 @@ def prepare(
     configure_logging(server)
     handler, title = application(server)
     start_logging(server)
-    observers = [*([AccessLog(access_log_format(server))] if server["access-log"] else []), *beside]
+    observers = [*told(server), *beside]
     made: list[Listener] = []
     for values, bind, name in zip(configuration.listeners, binds, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)

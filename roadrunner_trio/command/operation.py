@@ -22,7 +22,9 @@ from ..telemetry import log_output
 from ..telemetry.access_lines import FORMATS
 from ..telemetry.logs import ACCESS, AccessLog
 from ..telemetry.metrics import Metrics, metrics_handler
+from ..telemetry.observe import Observer
 from ..telemetry.snapshot import SIZE, Snapshot, merge, retired
+from ..telemetry.tracing import Tracing
 from ..transport.bind import Bindable, listed
 from .configuration import Values
 from .explain import explain
@@ -150,6 +152,21 @@ def access_log_format(server: Values) -> str:
     except ValueError as exc:
         raise ValueError(f"{server.where(name)}: {exc}") from None
     return format
+
+
+def told(server: Values) -> list[Observer]:
+    """Who is told what the listeners do: the access log, and whoever traces.
+
+    Raises:
+        ValueError: the format of the log is none, or what traces is not there.
+    """
+    observers: list[Observer] = [AccessLog(access_log_format(server))] if server["access-log"] else []
+    if server["otel"]:
+        try:
+            observers.append(Tracing())
+        except ImportError as exc:
+            raise ValueError(f"{server.where('otel')}: {exc}") from None
+    return observers
 
 
 def configure_logging(server: Values) -> None:

@@ -238,6 +238,14 @@ OPTIONS: Final = (
         server=True,
     ),
     Option(
+        name="otel",
+        kind=SWITCH,
+        help="a span of OpenTelemetry for every request, by the process's tracer provider",
+        default=False,
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
         name="request-ids-from",
         kind=texts_as("NETWORK"),
         help="proxies whose x-request-id is the request's",
