@@ -74,6 +74,7 @@ ROOMS = {
         "codec.etag",
         "codec.ranges",
         "codec.negotiation",
+        "codec.coders",
         "proxy_header",
         "trust",
     ],
@@ -84,6 +85,7 @@ ROOMS = {
         "form",
         "request",
         "exchange",
+        "around",
         "functions",
         "media_types",
         "response_head",
@@ -134,6 +136,8 @@ ROOMS = {
         "asgi",
         "listing",
         "static",
+        "compress",
+        "inflate",
     ],
     "server": [
         "presence",
@@ -160,7 +164,7 @@ ROOMS = {
         "services",
         "serve",
     ],
-    "testing": ["memory", ""],
+    "testing": ["nurseries", "events", "sockets", "client", "memory", "", "httpx_transport", "fixtures"],
     "processes": [
         "states",
         "slots",

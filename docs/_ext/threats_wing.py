@@ -55,6 +55,21 @@ ROWS = (
         ),
     ),
     (
+        "Sends a body that inflates without end (CVE-2025-69223)",
+        ("protocol.codec.coders:PIECE",),
+        "415, unless the application inflates; then 413",
+        (
+            "tests/unit/apps/test_inflate.py::test_a_bomb_is_413",
+            "tests/unit/protocol/test_coders.py::test_a_bomb_comes_piece_by_piece",
+        ),
+    ),
+    (
+        "Keeps very many compressed streams open",
+        ("protocol.codec.coders:GZIP_WINDOW",),
+        "its events: a stream has 16 to 80 kB",
+        ("tests/unit/protocol/test_coders.py::test_a_thousand_open_streams_take_a_hundred_megabytes_at_most",),
+    ),
+    (
         "Asks for very many files by name",
         ("apps.static:REMEMBERED",),
         "404",

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 import trio
 
 from ..fields import FieldsLike, encoded
+from ..messages.around import Surround
 from ..messages.exchange import App, BodyMode, Exchange, Plan
 from ..messages.request import Request
 from ..messages.response import (
@@ -150,6 +151,9 @@ async def respond(exchange: Exchange, response: object, handler: object) -> None
     Raises:
         TypeError: it is none; the message names ``handler``, whose fault that is.
     """
+    around: Surround | None = getattr(response, "around", None)
+    if around is not None:
+        exchange = around(exchange)
     match response:
         case Response():
             await exchange.respond(response.status, response.fields, response.body, reason=response.reason)

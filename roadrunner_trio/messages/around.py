@@ -1,8 +1,8 @@
 """An exchange within another one: for who changes a response while it is written, whoever writes it.
 
-A middleware that has to see what goes out, and not only the response that says what will, gives the response a function
-that is put around the exchange: ``response.around = ...``. That is also how it reaches into an application that writes by
-itself, such as one of ASGI.
+A middleware that has to see what goes out, and not only the response that says what will, gives the response a
+function that is put around the exchange: ``response.around = ...``. That is also how it reaches into an application
+that writes by itself, such as one of ASGI.
 """
 
 from __future__ import annotations

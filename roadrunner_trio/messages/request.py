@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
@@ -54,6 +54,25 @@ class BodySource(Protocol):
     def acknowledge_drain(self) -> None:
         """Notes that the application has taken the drain's word."""
         ...
+
+
+class _Kept:
+    """A body that has been read, as a source."""
+
+    def __init__(self, body: bytes, source: BodySource) -> None:
+        self._left = body
+        self._source = source
+
+    async def receive_body(self) -> bytes:
+        body, self._left = self._left, b""
+        await trio.lowlevel.checkpoint()
+        return body
+
+    async def disconnected(self) -> None:
+        await self._source.disconnected()
+
+    def acknowledge_drain(self) -> None:
+        self._source.acknowledge_drain()
 
 
 class BodyStream(AsyncIterator[bytes]):
@@ -347,6 +366,24 @@ class Request:
     def acknowledge_drain(self) -> None:
         """Tells the operator's observers that this request knows of the drain; changes nothing else."""
         self._open_source().acknowledge_drain()
+
+    async def filter_body(self, make: Callable[[BodySource], BodySource]) -> None:
+        """Has the body come through something else; before anybody reads it. One that has been read is read anew.
+
+        Args:
+            make: given where the body comes from, gives where it comes from instead.
+
+        Raises:
+            Exception: what the new source raises for a body that has been read already.
+        """
+        source = self._open_source()
+        if self._body is None:
+            self._source = make(source)
+            return
+        again, gathered = make(_Kept(self._body, source)), bytearray()
+        while piece := await again.receive_body():
+            gathered += piece
+        self.keep_body(bytes(gathered))
 
     def keep_body(self, body: bytes) -> None:
         """Keeps a body that has been read whole; ``stream`` gives it once more."""

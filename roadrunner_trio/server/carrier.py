@@ -34,6 +34,17 @@ WRITE_SIZE: Final = 65536
 """Octets that the write timeout is for: a slow but honest peer may take long for all of a large response."""
 HELD_MOST: Final = 16384
 """Octets that are held until a turn is over. What is larger is sent at once, and waits for a peer that is slow."""
+CROWD: Final = 2
+"""Connections awake at once, above which a whole response is written at the end of the turn, with those of the others:
+a peer that a write wakes takes the processor from us. With fewer it would only come later."""
+NEWBORN: Final = 1.0
+"""Seconds in which a connection that a drain finds silent may still send its first byte."""
+QUIET: Final = 1.0
+"""Seconds after which an idle peer is taken to have read its last answer: its end need only be acknowledged."""
+LAST_WORD: Final = 0.5
+"""Seconds in which a request that the drain's deadline cut off is told 503."""
+LINGER_OCTETS: Final = 20 * 1024 * 1024
+"""What a lingering close reads at most: twice the default body limit, as the original (N19)."""
 
 
 class Carrier:
@@ -197,16 +208,32 @@ class Carrier:
 
     async def send_soon(self, data: bytes, sent: int) -> None:
         """Sends ``data``, where a poller ends turns with what else is sent in this one: a system call takes 5 µs."""
+        if not self.hold(data):
+            await self.send(data, sent)
+
+    def hold(self, data: bytes) -> bool:
+        """Keeps ``data`` until the turn is over; False when it has to be sent now.
+
+        Raises:
+            PeerGone: the peer is gone.
+        """
         wire = self.wire
         if wire is None or not wire.polled or len(data) + len(wire.held or b"") > HELD_MOST:
-            await self.send(data, sent)
-        elif self.broken:
+            return False
+        if self.broken:
             raise self._barred()
-        else:
-            try:
-                wire.hold(data if self.layer is None else self.layer.seal(data))
-            except trio.BrokenResourceError as exc:
-                raise self._lost("the peer went away") from exc
+        try:
+            wire.hold(data if self.layer is None else self.layer.seal(data))
+        except trio.BrokenResourceError as exc:
+            raise self._lost("the peer went away") from exc
+        return True
+
+    def send_with_others(self, data: bytes) -> memoryview | None:
+        """As :meth:`send_now`; while many connections are awake, ``data`` is kept until the turn is over."""
+        poller = self.context.poller
+        if poller is not None and poller.crowd > CROWD and self.hold(data):
+            return None
+        return self.send_now(data)
 
     async def send_large(self, data: memoryview, sent: int) -> None:
         """In slices, with a checkpoint between them: the kernel may take megabytes at once, while everybody waits."""

@@ -35,7 +35,7 @@ from ..transport.phases import Phase
 from ..transport.streams import Address, linger, shown
 from ..transport.tls_stream import close_notify
 from ..transport.wire import RECEIVE_SIZE, PeerTooSlow
-from .carrier import Carrier
+from .carrier import LAST_WORD, LINGER_OCTETS, NEWBORN, QUIET, Carrier
 from .door import Answered, enter
 from .gathering import gather_body
 from .http1_exchange import Http1Exchange
@@ -43,16 +43,8 @@ from .presence import look_away, miss
 from .refusals import Answer, fail, judge_early, turn_away
 from .report import tell_aborted, tell_end, tell_rejected
 
-NEWBORN: Final = 1.0
-"""Seconds in which a connection that a drain finds silent may still send its first byte."""
-QUIET: Final = 1.0
-"""Seconds after which an idle peer is taken to have read its last answer: its end need only be acknowledged."""
-LAST_WORD: Final = 0.5
-"""Seconds in which a request that the drain's deadline cut off is told 503."""
 OWED: Final = {Phase.READ_REQUEST: 408, Phase.READ_BODY: 408, Phase.DISPATCH: 503}
 """What a peer is told when the time of a phase is up (N62, N63); in the others there is nobody to be told."""
-LINGER_OCTETS: Final = 20 * 1024 * 1024
-"""What a lingering close reads at most: twice the default body limit, as the original (N19)."""
 
 
 class Connection(Carrier):
@@ -79,8 +71,8 @@ class Connection(Carrier):
             self._end_idle("the server is draining")
 
     def make_room(self) -> bool:
-        """Ends an idle connection for another's sake, at once; False when a request has reached it after all."""
-        if self.arrived():
+        """Ends an idle connection for another's sake, at once; False when it is not idle after all."""
+        if self.arrived() or (self.wire is not None and self.wire.held):
             return False
         self.gone = True  # it has been answered all it asked: there is nothing to say, nor to linger for
         self._end_idle("another connection needs its place")
@@ -90,6 +82,9 @@ class Connection(Carrier):
         if self.wire is not None:
             # In the step of the look itself: a request that comes from now on has crossed an end that was sent.
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                self.wire.flush()
+                if self.wire.held:  # the peer has yet to take an answer: it has the time of a write for that
+                    return self.phase.shorten(self.phase.now() + self.context.timeouts.write)
                 if self.layer is not None:
                     self.wire.send_now(self.layer.farewell())
                 self.wire.send_eof_now()
@@ -97,6 +92,7 @@ class Connection(Carrier):
             self.phase.end(reason)
         else:
             self._idle_scope.cancel(reason=reason)
+        return None
 
     def peer_left(self) -> None:
         """The poller's word, passed on."""
@@ -302,10 +298,7 @@ async def read_body(exchange: Http1Exchange) -> None:
 
 
 async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
-    """Runs the application, or ``app`` in its place, which writes its response; one ``except`` covers both (N3).
-
-    Every start has its end.
-    """
+    """Runs the application, or ``app``, which writes its response; one ``except`` covers both (N3)."""
     conn, request, context = exchange.conn, exchange.request, exchange.conn.context
     observers = context.observers
     if observers.request_start:
@@ -394,6 +387,8 @@ async def part(conn: Connection, status: int | None) -> None:
             await exchange.say(status)
         conn.finished = True  # whatever cuts the lingering short, the peer has had its due
         await exchange.settle()
+        if conn.wire is not None and conn.wire.held:
+            await conn.send(b"")
         if conn.tls is not None and not (conn.gone or conn.broken or exchange.taken_over or exchange.truncated):
             conn.stream = await close_notify(conn.tls)
         if conn.wants_linger():

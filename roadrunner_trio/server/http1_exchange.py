@@ -31,7 +31,7 @@ from ..transport.streams import Address, PrefixedStream, RateMeter, tidy
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
 from .gathering import no_room
-from .http1_sender import Http1Sender
+from .http1_sender import OVER, Http1Sender
 from .presence import Grace, in_handler, miss
 from .report import tell_acknowledged, tell_send_failed
 
@@ -41,7 +41,6 @@ BULK_SIZE: Final = 262144
 NO_PLAN: Final = Plan()
 GULPS: Final = 2
 """Pieces of a body taken without a wait before the neighbours have a turn: the smallest chunks make one of 4 ms."""
-OVER: Final = "this request's exchange is over"
 RELEASED: Final = "nobody waits for this request's peer any more"
 
 
@@ -440,6 +439,8 @@ class Http1Exchange(Http1Sender):
             except PeerGone as exc:
                 tell_send_failed(self, "handoff_response", exc)
                 raise
+        elif self.wire is not None and self.wire.held:
+            await self.conn.send(b"")  # the answer to the request before
         self.status = status or 101
         self.taken_over = True
         if self.wire is None or not self.wire.polled:

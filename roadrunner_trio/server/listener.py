@@ -24,6 +24,7 @@ from typing import Any, Final, Literal, TypeAlias, Unpack
 import trio
 
 from ..answering.context import Counters
+from ..answering.faults import STRAYS, leaves, part_ways
 from ..answering.respond import Handler, Routed, lifetime_of
 from ..journal import log
 from ..messages.exchange import App
@@ -450,8 +451,9 @@ class Listener:
             while True:
                 try:
                     stream = await listener.accept()
-                except OSError as exc:
-                    if exc.errno not in EXHAUSTED:
+                except BaseException as exc:
+                    if not isinstance(exc, OSError) or exc.errno not in EXHAUSTED:
+                        self._stop_if_stray(exc)
                         raise
                     self._cannot_accept(exc)
                     await trio.sleep(BACK_OFF)
@@ -463,6 +465,13 @@ class Listener:
                 else:
                     self._spawn(wired(stream), peer)
         await _close(listener)  # drained: whoever still comes is refused at the door
+
+    def _stop_if_stray(self, exc: BaseException) -> None:
+        """Raises an error in place of what would end the nursery of all connections without a word."""
+        error, _ = part_ways(exc)
+        if error is not None and any(isinstance(leaf, STRAYS) for leaf in leaves(error)):
+            log.error("listener %r ends: what it accepts from raised somebody else's cancellation", self.name)
+            raise RuntimeError("accept() raised a cancellation, or an end, that was meant for somebody else") from exc
 
     def _cannot_accept(self, why: OSError) -> None:
         """Counts it; ten lines a second of it would fill the disk of a machine that is short of something already."""

@@ -21,10 +21,10 @@ from roadrunner_trio.websocket.session import WebSocket
 
 OURS = (Session, Link, Inbox, Offer, WebSocket, WebSocketRequest)
 NO_MASK = bytes(4)
-MESSAGE = frame(BINARY, bytes(500_000), mask=NO_MASK) + frame(BINARY, bytes(500_000), fin=False, mask=NO_MASK)
+MESSAGE = frame(BINARY, bytes(1_000_000), mask=NO_MASK) + frame(BINARY, bytes(1_000_000), fin=False, mask=NO_MASK)
 """One that waits for the handler, and half of another."""
-SOME = 300_000
-"""Octets that a house may have taken for itself, much less than a message."""
+SOME = 800_000
+"""Octets that a house may have taken for itself, such as for a first traceback: less than a message."""
 QUICK = rr.Timeouts(linger=0.1, write=3, request=5)
 
 
