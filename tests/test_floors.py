@@ -146,6 +146,7 @@ ROOMS = {
         "router",
         "asgi_messages",
         "asgi_faults",
+        "asgi_routes",
         "asgi_scope",
         "asgi_http",
         "asgi_websocket",

@@ -184,6 +184,12 @@ OPTIONS: Final = (
         group=ENDING,
     ),
     Option(
+        name="live-path",
+        kind=text_as("PATH"),
+        help="answer GET on this path by 200 for as long as the process can, its end included",
+        group=ENDING,
+    ),
+    Option(
         name="access-log", kind=SWITCH, help="a line a request, at level info", default=True, group=LOGGING, server=True
     ),
     Option(

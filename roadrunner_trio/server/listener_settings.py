@@ -64,6 +64,7 @@ class ConnectionSettings(TypedDict, total=False):
     rate_limit: RateLimit | None
     health_path: str | None
     protocols: Sequence[str]
+    live_path: str | None
 
 
 class ListenerSettings(ConnectionSettings, total=False):
@@ -108,13 +109,14 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     proxy_headers = optional("proxy_headers", given.get("proxy_headers"), ProxyHeaders, "ProxyHeaders('10.0.0.0/8')")
     rate_limit = optional("rate_limit", given.get("rate_limit"), RateLimit, "RateLimit(20)")
     health_path = optional("health_path", given.get("health_path"), str, "'/healthz'")
+    live_path = optional("live_path", given.get("live_path"), str, "'/livez'")
     log_context = flag("log_context", given.get("log_context", False))
     told = Observers(with_error_log(_observers(given.get("observers", ()))))
     drain = optional("drain", drain, Drain, "Drain()") or Drain()
 
     middlewares = given.get("middlewares", ())
     app = as_app(handler, given.get("body", "buffered"), limits, timeouts, middlewares)
-    health, asked = with_health(app, health_path)
+    health, asked = with_health(app, health_path, live_path)
     fields = of_every_response(given.get("fields", ()))
     on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
     on_head += steps_of(middlewares, getattr(handler, "middlewares", ()) if isinstance(handler, Routed) else ())
