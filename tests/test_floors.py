@@ -167,6 +167,8 @@ ROOMS = {
         "supervisor",
         "doors",
         "upgrade",
+        "watching",
+        "systemd",
         "worker",
     ],
     "names": [""],

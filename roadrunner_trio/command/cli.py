@@ -30,9 +30,11 @@ from ..demo import board, demo
 from ..errors import ShutdownError, StartupError
 from ..journal import log
 from ..messages.exchange import BodyMode
+from ..processes.systemd import SERVICE, Announcement, Herald, around
 from ..server.leaving import see_off
 from ..server.listener import Listener
 from ..server.serve import serve_watched
+from ..server.services import Service
 from ..server.shell import Banner, give_up, report
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
@@ -42,7 +44,7 @@ from ..telemetry.observe import Observer
 from ..transport.bind import Bindable, open_listeners
 from ..transport.stdio import open_closed, settle, tell
 from .configuration import Configuration, Values, render, resolve
-from .door_options import bounds, doors, names, places
+from .door_options import bounds, doors, names, opened, places
 from .dump import dump_on_signal
 from .explain import PROGRAM, explain
 from .flags import Parser, add_flags
@@ -95,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ours = argv is None  # the process, too
     if ours:
         prepare_signals(signal.SIGUSR1, signal.SIGUSR2)
+        SERVICE.take(os.environ)
         atexit.register(outlast_to_the_end)
     open_closed()
     status = 1
@@ -203,7 +206,8 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
         except OSError as exc:
             return refuse(explain(exc))
     metrics = measured(server)
-    listeners, title = prepare(configuration, metrics.observers)
+    herald = Herald(SERVICE, server["grace"] + server["shutdown-delay"])
+    listeners, title = prepare(configuration, [herald, *metrics.observers])
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     status = 1
     try:
@@ -216,11 +220,14 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
 def check_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """Says where it would listen."""
     metrics = measured(configuration.server)
+    if chosen.no_bind:
+        _, title = prepare(configuration, sockets=lambda name: ["127.0.0.1:0"])
+        tell(f"{title} can be served\n", to="stdout")
+        return 0
     listeners, title = prepare(configuration)
     shared = [values["reuse-port"] for values in configuration.listeners]
     try:
-        if not chosen.no_bind:
-            trio.run(bind_and_let_go, [*listeners, *metrics.listeners], [*shared, False])
+        trio.run(bind_and_let_go, [*listeners, *metrics.listeners], [*shared, False])
     except OSError as exc:
         return refuse(explain(exc))
     for listener in listeners:
@@ -326,7 +333,7 @@ def prepare(
         made.append(
             Listener(
                 served,
-                bind=bind if sockets is None else sockets(name),
+                bind=opened(bind) if sockets is None else sockets(name),
                 name=name,
                 timeouts=timeouts,
                 limits=limits,
@@ -386,7 +393,7 @@ async def serve_until_drained(
         if hasattr(signal, "SIGUSR1"):
             await nursery.start(dump_on_signal, listeners, name="SIGUSR1")
         status = await begin(beside, nursery, refuse)
-        status = status or await attempt(listeners, title, watchdog, banner or Banner(title), refuse)
+        status = status or await attempt(listeners, title, watchdog, banner or Announcement(title), refuse)
         nursery.cancel_scope.cancel(reason="the server has ended")
     return status
 
@@ -395,9 +402,12 @@ async def attempt(
     listeners: Sequence[Listener], title: str, watchdog: Watchdog, banner: Banner, refuse: Refuse = refuse
 ) -> int:
     """Serves; what comes of it becomes an exit status here, before a nursery makes a group of it."""
-    services = [partial(board.beat, listeners[0])] if title == DEMO else []
+    services: list[Service] = [SERVICE.say_alive]
+    if title == DEMO:
+        services.append(partial(board.beat, listeners[0]))
     try:
-        report(await serve_watched(watchdog, *listeners, services=services, on_stuck=give_up, task_status=banner))
+        beside: Any = {"services": services, "renewals": around([]), "on_stuck": give_up, "task_status": banner}
+        report(await serve_watched(watchdog, *listeners, **beside))
     except OSError as exc:
         return ended(exc) if banner.shown else refuse(explain(exc))
     except StartupError as exc:
