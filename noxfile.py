@@ -20,12 +20,13 @@ nox.options.reuse_existing_virtualenvs = True
 # A Python that is not here is skipped, with a line that says so; under CI nox would take it for an error.
 nox.options.error_on_missing_interpreters = False
 
-FUZZ_TARGETS = ("head", "chunks", "proxy", "websocket")
+FUZZ_TARGETS = ("head", "chunks", "proxy", "websocket", "http2", "blocks")
 PARSER_TESTS = (
     "tests/unit/protocol",
     "tests/unit/words",
     "tests/property",
     "tests/conformance/test_vectors_engine.py",
+    "tests/conformance/test_vectors_http2.py",
 )
 
 

@@ -13,7 +13,9 @@ from .errors import HTTPError, ProtocolError, ShutdownError, StartupError
 from .messages.broadcast import Broadcast, Subscription
 from .messages.event_stream import EventSender, EventStream
 from .messages.exchange import App, Exchange, Plan
-from .messages.request import Params, Request
+from .messages.form import Form, Part, Parts, UploadedFile
+from .messages.params import Params
+from .messages.request import Request
 from .messages.response import (
     STOP,
     AnyResponse,
@@ -27,6 +29,7 @@ from .messages.response import (
     StreamResponse,
     Upgrade,
 )
+from .protocol.codec.form_data import FormLimits
 from .protocol.codec.sse import ServerSentEvent
 from .protocol.proxy_header import ProxyHeader
 from .protocol.trust import ProxyHeaders, ProxyProtocol
@@ -41,6 +44,7 @@ from .telemetry.logs import AccessLog, ErrorLog
 from .telemetry.metrics import Metrics, metrics_handler
 from .telemetry.observe import (
     ConnectionAccepted,
+    ConnectionBroken,
     ConnectionEnded,
     ConnectionRejected,
     DrainAcknowledged,
@@ -56,6 +60,7 @@ from .telemetry.observe import (
     ResponseSendFailed,
 )
 from .telemetry.request_ids import RequestIds
+from .telemetry.tracing import Tracing
 from .transport.certificates import Certificates
 from .transport.drain import Drain
 from .transport.tls import TLSInfo, server_context
@@ -78,6 +83,7 @@ __all__ = [
     "CloseReason",
     "Compression",
     "ConnectionAccepted",
+    "ConnectionBroken",
     "ConnectionClosed",
     "ConnectionEnded",
     "ConnectionInfo",
@@ -92,6 +98,8 @@ __all__ = [
     "EventStream",
     "Exchange",
     "FileResponse",
+    "Form",
+    "FormLimits",
     "HTTPError",
     "Handler",
     "Handoff",
@@ -108,6 +116,8 @@ __all__ = [
     "Middleware",
     "Observer",
     "Params",
+    "Part",
+    "Parts",
     "PeerGone",
     "PeerTooSlow",
     "Plan",
@@ -133,7 +143,9 @@ __all__ = [
     "Subscription",
     "TLSInfo",
     "Timeouts",
+    "Tracing",
     "Upgrade",
+    "UploadedFile",
     "WebSocket",
     "WebSocketRequest",
     "__version__",

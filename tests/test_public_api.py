@@ -23,6 +23,8 @@ MODULES = [
     "roadrunner_trio",
     "roadrunner_trio.apps.router",
     "roadrunner_trio.apps.static",
+    "roadrunner_trio.apps.compress",
+    "roadrunner_trio.apps.inflate",
     "roadrunner_trio.apps.asgi",
     "roadrunner_trio.apps.made",
     "roadrunner_trio.testing",

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 import trio
 
 from ..fields import FieldsLike, encoded
+from ..messages.around import Surround
 from ..messages.exchange import App, BodyMode, Exchange, Plan
 from ..messages.request import Request
 from ..messages.response import (
@@ -138,6 +139,11 @@ def planned(handler: Handler | App, plan: Plan, around: tuple[Middleware, ...]) 
     return native(compose(around, guarded(plain, HANDLER)), replace(plan, early=early_of(around)))
 
 
+def serves_websockets(handler: Any) -> bool:
+    """Whether an application says that it may make WebSockets of requests, by ``serves_websockets``."""
+    return bool(getattr(handler, "serves_websockets", False))
+
+
 def lifetime_of(handler: Handler | App, failed: Callable[[], None] | None) -> AbstractAsyncContextManager[object]:
     """The block in which what ``handler`` needs is there: its ``lifetime``, if it has one (see :class:`App`)."""
     lifetime: Callable[..., AbstractAsyncContextManager[object]] | None = getattr(handler, "lifetime", None)
@@ -150,6 +156,9 @@ async def respond(exchange: Exchange, response: object, handler: object) -> None
     Raises:
         TypeError: it is none; the message names ``handler``, whose fault that is.
     """
+    around: Surround | None = getattr(response, "around", None)
+    if around is not None:
+        exchange = around(exchange)
     match response:
         case Response():
             await exchange.respond(response.status, response.fields, response.body, reason=response.reason)

@@ -283,8 +283,7 @@ class Cycle:
 
     def _complete(self) -> None:
         self.state = DONE
-        if self._waiting:
-            self._exchange.release_waiters()
+        self._exchange.release_waiters()
 
     # -- extensions ------------------------------------------------------------------------------------
 

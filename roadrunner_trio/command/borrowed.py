@@ -95,6 +95,7 @@ ALIASES: Final = {
     "ca-certs": Alias("tls-client-ca"),
     "cert-reqs": Alias("tls-client-cert", _verdict),
     "verify-mode": Alias("tls-client-cert", _verdict),
+    "access-logfile": Alias("access-log-file"),
     "websocket-ping-interval": Alias("ws-ping-interval"),
 }
 
@@ -102,6 +103,7 @@ _JITTER: Final = "a fifth of it is drawn by lot, always: leave it out"
 _PARSER: Final = "there is one implementation of it here: leave it out"
 _CONTEXT: Final = "a context of your own says so: Listener(app, tls=context) in Python"
 _STDERR: Final = "lines go to standard error, and the service manager or the shell has them: leave it out"
+_PASSWORD: Final = "everybody can read a command line: put it into a file, {} FILE"
 _COLORS: Final = "there are no colors here: leave it out"
 _OWNER: Final = "write the permissions into the address, {} unix:/run/app.sock?mode=660, and let the folder say whose"
 _SERVICE: Final = "a service manager sees to that: leave it out, and see the page on operating it"
@@ -121,21 +123,18 @@ REFUSED: Final = {
     "http": Refusal(_PARSER),
     "http2": Refusal("what a connection speaks is no switch here: leave it out"),
     "ws": Refusal(_PARSER),
-    "env-file": Refusal("variables come from the environment; settings may be in a file: --config"),
-    "log-config": Refusal("an application that sets up logging when it is imported has all lines: leave it out"),
     "use-colors": Refusal(_COLORS),
     "no-use-colors": Refusal(_COLORS),
     "no-proxy-headers": Refusal("nobody's are believed unless {} names them: leave it out", "proxy-headers"),
     "limit-max-requests-jitter": Refusal(_JITTER),
     "max-requests-jitter": Refusal(_JITTER),
-    "ssl-keyfile-password": Refusal("a key is read without one: decrypt it with openssl pkey, and guard the file"),
-    "keyfile-password": Refusal("a key is read without one: decrypt it with openssl pkey, and guard the file"),
+    "ssl-keyfile-password": Refusal(_PASSWORD, "tls-password-file"),
+    "keyfile-password": Refusal(_PASSWORD, "tls-password-file"),
     "ssl-version": Refusal("TLS 1.2 and 1.3 are spoken; " + _CONTEXT),
     "ssl-ciphers": Refusal("those are offered that are thought safe; " + _CONTEXT),
     "ciphers": Refusal("those are offered that are thought safe; " + _CONTEXT),
     "reset-contextvars": Refusal("every request has context variables of its own here: leave it out"),
     # hypercorn
-    "access-logfile": Refusal(_STDERR),
     "access-logformat": Refusal("its templates are others here: write {} '{{peer}} {{method}}'", "access-log-format"),
     "error-log": Refusal(_STDERR),
     "error-logfile": Refusal(_STDERR),

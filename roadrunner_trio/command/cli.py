@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import logging
 import os
 import signal
 import socket
@@ -39,19 +40,21 @@ from ..server.shell import Banner, give_up, report
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
 from ..settings import Limits
-from ..telemetry.logs import AccessLog
+from ..telemetry.log_lines import THIS
+from ..telemetry.log_output import renewals, speak, spoken
 from ..telemetry.observe import Observer
 from ..transport.bind import Bindable, open_listeners
 from ..transport.stdio import open_closed, settle, tell
 from .configuration import Configuration, Values, render, resolve
 from .door_options import bounds, doors, names, opened, places
 from .dump import dump_on_signal
+from .env_file import with_file
 from .explain import PROGRAM, explain
 from .flags import Parser, add_flags
 from .folder import folder, names_folder, refuse_for_applications
 from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
-from .operation import access_log_format, begin, measured, start_logging
+from .operation import begin, configure_logging, end_logging, measured, start_logging, told
 from .supervise import is_supervised, supervise
 
 BAD_START: Final = 3
@@ -118,10 +121,13 @@ def obey(argv: Sequence[str] | None) -> int:
     """Does what the command line says; returns the exit status."""
     chosen = parsers()[0].parse_args(argv)
     chosen.words = sys.argv[1:] if argv is None else list(argv)
+    speak("text")
+    THIS.call("")
     try:
-        configuration = resolve(chosen, os.environ)
+        configuration = resolve(chosen, with_file(chosen.env_file, os.environ))
+        speak(configuration.server["log-format"])
         for note in configuration.notes:
-            tell(f"{PROGRAM}: {note}\n")
+            tell(spoken(logging.WARNING, f"{PROGRAM}: {note}"))
         status: int = chosen.command(configuration, chosen)
         return status
     except LoadError as exc:
@@ -138,7 +144,7 @@ Refuse: TypeAlias = Callable[..., int]
 
 def refuse(message: str, report: str = "") -> int:
     """Says why there is no server; returns the exit status."""
-    tell(f"{report}{PROGRAM}: {message}\n")
+    tell(spoken(logging.CRITICAL, f"{PROGRAM}: {message}", report))
     return BAD_START
 
 
@@ -184,6 +190,7 @@ def _command(
     parser.add_argument(
         "-c", "--config", metavar="FILE", help="settings in TOML (default [tool.roadrunner-trio] in pyproject.toml)"
     )
+    parser.add_argument("--env-file", metavar="FILE", help="variables for the application, and settings, NAME=value")
     add_flags(parser)
     if name == "check":
         parser.add_argument("--no-bind", action="store_true", help="leave the addresses to a server that runs already")
@@ -202,23 +209,27 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     server = configuration.server
     if is_supervised(server):
         try:
-            return supervise(configuration, chosen.words, start_logging, refuse)
+            status = supervise(configuration, chosen.words, start_logging, refuse)
+            end_logging(status)
+            return status
         except OSError as exc:
             return refuse(explain(exc))
+    os.environ.update(with_file(chosen.env_file, os.environ))
     metrics = measured(server)
     herald = Herald(SERVICE, server["grace"] + server["shutdown-delay"])
     listeners, title = prepare(configuration, [herald, *metrics.observers])
-    watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
-    status = 1
+    watchdog, status = Watchdog(server["grace"], server["shutdown-delay"], owner=True), 1
     try:
         status = trio.run(partial(serve_until_drained, listeners, title, watchdog, beside=metrics.listeners))
     finally:
+        end_logging(status)
         watchdog.finish(status, at_exit=True)
     return status
 
 
 def check_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """Says where it would listen."""
+    os.environ.update(with_file(chosen.env_file, os.environ))
     metrics = measured(configuration.server)
     if chosen.no_bind:
         _, title = prepare(configuration, sockets=lambda name: ["127.0.0.1:0"])
@@ -237,6 +248,7 @@ def check_command(configuration: Configuration, chosen: argparse.Namespace) -> i
 
 def routes_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """A line for each route."""
+    os.environ.update(with_file(chosen.env_file, os.environ))
     handler: object
     handler, title = application(configuration.server)
     if isinstance(handler, made_by):
@@ -322,9 +334,10 @@ def prepare(
     """
     server = configuration.server
     binds = [places(values) for values in configuration.listeners]
+    configure_logging(server)
     handler, title = application(server)
     start_logging(server)
-    observers = [*([AccessLog(access_log_format(server))] if server["access-log"] else []), *beside]
+    observers = [*told(server), *beside]
     made: list[Listener] = []
     for values, bind, name in zip(configuration.listeners, binds, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)
@@ -406,8 +419,10 @@ async def attempt(
     if title == DEMO:
         services.append(partial(board.beat, listeners[0]))
     try:
-        beside: Any = {"services": services, "renewals": around([]), "on_stuck": give_up, "task_status": banner}
-        report(await serve_watched(watchdog, *listeners, **beside))
+        outcomes = await serve_watched(
+            watchdog, *listeners, services=services, on_stuck=give_up, renewals=around(renewals()), task_status=banner
+        )
+        report(outcomes)
     except OSError as exc:
         return ended(exc) if banner.shown else refuse(explain(exc))
     except StartupError as exc:

@@ -15,6 +15,7 @@ from ..messages.exchange import Exchange, Plan
 from ..messages.request import Request
 from ..processes.systemd import SCHEME, SERVICE
 from ..protocol.trust import FORWARDED, X_FORWARDED, ProxyHeaders, ProxyProtocol
+from ..server.listener_settings import PROTOCOLS, protocols
 from ..settings import Contradiction, Limits, Timeouts
 from ..telemetry.request_ids import RequestIds
 from ..transport.bind import Bindable, adopted, listed
@@ -127,6 +128,7 @@ def doors(values: Values) -> dict[str, Any]:
         ValueError: a value is bad, a file cannot be read, or a setting has no effect without another.
     """
     return {
+        "protocols": _protocols(values),
         "tls": _tls(values),
         "proxy_protocol": _proxy_protocol(values),
         "proxy_headers": _proxy_headers(values),
@@ -190,6 +192,15 @@ def _fields(values: Values) -> list[tuple[str, str]]:
     except ValueError as exc:
         raise ValueError(f"{values.where('header')}: {exc}") from None
     return fields
+
+
+def _protocols(values: Values) -> Sequence[str]:
+    if not values.has("protocols"):
+        return PROTOCOLS
+    try:
+        return protocols(_listed(values["protocols"]), None)
+    except ValueError as exc:
+        raise ValueError(f"{values.where('protocols')}: {exc}") from None
 
 
 def _proxy_protocol(values: Values) -> ProxyProtocol | None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
+import logging.config
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -15,9 +20,11 @@ from ..server.shell import url
 from ..settings import Limits, Timeouts
 from ..telemetry import log_output
 from ..telemetry.access_lines import FORMATS
-from ..telemetry.logs import AccessLog
+from ..telemetry.logs import ACCESS, AccessLog
 from ..telemetry.metrics import Metrics, metrics_handler
+from ..telemetry.observe import Observer
 from ..telemetry.snapshot import SIZE, Snapshot, merge, retired
+from ..telemetry.tracing import Tracing
 from ..transport.bind import Bindable, listed
 from .configuration import Values
 from .explain import explain
@@ -147,8 +154,68 @@ def access_log_format(server: Values) -> str:
     return format
 
 
+def told(server: Values) -> list[Observer]:
+    """Who is told what the listeners do: the access log, and whoever traces.
+
+    Raises:
+        ValueError: the format of the log is none, or what traces is not there.
+    """
+    observers: list[Observer] = [AccessLog(access_log_format(server))] if server["access-log"] else []
+    if server["otel"]:
+        try:
+            observers.append(Tracing())
+        except ImportError as exc:
+            raise ValueError(f"{server.where('otel')}: {exc}") from None
+    return observers
+
+
+def configure_logging(server: Values) -> None:
+    """As a file of the operator's says, before the application is imported.
+
+    Raises:
+        ValueError: it cannot be read, or does not say what :mod:`logging.config` understands.
+    """
+    path: str | None = server["log-config"]
+    if path is None:
+        return
+    try:
+        if path.endswith(".json"):
+            logging.config.dictConfig({"disable_existing_loggers": False, **json.loads(_text(path))})
+        elif path.endswith(".toml"):
+            logging.config.dictConfig({"disable_existing_loggers": False, **tomllib.loads(_text(path))})
+        else:
+            logging.config.fileConfig(io.StringIO(_text(path)), disable_existing_loggers=False)
+    except Exception as exc:  # also of handlers, which are the operator's, and raise what they like
+        why = exc.strerror if isinstance(exc, OSError) else f"{exc}{f' ({exc.__cause__})' if exc.__cause__ else ''}"
+        raise ValueError(f"{server.where('log-config')} {path}: {why or type(exc).__name__}") from None
+
+
+def _text(path: str) -> str:
+    return Path(path).read_text("utf-8")
+
+
 def start_logging(server: Values) -> None:
-    """To standard error, unless the application set up logging of its own when it was imported."""
+    """To standard error, unless the application set up logging of its own when it was imported.
+
+    Raises:
+        ValueError: the file of the access log cannot be opened, or nothing is to be written to it.
+    """
     level: str = server["log-level"].upper()
-    log_output.start_logging(server["log-format"], level)
-    log.logger.setLevel(level)
+    if server["log-config"] is None:
+        log_output.start_logging(server["log-format"], level)
+        log.logger.setLevel(level)
+    path: str | None = server["access-log-file"]
+    if path is None:
+        return
+    if not server["access-log"]:
+        raise ValueError(f"{server.where('access-log-file')} does nothing without an access log")
+    try:
+        log_output.log_apart(ACCESS, path, server["log-format"])
+    except OSError as exc:
+        raise ValueError(f"{server.where('access-log-file')} {path}: {exc.strerror}") from None
+
+
+def end_logging(status: int) -> None:
+    """The last record, for those who do not see how a process ends."""
+    if not log_output.speaks_text():
+        log.info("ended, with exit status %d", status)

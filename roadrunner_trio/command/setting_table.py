@@ -12,6 +12,7 @@ import math
 from typing import Final
 
 from ..protocol.trust import FORWARDED, X_FORWARDED
+from ..server.listener_settings import PROTOCOLS
 from ..settings import OPTIONAL, Limits, Timeouts
 from .kinds import COUNT, OPTIONAL_COUNT, OPTIONAL_SIZE, SIZE, SWITCH, TIME, one_of, text_as, texts_as
 from .option import DOORS, ENDING, LIMITS, LOGGING, TIMEOUTS
@@ -195,6 +196,13 @@ OPTIONS: Final = (
         server=True,
     ),
     Option(
+        name="access-log-file",
+        kind=text_as("FILE"),
+        help="where to, instead of the other lines' place; - is standard output; opened anew on SIGHUP",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
         name="log-format",
         kind=one_of("text", "json", "logfmt"),
         help="notation of every line that is logged",
@@ -207,6 +215,13 @@ OPTIONS: Final = (
         kind=one_of(*LEVELS),
         help="what to log, to standard error",
         default="info",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
+        name="log-config",
+        kind=text_as("FILE"),
+        help="set up logging by this file instead, as logging.config has it: .json, .toml, or its own format",
         group=LOGGING,
         server=True,
     ),
@@ -225,6 +240,14 @@ OPTIONS: Final = (
         server=True,
     ),
     Option(
+        name="otel",
+        kind=SWITCH,
+        help="a span of OpenTelemetry for every request, by the process's tracer provider",
+        default=False,
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
         name="request-ids-from",
         kind=texts_as("NETWORK"),
         help="proxies whose x-request-id is the request's",
@@ -236,6 +259,13 @@ OPTIONS: Final = (
         help="responses carry the id of their request, as x-request-id",
         default=False,
         group=LOGGING,
+    ),
+    Option(
+        name="protocols",
+        kind=texts_as("NAMES"),
+        help="versions of HTTP to speak: h2, http/1.1; the first is preferred",
+        note=",".join(PROTOCOLS),
+        group=DOORS,
     ),
     Option(
         name="tls-cert",

@@ -32,6 +32,7 @@ from ..processes.wear import Wear
 from ..processes.zygote import Preloader
 from ..server.shell import announce
 from ..server.signals import prepare as prepare_signals
+from ..telemetry.log_lines import THIS
 from ..transport.streams import tidy
 from .configuration import Configuration, Values
 from .door_options import bounds, names, opened, places
@@ -83,6 +84,7 @@ def supervise(
         ValueError: a setting is bad.
     """
     server = configuration.server
+    THIS.call("supervisor")
     start_logging(server)
     prepare_signals(signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
     state = inherited()

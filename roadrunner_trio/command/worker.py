@@ -25,12 +25,16 @@ from ..server.listener import Listener
 from ..server.shell import Banner
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
+from ..telemetry.log_lines import THIS
+from ..telemetry.log_output import speak
 from ..telemetry.metrics import Metrics
 from ..transport.stdio import open_closed, settle, tell
 from .cli import BAD_START, parsers, prepare, serve_until_drained
 from .configuration import resolve
+from .env_file import with_file
 from .explain import PROGRAM
 from .load import LoadError
+from .operation import end_logging
 
 
 def main(argv: Sequence[str]) -> int:
@@ -59,8 +63,12 @@ def main(argv: Sequence[str]) -> int:
 
 def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> int:
     """Serves what the command line says on the sockets of the assignment; returns the exit status."""
-    configuration = resolve(parsers()[0].parse_args(words), os.environ)
+    THIS.call("preload" if assignment.rest.get("zygote") else str(assignment.number))
+    chosen = parsers()[0].parse_args(words)
+    os.environ.update(with_file(chosen.env_file, os.environ))
+    configuration = resolve(chosen, os.environ)
     server = configuration.server
+    speak(server["log-format"])
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     metrics = [Metrics()] if server["metrics"] is not None else []
     link = Link(watchdog, metrics[0].write_to if metrics else None)
@@ -71,6 +79,7 @@ def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> i
             if found is None:
                 return 0
             line, assignment = found, assignment_of(found)
+            THIS.call(str(assignment.number))
     except LoadError as exc:
         fail(line, str(exc), exc.report)
         return BAD_START
@@ -117,6 +126,7 @@ def live(link: Link, listeners: Sequence[Listener], title: str, watchdog: Watchd
     try:
         status = trio.run(run)
     finally:
+        end_logging(status)
         watchdog.finish(status, at_exit=True)
         link.close()
     return status

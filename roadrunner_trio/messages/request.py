@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
@@ -12,6 +12,7 @@ import trio
 from ..errors import HTTPError
 from ..fields import Fields, lookup
 from ..protocol.codec.cookies import read_cookies
+from ..protocol.codec.form_data import FormLimits
 from ..protocol.codec.media import parse_media_type
 from ..protocol.codec.negotiation import accepts, joined
 from ..protocol.codec.uri import parse_query
@@ -21,8 +22,10 @@ from ..transport.drain import Drain
 from ..transport.streams import Address
 from ..transport.tls import TLSInfo
 from ..units import Size, octets
+from .form import Form, Parts, open_parts, read_form
 from .ids import new_id
 from .json_body import parse_json
+from .params import Params
 
 NO_BINDINGS: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -53,38 +56,23 @@ class BodySource(Protocol):
         ...
 
 
-class Params(Mapping[str, str]):
-    """Names and values from a query or from cookies: a mapping to the *first* value, with all of them beside it.
+class _Kept:
+    """A body that has been read, as a source."""
 
-    Names are in the order in which they first came. A query name without ``=`` has the value ``""``.
+    def __init__(self, body: bytes, source: BodySource) -> None:
+        self._left = body
+        self._source = source
 
-    Attributes:
-        pairs: every name and value, in order.
-    """
+    async def receive_body(self) -> bytes:
+        body, self._left = self._left, b""
+        await trio.lowlevel.checkpoint()
+        return body
 
-    __slots__ = ("_first", "pairs")
+    async def disconnected(self) -> None:
+        await self._source.disconnected()
 
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self.pairs = pairs
-        self._first: dict[str, str] = {}
-        for name, value in pairs:
-            self._first.setdefault(name, value)
-
-    def __getitem__(self, name: str) -> str:
-        return self._first[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._first)
-
-    def __len__(self) -> int:
-        return len(self._first)
-
-    def __repr__(self) -> str:
-        return f"Params({self.pairs!r})"
-
-    def all(self, name: str) -> list[str]:
-        """Every value of ``name``, in order."""
-        return [value for key, value in self.pairs if key == name]
+    def acknowledge_drain(self) -> None:
+        self._source.acknowledge_drain()
 
 
 class BodyStream(AsyncIterator[bytes]):
@@ -132,6 +120,7 @@ class Request:
     _streaming = False
     _query: Params | None = None
     _cookies: Params | None = None
+    _form: Form | None = None
 
     def __init__(
         self,
@@ -257,6 +246,39 @@ class Request:
         """
         return parse_json(await self.read(max=max))
 
+    async def form(self, limits: FormLimits | None = None, *, folder: str | None = None) -> Form:
+        """The fields and files of a form, urlencoded or multipart; read once and kept.
+
+        Files are kept in memory up to ``limits.in_memory``, and then on the disk in files without names, which go with
+        the form. For large ones give the route ``body="streaming"``, or the body is in memory before.
+
+        Args:
+            limits: how much is read; None is :class:`FormLimits` as it is.
+            folder: where large files are kept; None is the system's folder for such.
+
+        Raises:
+            HTTPError: 400 for what is no form, 413 for too much of one, 415 for a body that is something else, 507
+                where there is no room for a file.
+            RuntimeError: the extra ``forms`` is not installed; or as :meth:`read`.
+            ProtocolError, BodyTimeout, PeerGone: as :meth:`read`.
+        """
+        if self._form is None:
+            kind = lookup(self.fields, b"content-type") or b""
+            self._form = await read_form(self.next_piece, kind, limits or FormLimits(), folder)
+        return self._form
+
+    def parts(self, limits: FormLimits | None = None) -> Parts:
+        """The parts of a multipart form as they come, for ``async for``: nothing is kept, and no more is read of the
+        peer than is taken.
+
+        Args:
+            limits: how much is read; None is :class:`FormLimits` as it is.
+
+        Raises:
+            HTTPError, RuntimeError, ProtocolError, BodyTimeout, PeerGone: as :meth:`form`, also from the iteration.
+        """
+        return open_parts(self.next_piece, lookup(self.fields, b"content-type") or b"", limits or FormLimits())
+
     @property
     def last_event_id(self) -> str | None:
         """The id of the last server-sent event that the peer has seen (WHATWG HTML section 9.2.4), or None."""
@@ -344,6 +366,24 @@ class Request:
     def acknowledge_drain(self) -> None:
         """Tells the operator's observers that this request knows of the drain; changes nothing else."""
         self._open_source().acknowledge_drain()
+
+    async def filter_body(self, make: Callable[[BodySource], BodySource]) -> None:
+        """Has the body come through something else; before anybody reads it. One that has been read is read anew.
+
+        Args:
+            make: given where the body comes from, gives where it comes from instead.
+
+        Raises:
+            Exception: what the new source raises for a body that has been read already.
+        """
+        source = self._open_source()
+        if self._body is None:
+            self._source = make(source)
+            return
+        again, gathered = make(_Kept(self._body, source)), bytearray()
+        while piece := await again.receive_body():
+            gathered += piece
+        self.keep_body(bytes(gathered))
 
     def keep_body(self, body: bytes) -> None:
         """Keeps a body that has been read whole; ``stream`` gives it once more."""

@@ -20,6 +20,7 @@ from ..protocol.codec.disposition import attachment
 from ..protocol.codec.uri import to_uri
 from ..protocol.wishes import content, undelimited
 from ..transport.files import OpenFile
+from .around import Surround
 from .exchange import Exchange
 from .functions import check_async
 from .media_types import media_type
@@ -420,7 +421,7 @@ class Upgrade:
         fields: the first of them.
     """
 
-    __slots__ = ("decide", "fields")
+    __slots__ = ("around", "decide", "fields")
 
     status = 101
 
@@ -428,6 +429,7 @@ class Upgrade:
         self, decide: Callable[[Exchange, list[Field]], Awaitable[object]], *, fields: FieldsLike = ()
     ) -> None:
         self.decide = decide
+        self.around: Surround | None = None
         self.fields = encoded(fields)
 
     def __repr__(self) -> str:

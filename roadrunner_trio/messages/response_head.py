@@ -9,6 +9,7 @@ from ..errors import phrase
 from ..fields import Field, FieldsLike, Own, encoded
 from ..protocol.codec.cookies import LONG_AGO, SameSite, same_cookie, write_cookie
 from ..protocol.http1.encode import status_line
+from .around import Surround
 
 
 class CookieAttributes(TypedDict, total=False):
@@ -34,9 +35,12 @@ class ResponseHead:
         status: 200 to 599.
         fields: a list of pairs, lower-case name and value, bytes.
         reason: a reason phrase in place of the standard one, bytes, or None; only HTTP/1 has it.
+        around: what is put around the exchange when the response is written, for middlewares that change what goes out;
+            of a :class:`Response` they change the content instead.
     """
 
     reason: bytes | None = None
+    around: Surround | None = None
 
     def __init__(self, status: int, fields: FieldsLike, reason: str | None = None) -> None:
         if type(status) is not int:

@@ -24,7 +24,8 @@ from typing import Any, Final, Literal, TypeAlias, Unpack
 import trio
 
 from ..answering.context import Counters
-from ..answering.respond import Handler, Routed, lifetime_of
+from ..answering.faults import STRAYS, leaves, part_ways
+from ..answering.respond import Handler, Routed, lifetime_of, serves_websockets
 from ..journal import log
 from ..messages.exchange import App
 from ..telemetry.logs import Damper
@@ -38,6 +39,7 @@ from ..transport.streams import Address, peer_of, shown, tidy, wired
 from ..transport.wire import SocketWire
 from ..units import Duration, seconds
 from .afterwards import may_go_on, succeed
+from .carrier import Carrier
 from .company import BATCH, Neighbours
 from .connection import Connection, serve_connection
 from .listener_info import ConnectionInfo, Drained, ListenerInfo
@@ -93,6 +95,9 @@ class Listener:
         middlewares: around the handler, or all that a router answers, the first outermost.
         health_path: a path, such as ``"/healthz"``, on which the server itself tells balancers 200, and 503 once its
             end is near; whatever limits there are on requests.
+        protocols: the versions of HTTP that are spoken, the preferred one first: ``("h2", "http/1.1")``, as it is if it
+            is left out, or one of the two. Over TLS the client chooses by ALPN, for which the context is told; in clear
+            by its first octets.
         evict_idle: when there are as many connections as may be, the one that has kept the server waiting for longest
             (and for a second at least) makes room, instead of the newcomer being turned away: an idle one, or one that
             says nothing, or whose handshake, head or body comes too slowly. Without it only those of an address
@@ -175,11 +180,13 @@ class Listener:
         return [
             ConnectionInfo(
                 conn.peer,
-                conn.phase.phase.value,
+                conn.doing,
                 now - conn.born,
                 conn.phase.deadline - now,
                 conn.served,
                 conn.task,
+                conn.protocol,
+                conn.streams,
             )
             for conn in sorted(self._members(), key=lambda conn: conn.born)
         ]
@@ -198,9 +205,9 @@ class Listener:
     def _active(self) -> int:
         return len(self._context.drain.members) + sum(len(drain.members) for drain in self._told)
 
-    def _members(self) -> list[Connection]:
+    def _members(self) -> list[Carrier]:
         drains = [self._context.drain, *self._told]
-        return [member for drain in drains for member in drain.members if isinstance(member, Connection)]
+        return [member for drain in drains for member in drain.members if isinstance(member, Carrier)]
 
     def reload_routes(self, routes: Sequence[Any]) -> None:
         """Replaces all routes of its router from the next request on; see :meth:`Router.reload`.
@@ -212,6 +219,7 @@ class Listener:
         if not isinstance(self._handler, Routed):
             raise RuntimeError(f"listener {self.name!r} serves {self._handler!r}, which is no router and has no routes")
         self._handler.reload(routes)
+        self._context.websockets = serves_websockets(self._handler)
 
     # -- its life --------------------------------------------------------------------------------
 
@@ -450,8 +458,9 @@ class Listener:
             while True:
                 try:
                     stream = await listener.accept()
-                except OSError as exc:
-                    if exc.errno not in EXHAUSTED:
+                except BaseException as exc:
+                    if not isinstance(exc, OSError) or exc.errno not in EXHAUSTED:
+                        self._stop_if_stray(exc)
                         raise
                     self._cannot_accept(exc)
                     await trio.sleep(BACK_OFF)
@@ -463,6 +472,13 @@ class Listener:
                 else:
                     self._spawn(wired(stream), peer)
         await _close(listener)  # drained: whoever still comes is refused at the door
+
+    def _stop_if_stray(self, exc: BaseException) -> None:
+        """Raises an error in place of what would end the nursery of all connections without a word."""
+        error, _ = part_ways(exc)
+        if error is not None and any(isinstance(leaf, STRAYS) for leaf in leaves(error)):
+            log.error("listener %r ends: what it accepts from raised somebody else's cancellation", self.name)
+            raise RuntimeError("accept() raised a cancellation, or an end, that was meant for somebody else") from exc
 
     def _cannot_accept(self, why: OSError) -> None:
         """Counts it; ten lines a second of it would fill the disk of a machine that is short of something already."""

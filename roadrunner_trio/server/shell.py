@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 
 import trio
 
 from ..journal import log
+from ..telemetry.log_output import spoken
 from ..transport.stdio import has_room, tell, within
 from ..transport.streams import Address, shown
 from .leaving import TELLING, leave
@@ -36,9 +38,9 @@ class Banner(trio.TaskStatus[tuple[Listener, ...]]):
 
 def announce(title: str, address: Address, *, tls: bool, by: str = "") -> None:
     """One line: what is served where, and ``by`` whom."""
-    line = f"Serving {title} on {url(address, tls=tls)}{by} (Ctrl-C drains, twice stops)\n"
+    line = f"Serving {title} on {url(address, tls=tls)}{by} (Ctrl-C drains, twice stops)"
     if has_room("stdout"):
-        tell(line, to="stdout")
+        tell(spoken(logging.INFO, line), to="stdout")
 
 
 def url(address: Address, *, tls: bool) -> str:
