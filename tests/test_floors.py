@@ -135,6 +135,7 @@ ROOMS = {
         "middleware",
         "file_response",
         "respond",
+        "explaining",
         "health",
         "buffers",
         "context",

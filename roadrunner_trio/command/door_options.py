@@ -136,6 +136,7 @@ def doors(values: Values) -> dict[str, Any]:
         "request_ids": _request_ids(values),
         "reuse_port": values["reuse-port"],
         "health_path": _health_path(values),
+        "tracebacks": values["dev"],
         "evict_idle": values["evict-idle"],
         "log_context": values["log-context"],
         "fields": _fields(values),

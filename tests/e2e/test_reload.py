@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 import trio
@@ -89,3 +96,26 @@ async def test_streams_that_are_open_hold_nobody_up(tmp_path: Path) -> None:
         await until(lambda: len(workers(server)) == 1)
         server.process.send_signal(signal.SIGINT)
         assert await server.end() == 0
+
+
+def test_for_its_author_a_terminal_has_colours_and_a_failure_its_traceback(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("async def handler(request):\n    return 1 / 0\n")
+    ours, theirs = pty.openpty()
+    serve = [sys.executable, "-m", "roadrunner_trio", "serve", "app:handler", "--port", "0", "--dev", "-w", "1"]
+    process = subprocess.Popen(serve, cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    try:
+        assert process.stdout is not None
+        found = re.search(rb":(\d+) by 1 worker", process.stdout.readline())
+        assert found is not None
+        with pytest.raises(HTTPError) as failed:
+            urlopen(f"http://127.0.0.1:{int(found[1])}/", timeout=PATIENCE)
+        assert b"ZeroDivisionError: division by zero" in failed.value.read()
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+        assert b"\x1b[31;1mERROR\x1b[0m" in os.read(ours, 65536)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        os.close(ours)
