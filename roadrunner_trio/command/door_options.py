@@ -13,11 +13,12 @@ from ..answering.health import with_health
 from ..answering.rate_limit import RateLimit
 from ..messages.exchange import Exchange, Plan
 from ..messages.request import Request
+from ..processes.systemd import SCHEME, SERVICE
 from ..protocol.trust import FORWARDED, X_FORWARDED, ProxyHeaders, ProxyProtocol
 from ..server.listener_settings import PROTOCOLS, protocols
 from ..settings import Contradiction, Limits, Timeouts
 from ..telemetry.request_ids import RequestIds
-from ..transport.bind import Bindable, listed
+from ..transport.bind import Bindable, adopted, listed
 from ..transport.certificates import Certificates
 from .configuration import Values
 from .options import addresses, count, duration
@@ -43,18 +44,39 @@ def addressed(values: Values) -> tuple[str, ...]:
 
 
 def places(values: Values) -> list[Bindable]:
-    """The same, looked at.
+    """The same, looked at; where nothing is said of them, those that the service manager has opened, if any.
 
     Raises:
         ValueError: also when one is malformed.
     """
     addresses = addressed(values)
+    if not values.place() and SERVICE.sockets:
+        addresses = tuple(f"fd://{descriptor}" for _, descriptor in SERVICE.sockets)
     try:
-        return listed(addresses)
+        if plain := [address for address in addresses if not address.startswith(SCHEME)]:
+            listed(plain)
+        return list(addresses)
     except ValueError as exc:
         given = next(iter(values.place().values()), None)
         elsewhere = given is not None and given.source != "flag"  # on the command line it is there to be seen
         raise ValueError(f"{given.where}: {exc}" if given and elsewhere else str(exc)) from None
+
+
+def opened(items: Sequence[Bindable]) -> list[Bindable]:
+    """The same, those that the service manager has opened, or kept for us, as what they are.
+
+    Raises:
+        ValueError: it has opened none of that name.
+    """
+    found: list[Bindable] = []
+    for item in items:
+        if isinstance(item, str) and item.startswith(SCHEME):
+            found += [f"fd://{descriptor}" for descriptor in SERVICE.named(item.removeprefix(SCHEME))]
+        elif isinstance(item, str) and item in SERVICE.kept:
+            found += [adopted(item, descriptor) for descriptor in SERVICE.kept[item]]
+        else:
+            found.append(item)
+    return found
 
 
 def names(listeners: Sequence[Values]) -> list[str]:
@@ -116,6 +138,7 @@ def doors(values: Values) -> dict[str, Any]:
         "reuse_port": values["reuse-port"],
         "health_path": ready,
         "live_path": live,
+        "tracebacks": values["dev"],
         "evict_idle": values["evict-idle"],
         "log_context": values["log-context"],
         "fields": _fields(values),

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, TypedDict, TypeVar, cast
 
 from ..answering.admission import gate
 from ..answering.context import ServerContext, of_every_response, steps
+from ..answering.explaining import Explaining
 from ..answering.health import Health, with_health
 from ..answering.middleware import Middleware, steps_of
 from ..answering.rate_limit import RateLimit
@@ -63,6 +64,7 @@ class ConnectionSettings(TypedDict, total=False):
     proxy_headers: ProxyHeaders | None
     rate_limit: RateLimit | None
     health_path: str | None
+    tracebacks: bool
     protocols: Sequence[str]
     live_path: str | None
 
@@ -116,6 +118,8 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
 
     middlewares = given.get("middlewares", ())
     app = as_app(handler, given.get("body", "buffered"), limits, timeouts, middlewares)
+    if flag("tracebacks", given.get("tracebacks", False)):
+        app = Explaining(app)
     health, asked = with_health(app, health_path, live_path)
     fields = of_every_response(given.get("fields", ()))
     on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
