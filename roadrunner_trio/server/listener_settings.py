@@ -16,10 +16,11 @@ from typing import Any, Final, NamedTuple, TypedDict, TypeVar, cast
 
 from ..answering.admission import gate
 from ..answering.context import ServerContext, of_every_response, steps
+from ..answering.explaining import Explaining
 from ..answering.health import Health, with_health
-from ..answering.middleware import Middleware
+from ..answering.middleware import Middleware, steps_of
 from ..answering.rate_limit import RateLimit
-from ..answering.respond import Handler, as_app, serves_websockets
+from ..answering.respond import Handler, Routed, as_app, serves_websockets
 from ..fields import FieldsLike
 from ..messages.exchange import App, BodyMode
 from ..protocol.http1.encode import sift_as_written, undated
@@ -63,7 +64,9 @@ class ConnectionSettings(TypedDict, total=False):
     proxy_headers: ProxyHeaders | None
     rate_limit: RateLimit | None
     health_path: str | None
+    tracebacks: bool
     protocols: Sequence[str]
+    live_path: str | None
 
 
 class ListenerSettings(ConnectionSettings, total=False):
@@ -108,14 +111,19 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     proxy_headers = optional("proxy_headers", given.get("proxy_headers"), ProxyHeaders, "ProxyHeaders('10.0.0.0/8')")
     rate_limit = optional("rate_limit", given.get("rate_limit"), RateLimit, "RateLimit(20)")
     health_path = optional("health_path", given.get("health_path"), str, "'/healthz'")
+    live_path = optional("live_path", given.get("live_path"), str, "'/livez'")
     log_context = flag("log_context", given.get("log_context", False))
     told = Observers(with_error_log(_observers(given.get("observers", ()))))
     drain = optional("drain", drain, Drain, "Drain()") or Drain()
 
-    app = as_app(handler, given.get("body", "buffered"), limits, timeouts, given.get("middlewares", ()))
-    health, asked = with_health(app, health_path)
+    middlewares = given.get("middlewares", ())
+    app = as_app(handler, given.get("body", "buffered"), limits, timeouts, middlewares)
+    if flag("tracebacks", given.get("tracebacks", False)):
+        app = Explaining(app)
+    health, asked = with_health(app, health_path, live_path)
     fields = of_every_response(given.get("fields", ()))
     on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
+    on_head += steps_of(middlewares, getattr(handler, "middlewares", ()) if isinstance(handler, Routed) else ())
     context = ServerContext(health or app, name, timeouts, limits, told, drain, on_head, tls, proxy_protocol)
     if flag("preserve_case", given.get("preserve_case", False)):
         context.sift = sift_as_written
