@@ -36,7 +36,6 @@ def parsed(*argv: object) -> Configuration:
 
 def test_all_of_it_is_off_by_default():
     assert made() == {
-        "protocols": ("h2", "http/1.1"),
         "tls": None,
         "proxy_protocol": None,
         "proxy_headers": None,
