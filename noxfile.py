@@ -80,7 +80,9 @@ def tests(session: nox.Session) -> None:
 def frameworks(session: nox.Session) -> None:
     """Applications of Starlette, FastAPI, Quart-Trio, Litestar, BlackSheep and MCP servers, on real sockets."""
     session.install("-q", "-e", ".[test,test-frameworks]")
-    session.run("pytest", "-q", "tests/frameworks", "tests/test_docs.py", "-k", "frameworks or asgi", *session.posargs)
+    session.run(
+        "pytest", "-q", "tests/frameworks", "tests/test_docs.py", "-k", "frameworks or asgi or mcp", *session.posargs
+    )
 
 
 @nox.session(default=False)
@@ -109,7 +111,10 @@ def optimised(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """curl, openssl, HAProxy, sslscan and wscat against the server. Unlike in ``tests``, they have to be there."""
+    """curl, openssl, HAProxy, sslscan, wscat and nginx with the server. Unlike in ``tests``, they have to be there.
+
+    nginx apart, which serves the same files beside it: where it is not, nothing is compared.
+    """
     needed = ("curl", "openssl", "haproxy", "sslscan", "npm")
     if missing := [program for program in needed if shutil.which(program) is None]:
         session.error(f"this machine has no {', '.join(missing)}")
@@ -117,7 +122,8 @@ def interop(session: nox.Session) -> None:
     tools = Path(session.create_tmp()).resolve()
     session.run("npm", "install", "--silent", "--prefix", str(tools), "wscat@6", external=True)
     path = os.pathsep.join([str(tools / "node_modules" / ".bin"), *session.bin_paths, os.environ["PATH"]])
-    session.run("pytest", "tests/e2e/test_interop.py", *session.posargs, env={"PATH": path})
+    files = [f"tests/e2e/test_{name}.py" for name in ("interop", "interop_http2", "nginx")]
+    session.run("pytest", *files, *session.posargs, env={"PATH": path})
 
 
 @nox.session(default=False)

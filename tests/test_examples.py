@@ -19,12 +19,16 @@ import disconnects
 import embed
 import files
 import hello
+import lives
+import main
 import routes
 import secure
 import server_sent_events
 import ticker
 import websocket_echo
 from roadrunner_trio import Listener, Timeouts, server_context
+from roadrunner_trio.apps.asgi import asgi
+from roadrunner_trio.apps.made import made_by
 from roadrunner_trio.testing import Client, MemoryListener, open_server
 
 EXAMPLES = Path(hello.__file__).parent
@@ -33,6 +37,20 @@ EXAMPLES = Path(hello.__file__).parent
 async def test_hello_greets_the_world_without_a_name() -> None:
     async with open_server(hello.handler) as server:
         assert (await server.client().get("/")).text == "Hello, world!\n"
+
+
+async def test_main_is_an_application_of_asgi() -> None:
+    async with open_server(asgi(main.app)) as server:
+        assert (await server.client().get("/")).text == "hello\n"
+
+
+async def test_what_lives_counts_from_the_start_and_says_goodbye(
+    autojump_clock: MockClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_server(made_by(lives.main)) as server:
+        await trio.sleep(3.5)
+        assert (await server.client().get("/")).text == "3 beats\n"
+    assert capsys.readouterr().out == "3 beats, goodbye\n"
 
 
 async def test_the_ticker_ticks_for_everybody_and_says_goodbye(autojump_clock: MockClock) -> None:

@@ -19,7 +19,19 @@ from types import ModuleType
 from typing import Any
 
 SNAPSHOT = Path(__file__).with_name("public_api.txt")
-MODULES = ["roadrunner_trio", "roadrunner_trio.apps.router", "roadrunner_trio.apps.asgi", "roadrunner_trio.testing"]
+MODULES = [
+    "roadrunner_trio",
+    "roadrunner_trio.apps.router",
+    "roadrunner_trio.apps.static",
+    "roadrunner_trio.apps.compress",
+    "roadrunner_trio.apps.inflate",
+    "roadrunner_trio.apps.cors",
+    "roadrunner_trio.apps.guards",
+    "roadrunner_trio.apps.conditional",
+    "roadrunner_trio.apps.asgi",
+    "roadrunner_trio.apps.made",
+    "roadrunner_trio.testing",
+]
 
 
 def surface() -> str:

@@ -27,17 +27,6 @@ class Buffered:
         self.held = 0
         self.limit: float = math.inf if limit is None else limit
 
-    def take(self, octets: int) -> bool:
-        """Counts ``octets`` more; False, and nothing is counted, when there is no room for them."""
-        if self.held + octets > self.limit:
-            return False
-        self.held += octets
-        return True
-
-    def give(self, octets: int) -> None:
-        """Counts ``octets`` less: what was taken, and no more."""
-        self.held -= octets
-
 
 class Share:
     """What one connection holds. Whoever ends the connection releases it, whatever has happened.
@@ -52,17 +41,21 @@ class Share:
         self._all = all_
         self.held = 0
 
+    @property
+    def room(self) -> float:
+        """Octets for which there is room beside what it holds."""
+        return self._all.limit - self._all.held
+
     def hold(self, octets: int) -> bool:
         """From now on it is ``octets``, whatever it was; False, and it stays what it was, when there is no room."""
-        more = octets - self.held
-        if more > 0:
-            if not self._all.take(more):
-                return False
-        elif more:
-            self._all.give(-more)
-        self.held = octets
+        every = self._all
+        held = every.held + octets - self.held
+        if held > every.limit and octets > self.held:
+            return False
+        every.held, self.held = held, octets
         return True
 
     def release(self) -> None:
         """It is nothing any more."""
-        self.hold(0)
+        self._all.held -= self.held
+        self.held = 0

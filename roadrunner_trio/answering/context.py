@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from ..fields import Field
+from ..fields import Field, Fields, FieldsLike, encoded
 from ..messages.exchange import App, Exchange
 from ..protocol.http1.encode import Wishes, sift
 from ..protocol.http1.scan import Seen
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
+from ..protocol.wishes import SPECIAL, checked
 from ..settings import Limits, Timeouts
 from ..telemetry.log_context import enter
 from ..telemetry.observe import Observers
@@ -29,12 +30,36 @@ OnHead: TypeAlias = Callable[[Exchange], None]
 """What is done to a request as soon as its head has been read, before the app's plan; may raise ProtocolError."""
 
 
+def of_every_response(given: FieldsLike) -> Fields:
+    """Fields that every response has, checked.
+
+    Raises:
+        TypeError, ValueError: they cannot be said, or say what the server says itself.
+    """
+    try:
+        said = checked(encoded(given))
+    except (TypeError, ValueError) as exc:
+        raise type(exc)(f"fields of every response: {exc}") from None
+    for name, _ in said:
+        if name in SPECIAL:
+            raise ValueError(f"fields of every response: {name.decode('ascii')} is the server's to say")
+    return said
+
+
 def steps(
-    request_ids: OnHead | None, *, log_context: bool, proxy_headers: ProxyHeaders | None = None
+    request_ids: OnHead | None, *, log_context: bool, proxy_headers: ProxyHeaders | None = None, fields: Fields = ()
 ) -> tuple[OnHead, ...]:
     """What a listener's options make of every head, in order: an id is taken from the proxy, not from its peer."""
+    added = _adding(fields) if fields else None
     relayed = None if proxy_headers is None else believe(proxy_headers)
-    return tuple(step for step in (request_ids, relayed, enter if log_context else None) if step is not None)
+    return tuple(step for step in (added, request_ids, relayed, enter if log_context else None) if step is not None)
+
+
+def _adding(fields: Fields) -> OnHead:
+    def add(exchange: Exchange) -> None:
+        exchange.extra = fields
+
+    return add
 
 
 class Places(Protocol):
@@ -66,6 +91,9 @@ class Counters:
     acknowledged: int = 0
     cut: int = 0
     accepts_failed: int = 0
+    streams_refused: int = 0
+    streams_reset: int = 0
+    goaways: int = 0
 
 
 @dataclass(slots=True)
@@ -84,6 +112,11 @@ class ServerContext:
         places: counts connections by their peers; None where nobody does.
         turns: where costly work of one connection waits, so that its neighbours do not.
         buffered: what its connections hold in memory for the application, all together.
+        go_on: told of a connection whose peer has sent something that nobody waits for; None where nobody is.
+        protocols: what is spoken, by the names of ALPN, the preferred one first.
+        websockets: whether the app may make WebSockets of requests, which HTTP/2 has to say before it is asked.
+        http2: the story of a connection that speaks HTTP/2, told by its carrier and what has come of it; None where
+            nobody tells it.
     """
 
     app: App
@@ -103,6 +136,10 @@ class ServerContext:
     sift: Callable[[tuple[Field, ...]], Wishes] = sift
     variables: Context = field(default_factory=copy_context)
     turns: Turns = field(default_factory=Turns)
+    go_on: Callable[[Any], None] | None = None
+    protocols: tuple[str, ...] = ("http/1.1",)
+    websockets: bool = False
+    http2: Callable[[Any, bytes], Awaitable[None]] | None = None
     seen: Seen = field(init=False)
     buffered: Buffered = field(init=False)
 

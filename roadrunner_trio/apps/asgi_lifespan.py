@@ -103,8 +103,11 @@ class Lifespan:
             raise StartupError(run.failure or "the application failed to start up")
         if run.complete:
             return
+        if isinstance(run.error, StartupError):
+            raise run.error
         if run.error is not None and (sentence := asyncio_needed(run.error)) is not None:
-            raise StartupError(sentence) from run.error
+            log.debug("the application needs asyncio", exc_info=run.error)
+            raise StartupError(sentence)
         if self.mode == "on":
             why = "returned" if run.error is None else f"raised {run.error!r}"
             raise StartupError(f"the application {why} before its start-up was complete") from run.error
@@ -216,6 +219,8 @@ class _Run:
         if self.shutdown_failure is not None:
             log.error("the application failed to shut down: %s", self.shutdown_failure)
             return _failed(self.shutdown_failure or "the application failed to shut down", None)
+        if isinstance(self.error, ShutdownError):
+            return self.error  # of an application inside of this one, which has told it
         if self.error is not None:
             log.error("the application failed while it shut down", exc_info=self.error)
             return _failed(f"the application failed while it shut down: {self.error!r}", self.error)

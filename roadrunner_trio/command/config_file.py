@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
-from .setting_table import BY_NAME, VARIABLE, Option, instead
+from .borrowed import instead
+from .setting_table import BY_NAME, VARIABLE, Option
 
 PYPROJECT: Final = "pyproject.toml"
 TOOL: Final = "roadrunner-trio"

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import argparse
 import re
-import ssl
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
+from ..answering.context import of_every_response
 from ..answering.health import with_health
 from ..answering.rate_limit import RateLimit
 from ..messages.exchange import Exchange, Plan
 from ..messages.request import Request
+from ..processes.systemd import SCHEME, SERVICE
 from ..protocol.trust import FORWARDED, X_FORWARDED, ProxyHeaders, ProxyProtocol
+from ..server.listener_settings import PROTOCOLS, protocols
 from ..settings import Contradiction, Limits, Timeouts
 from ..telemetry.request_ids import RequestIds
-from ..transport.bind import Bindable, listed
-from ..transport.tls import server_context
+from ..transport.bind import Bindable, adopted, listed
+from ..transport.certificates import Certificates
 from .configuration import Values
 from .options import addresses, count, duration
 from .setting_table import DEFAULT_FIELDS, OPTIONS
+
+SERVER: Final = "roadrunner-trio"
+"""What ``--server-header`` says; which version it is helps nobody but attackers."""
 
 
 def addressed(values: Values) -> tuple[str, ...]:
@@ -38,18 +44,39 @@ def addressed(values: Values) -> tuple[str, ...]:
 
 
 def places(values: Values) -> list[Bindable]:
-    """The same, looked at.
+    """The same, looked at; where nothing is said of them, those that the service manager has opened, if any.
 
     Raises:
         ValueError: also when one is malformed.
     """
     addresses = addressed(values)
+    if not values.place() and SERVICE.sockets:
+        addresses = tuple(f"fd://{descriptor}" for _, descriptor in SERVICE.sockets)
     try:
-        return listed(addresses)
+        if plain := [address for address in addresses if not address.startswith(SCHEME)]:
+            listed(plain)
+        return list(addresses)
     except ValueError as exc:
         given = next(iter(values.place().values()), None)
         elsewhere = given is not None and given.source != "flag"  # on the command line it is there to be seen
         raise ValueError(f"{given.where}: {exc}" if given and elsewhere else str(exc)) from None
+
+
+def opened(items: Sequence[Bindable]) -> list[Bindable]:
+    """The same, those that the service manager has opened, or kept for us, as what they are.
+
+    Raises:
+        ValueError: it has opened none of that name.
+    """
+    found: list[Bindable] = []
+    for item in items:
+        if isinstance(item, str) and item.startswith(SCHEME):
+            found += [f"fd://{descriptor}" for descriptor in SERVICE.named(item.removeprefix(SCHEME))]
+        elif isinstance(item, str) and item in SERVICE.kept:
+            found += [adopted(item, descriptor) for descriptor in SERVICE.kept[item]]
+        else:
+            found.append(item)
+    return found
 
 
 def names(listeners: Sequence[Values]) -> list[str]:
@@ -100,31 +127,83 @@ def doors(values: Values) -> dict[str, Any]:
     Raises:
         ValueError: a value is bad, a file cannot be read, or a setting has no effect without another.
     """
+    ready, live = _health_paths(values)
     return {
+        "protocols": _protocols(values),
         "tls": _tls(values),
         "proxy_protocol": _proxy_protocol(values),
         "proxy_headers": _proxy_headers(values),
         "rate_limit": _rate_limit(values),
         "request_ids": _request_ids(values),
         "reuse_port": values["reuse-port"],
-        "health_path": _health_path(values),
+        "health_path": ready,
+        "live_path": live,
+        "tracebacks": values["dev"],
         "evict_idle": values["evict-idle"],
         "log_context": values["log-context"],
+        "fields": _fields(values),
+        "date": values["date-header"],
         "preserve_case": values["preserve-case"],
     }
 
 
-def _tls(values: Values) -> ssl.SSLContext | None:
+def _tls(values: Values) -> Certificates | None:
     if not values.has("tls-cert"):
-        _alone(values, "tls-cert", "tls-key", "tls-client-ca", "tls-client-cert")
+        _alone(values, "tls-cert", "tls-key", "tls-client-ca", "tls-client-cert", "tls-password-file")
         return None
     if not values.has("tls-client-ca"):
         _alone(values, "tls-client-ca", "tls-client-cert")
-    cert, key, authority = (values[name] for name in ("tls-cert", "tls-key", "tls-client-ca"))
+    first, *others = _pairs(values)
+    authority, secret = values["tls-client-ca"], values["tls-password-file"]
+    password = partial(_read_password, secret) if secret else None
+    asked = values["tls-client-cert"]
     try:
-        return server_context(cert, key, client_ca=authority, client_cert=values["tls-client-cert"])
+        return Certificates(*first, others=others, password=password, client_ca=authority, client_cert=asked)
     except (OSError, ValueError) as exc:
-        raise ValueError(f"no TLS with {', '.join(file for file in (cert, key, authority) if file)}: {exc}") from None
+        files = [file for pair in (first, *others, (authority, secret)) for file in pair if file]
+        raise ValueError(f"no TLS with {', '.join(files)}: {exc}") from None
+
+
+def _pairs(values: Values) -> list[tuple[str, str | None]]:
+    certificates: list[str] = values["tls-cert"]
+    keys: list[str] = values["tls-key"] or []
+    if not certificates:
+        raise ValueError(f"{values.where('tls-cert')} names no file")
+    if not keys:
+        return [(certificate, None) for certificate in certificates]
+    if len(keys) != len(certificates):
+        counted = f"{len(certificates)} certificates and {len(keys)} keys"
+        raise ValueError(f"{values.where('tls-key')}: there are {counted}; give each its own, in the same order")
+    return list[tuple[str, str | None]](zip(certificates, keys, strict=True))
+
+
+def _read_password(path: str) -> str:
+    """What stands in a file, without the end of its line."""
+    with open(path, encoding="utf-8") as file:
+        return file.read().rstrip("\r\n")
+
+
+def _fields(values: Values) -> list[tuple[str, str]]:
+    fields = [("server", SERVER)] if values["server-header"] else []
+    for line in values["header"] or ():
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise ValueError(f"{values.where('header')}: {line!r} has no colon; write NAME:VALUE")
+        fields.append((name.strip(), value.strip()))
+    try:
+        of_every_response(fields)
+    except ValueError as exc:
+        raise ValueError(f"{values.where('header')}: {exc}") from None
+    return fields
+
+
+def _protocols(values: Values) -> Sequence[str]:
+    if not values.has("protocols"):
+        return PROTOCOLS
+    try:
+        return protocols(_listed(values["protocols"]), None)
+    except ValueError as exc:
+        raise ValueError(f"{values.where('protocols')}: {exc}") from None
 
 
 def _proxy_protocol(values: Values) -> ProxyProtocol | None:
@@ -136,13 +215,15 @@ def _proxy_protocol(values: Values) -> ProxyProtocol | None:
         raise ValueError(f"{values.where('proxy-protocol')}: {exc}") from None
 
 
-def _health_path(values: Values) -> str | None:
-    path: str | None = values["health-path"]
+def _health_paths(values: Values) -> tuple[str | None, str | None]:
+    ready, live = values["health-path"], values["live-path"]
     try:
-        with_health(_Nothing(), path)
+        with_health(_Nothing(), ready, live)
     except ValueError as exc:
-        raise ValueError(f"{values.where('health-path')} {str(exc).removeprefix('health_path ')}") from None
-    return path
+        told, name = str(exc), "live-path" if str(exc).startswith("live_path") else "health-path"
+        told = told.replace("health_path", values.spell("health-path", like=name))
+        raise ValueError(re.sub(r"^\S+", values.where(name), told)) from None
+    return ready, live
 
 
 class _Nothing:

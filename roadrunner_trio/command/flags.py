@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..transport.stdio import tell
-from .kinds import SWITCH
-from .setting_table import APP, ELSEWHERE, GROUPS, OPTIONS, SERVING, Option, instead
+from .borrowed import ALIASES, REFUSED, SHORT, Alias, instead, only_trio
+from .kinds import SWITCH, switch
+from .setting_table import APP, BY_NAME, GROUPS, OPTIONS, SERVING, Option
 
 SPELLED: Final = "spelled"
 """Where the namespace keeps how the flag of each setting was typed, by its destination."""
@@ -31,8 +32,33 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         for option in OPTIONS:
             if option.group == group:
                 _add(titled.add_argument, option)
-    for name in ELSEWHERE:
-        parser.add_argument(f"--{name}", nargs="?", action=_Refuse, help=argparse.SUPPRESS)
+    _borrow(parser)
+
+
+def _borrow(parser: argparse.ArgumentParser) -> None:
+    """What other servers have, as far as it is not ours already; the help is silent of it."""
+    theirs = {*(f"--{name}" for name in (*ALIASES, *REFUSED)), *SHORT}
+    ours = {flag for option in OPTIONS for flag in (option.flag, *option.aliases)}
+    for flag in sorted(theirs - ours):
+        name = SHORT.get(flag, flag.removeprefix("--"))
+        if (alias := ALIASES.get(name)) is not None:
+            _add_alias(parser, flag, alias)
+        else:
+            parser.add_argument(flag, nargs="?", action=_Refuse, help=argparse.SUPPRESS)
+    parser.add_argument("-k", "--worker-class", type=only_trio, help=argparse.SUPPRESS, default=argparse.SUPPRESS)
+
+
+def _add_alias(parser: argparse.ArgumentParser, flag: str, alias: Alias) -> None:
+    option = BY_NAME[alias.name]
+    parser.add_argument(
+        flag,
+        dest=option.dest,
+        type=lambda word: option.kind.parse(alias.convert(word)),
+        metavar=option.kind.metavar,
+        action=_Append if option.kind.many else _Store,
+        help=argparse.SUPPRESS,
+        default=argparse.SUPPRESS,
+    )
 
 
 def _add(add: Callable[..., argparse.Action], option: Option) -> None:
@@ -45,7 +71,9 @@ def _add(add: Callable[..., argparse.Action], option: Option) -> None:
     else:
         known |= {"type": option.kind.parse, "metavar": option.kind.metavar}
         known["action"] = _Append if option.kind.many else _Store
-    add(*short, option.flag, *long, **known)
+    action = add(*short, option.flag, *long, **known)
+    if option.bare:
+        action.nargs = "?"
 
 
 def spelled(chosen: argparse.Namespace, option: Option) -> str:
@@ -66,17 +94,25 @@ class _Store(argparse.Action):
 
 class _Append(argparse.Action):
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, flag: str | None = None) -> None:
-        setattr(namespace, self.dest, [*getattr(namespace, self.dest, []), values])
+        given = [] if values is None else [values]
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest, []), *given])
         _keep_spelling(namespace, self.dest, flag)
 
 
 class _Switch(argparse.BooleanOptionalAction):
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, flag: str | None = None) -> None:
         super().__call__(parser, namespace, values, flag)
+        if values and (flag or "").startswith("--no-"):
+            parser.error(f"{flag} takes no value")
+        if values:  # as uvicorn has some of them
+            try:
+                setattr(namespace, self.dest, switch(values))
+            except argparse.ArgumentTypeError as exc:
+                parser.error(f"argument {flag}: {exc}")
         _keep_spelling(namespace, self.dest, flag)
 
 
 class _Refuse(argparse.Action):
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, flag: str | None = None) -> None:
-        name = (flag or "").removeprefix("--")
+        name = SHORT.get(flag or "", (flag or "").removeprefix("--"))
         parser.error(f"{flag}: {instead(name, lambda option: option.flag)}")

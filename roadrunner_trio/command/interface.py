@@ -7,14 +7,19 @@ send. What cannot be told is asked for, and what cannot run is told so, in one s
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from ..answering.callables import gives_awaitable, takes
 from ..answering.respond import Handler
-from ..apps.asgi import asgi, is_double
+from ..apps.asgi import WebSocketOptions, asgi, is_double
+from ..apps.made import made_by
+from ..journal import log
+from ..messages.exchange import App
 from ..settings import Limits, Timeouts
 from .configuration import Values
-from .load import WORDS, LoadError, Words, check_handler, kind_of
+from .load import WORDS, Later, LoadError, Words, check_handler, kind_of
+from .setting_table import WEBSOCKETS
 
 Interface: TypeAlias = Literal["native", "asgi"]
 
@@ -24,6 +29,8 @@ ASYNCIO_ONLY: Final = {
     "quart.app": "Quart runs on asyncio alone; QuartTrio of quart_trio has the same API",
 }
 """Modules whose applications fail at their first request here, and at nothing before."""
+ASGI_ALONE: Final = ("root-path", "lifespan", *(option.name for option in WEBSOCKETS))
+LIFE: Final = ("lifespan-startup-timeout", "lifespan-shutdown-timeout")
 SERVERS: Final = "serve it with an asyncio server"
 
 
@@ -68,21 +75,26 @@ def _takes_any_number(thing: Any) -> bool:
     return any(each.kind is each.VAR_POSITIONAL for each in parameters)
 
 
-def host(thing: Any, target: str, server: Values, words: Words = WORDS) -> tuple[Handler, Interface]:
+def host(
+    thing: Any, target: str, server: Values, words: Words = WORDS, *, lives: bool = False
+) -> tuple[Handler, Interface]:
     """What a listener serves, and what it is.
 
     Args:
         target: what it is called on the command line.
         words: what the settings are called.
+        lives: it has been made by what is started up and shut down, whatever it is itself.
 
     Raises:
         LoadError: it cannot be served.
         ValueError: an option has no meaning for it.
     """
+    if isinstance(thing, Later):
+        return cast("Handler", _later(thing.make, target, server, words)), "native"
     chosen: str = server["interface"]
     kind: Interface = interface_of(thing, target, words) if chosen == "auto" else cast("Interface", chosen)
     if kind == "native":
-        _check_unused(server, target)
+        _check_unused(server, target, ASGI_ALONE if lives else (*ASGI_ALONE, *LIFE))
         check_handler(thing, target, words, factory=server["factory"])
         return cast("Handler", thing), "native"
     _check_runs(thing, target)
@@ -92,12 +104,37 @@ def host(thing: Any, target: str, server: Values, words: Words = WORDS) -> tuple
         lifespan=server["lifespan"],
         startup_timeout=server["lifespan-startup-timeout"],
         shutdown_timeout=server["lifespan-shutdown-timeout"],
+        websocket=_sessions(server),
     )
     return cast("Handler", made), "asgi"
 
 
-def _check_unused(server: Values, target: str) -> None:
-    for name in ("root-path", "lifespan", "lifespan-startup-timeout", "lifespan-shutdown-timeout"):
+def _sessions(server: Values) -> WebSocketOptions:
+    interval, timeout = server["ws-ping-interval"], server["ws-ping-timeout"]
+    return WebSocketOptions(
+        max_message=server["ws-max-size"],
+        max_queue=server["ws-max-queue"],
+        ping_interval=None if interval == math.inf else interval,
+        ping_timeout=None if timeout == math.inf else timeout,
+        compression=server["ws-per-message-deflate"],
+    )
+
+
+def _later(make: Any, target: str, server: Values, words: Words) -> made_by:
+    def adapt(found: Any) -> Handler | App:
+        try:
+            app, kind = host(found, target, server, words, lives=True)
+        except LoadError as exc:
+            raise ValueError(str(exc)) from None
+        log.info("%s is %s", target, "an ASGI application" if kind == "asgi" else "native")
+        return app
+
+    up, down = server["lifespan-startup-timeout"], server["lifespan-shutdown-timeout"]
+    return made_by(make, startup_timeout=up, shutdown_timeout=down, adapt=adapt)
+
+
+def _check_unused(server: Values, target: str, names: tuple[str, ...]) -> None:
+    for name in names:
         if server.has(name):
             raise ValueError(f"{server.where(name)}: {target} is no ASGI application, for which alone that is")
 
@@ -121,6 +158,8 @@ def bounded(handler: Handler, values: Values, timeouts: Timeouts, limits: Limits
         ValueError: bodies are to be buffered, which an ASGI application's never are.
     """
     app: object = handler
+    if isinstance(app, made_by):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return cast("Handler", app.narrowed(lambda made: bounded(cast("Handler", made), values, timeouts, limits)))
     if not isinstance(app, asgi):  # pyright: ignore[reportUnnecessaryIsInstance]  # apps are loaded as well
         return handler
     if values.has("body") and values["body"] != "streaming":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -94,16 +94,20 @@ def number(value: Any) -> str:
     return quoted(shown) if value is None else shown
 
 
-def one_of(*choices: str) -> Kind:
+def one_of(*choices: str, also: Mapping[str, str] | None = None) -> Kind:
     """A word out of few, in letters of any case.
+
+    Args:
+        also: other servers' words for them.
 
     Its ``parse`` raises ``argparse.ArgumentTypeError``.
     """
 
     def parse(word: str) -> str:
-        if word.lower() not in choices:
+        found = (also or {}).get(word.lower(), word.lower())
+        if found not in choices:
             raise argparse.ArgumentTypeError(f"{word!r} is none of {', '.join(choices)}")
-        return word.lower()
+        return found
 
     return Kind("choice of " + ", ".join(choices), "{" + ",".join(choices) + "}", parse, quoted)
 

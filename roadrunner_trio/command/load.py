@@ -6,6 +6,7 @@ frames that are the application's.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
@@ -17,7 +18,9 @@ from typing import Any, Final, NamedTuple, cast
 
 from ..answering.callables import HANDLER, complaint, gives_awaitable, takes
 from ..answering.respond import Handler
+from ..apps.made import check_factory, made_by, waits_for_a_loop
 
+OURS: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 HINT: Final = "write app:handler for the function `handler` in app.py"
 
 
@@ -45,6 +48,12 @@ class Words(NamedTuple):
 WORDS: Final = Words()
 
 
+class Later(NamedTuple):
+    """A factory that is not called before the server runs."""
+
+    make: Any
+
+
 def load_handler(target: str, app_dir: str = ".", *, factory: bool = False, words: Words = WORDS) -> Handler:
     """Imports ``module:attribute`` and checks that it is an async function of one parameter.
 
@@ -58,12 +67,14 @@ def load_handler(target: str, app_dir: str = ".", *, factory: bool = False, word
         LoadError: there is no such thing, it is no handler, or the application's own code raised.
     """
     handler = load_object(target, app_dir, factory=factory, words=words)
+    if isinstance(handler, Later):
+        return cast(Handler, made_by(handler.make))
     check_handler(handler, target + "()" if factory else target, words, factory=factory)
     return cast(Handler, handler)
 
 
 def load_object(target: str, app_dir: str = ".", *, factory: bool = False, words: Words = WORDS) -> Any:
-    """The same, whatever it is.
+    """The same, whatever it is; :class:`Later` if its factory has to wait for the server.
 
     Raises:
         LoadError: there is no such thing, or the application's own code raised.
@@ -114,10 +125,15 @@ def _find(module: ModuleType, attribute: str) -> Any:
 def _make(factory: Any, target: str, words: Words) -> Any:
     if not callable(factory):
         raise LoadError(f"{target} is {kind_of(factory)}, which cannot be called: leave out {words.factory}")
-    if gives_awaitable(factory):
-        raise LoadError(f"{target} is async: a factory is a plain function; for a handler leave out {words.factory}")
     try:
-        return factory()
+        check_factory(factory, target)
+    except TypeError as exc:
+        raise LoadError(f"{exc}; for a handler leave out {words.factory}") from None
+    if waits_for_a_loop(factory):
+        return Later(factory)
+    try:
+        made = factory()
+        return Later(factory) if hasattr(made, "__aenter__") and not callable(made) else made
     except Exception as exc:
         raise _theirs(exc, f"the factory {target} failed") from exc
 
@@ -133,15 +149,32 @@ def check_handler(handler: Any, target: str, words: Words = WORDS, *, factory: b
         handler.close()  # or Python would warn that nobody awaited it
     if not callable(handler):
         raise LoadError(f"{target} is {kind_of(handler)}, which cannot be called: {wanted}")
+    if not factory and (what := makes_handlers(handler)):
+        raise LoadError(f"{target} {what}, so it makes a handler: add {words.factory}")
     verdict = gives_awaitable(handler)
     fits = takes(handler, 1)
     if not (verdict or (verdict is None and fits)):
         hint = "" if factory or fits else f"; if it makes the handler, add {words.factory}"
         raise LoadError(f"{target} is {kind_of(handler)}, not an async function: {wanted}{hint}")
     if not fits:
-        raise LoadError(f"{target}{inspect.signature(handler)} cannot be called with one argument: {wanted}")
+        hint = "" if factory or not takes(handler, 0) else f"; if it makes the handler, add {words.factory}"
+        raise LoadError(f"{target}{inspect.signature(handler)} cannot be called with one argument: {wanted}{hint}")
     if (wrong := complaint(handler, HANDLER, target)) is not None:
         raise LoadError(wrong)
+
+
+def makes_handlers(thing: Any) -> str:
+    """By what it is seen to be a factory that waits for the server, in words; ``""`` when it is none."""
+    if inspect.isasyncgenfunction(inspect.unwrap(thing)) and not inspect.isasyncgenfunction(thing):
+        return "is a context"
+    try:
+        first = next(iter(inspect.signature(thing).parameters.values()), None)
+    except (TypeError, ValueError):
+        return ""
+    annotation = getattr(first, "annotation", "")
+    shown = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    named_so = first is not None and (first.name == "nursery" or shown.rpartition(".")[2] == "Nursery")
+    return "takes a nursery" if named_so else ""
 
 
 def kind_of(thing: Any) -> str:
@@ -154,17 +187,21 @@ def kind_of(thing: Any) -> str:
 
 
 def _theirs(exc: Exception, what: str) -> LoadError:
-    """The failure of somebody else's code, with a traceback that begins where that code does."""
+    """The failure of somebody else's code."""
+    return LoadError(f"{what}: {type(exc).__name__}: {_first_line(exc)}", theirs(exc))
+
+
+def theirs(exc: BaseException) -> str:
+    """A traceback that begins where somebody else's code does."""
     step: TracebackType | None = exc.__traceback__
     while step is not None and _is_ours(step):
         step = step.tb_next
-    report = "".join(traceback.format_exception(type(exc), exc, step))
-    return LoadError(f"{what}: {type(exc).__name__}: {_first_line(exc)}", report)
+    return "".join(traceback.format_exception(type(exc), exc, step))
 
 
 def _is_ours(step: TracebackType) -> bool:
     file = step.tb_frame.f_code.co_filename
-    return file in (__file__, importlib.__file__) or file.startswith("<frozen importlib")
+    return file.startswith((OURS, "<frozen importlib")) or file in (importlib.__file__, contextlib.__file__)
 
 
 def _first_line(exc: Exception) -> str:

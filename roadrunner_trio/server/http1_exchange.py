@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Final
+from typing import Final, cast
 
 import trio
 
@@ -27,10 +27,11 @@ from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.patience import SPARED, Patience
 from ..transport.phases import Phase
-from ..transport.streams import Address, PrefixedStream, RateMeter, tidy
+from ..transport.streams import Address, PrefixedStream, RateMeter, own_end
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
-from .http1_sender import Http1Sender
+from .gathering import gather_body, no_room
+from .http1_sender import OVER, Http1Sender
 from .presence import Grace, in_handler, miss
 from .report import tell_acknowledged, tell_send_failed
 
@@ -40,7 +41,6 @@ BULK_SIZE: Final = 262144
 NO_PLAN: Final = Plan()
 GULPS: Final = 2
 """Pieces of a body taken without a wait before the neighbours have a turn: the smallest chunks make one of 4 ms."""
-OVER: Final = "this request's exchange is over"
 RELEASED: Final = "nobody waits for this request's peer any more"
 
 
@@ -54,6 +54,7 @@ class Http1Exchange(Http1Sender):
         grace: the time it has left when its peer has gone; made when first needed.
         waits: those of the application for something of the request in hand; None is nobody's.
         judged: by its head alone, for the time being.
+        taken: what :attr:`received` was when another connection took its engine; None while it has it.
     """
 
     __slots__ = (
@@ -70,6 +71,7 @@ class Http1Exchange(Http1Sender):
         "judged",
         "meter",
         "plan",
+        "taken",
         "waits",
     )
 
@@ -77,7 +79,7 @@ class Http1Exchange(Http1Sender):
         super().__init__(conn)
         self.engine = engine
         self.plan = NO_PLAN
-        self.meter = RateMeter(conn.context.limits.min_bytes_per_second)
+        self.meter = RateMeter(conn.context.limits.min_bytes_per_second, conn.context.clock)
         self.grace: Grace | None = None
         self._reading = False
         self._received = 0
@@ -85,6 +87,7 @@ class Http1Exchange(Http1Sender):
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[_Wait] | None = None
         self._local: Address | None = None
+        self.taken: int | None = None
         self.judged = False
 
     # -- what it has of its connection -------------------------------------------------------------
@@ -118,7 +121,7 @@ class Http1Exchange(Http1Sender):
     def local(self) -> Address:
         """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
         if self._local is None:
-            self._local = self.context.name if self.wire is None else _own_end(self.wire, self.context.name)
+            self._local = self.context.name if self.wire is None else own_end(self.wire, self.context.name)
         return self._local
 
     @property
@@ -139,7 +142,7 @@ class Http1Exchange(Http1Sender):
     @property
     def received(self) -> int:
         """Octets of the request's content that have been read."""
-        return self.engine.body_taken
+        return self.engine.body_taken if self.taken is None else self.taken
 
     # -- the octets that come ----------------------------------------------------------------------
 
@@ -198,8 +201,8 @@ class Http1Exchange(Http1Sender):
         while (head := self.engine.next_head()) is NEED_DATA:
             if self.meter.slow and not self.engine.ended:
                 raise PeerTooSlow("the peer sends its head more slowly than the minimum rate")  # E7
-            before = trio.current_time()
-            self.meter.add(await self.fill(), trio.current_time() - before)
+            before = self.meter.begin()
+            self.meter.add(await self.fill(), self.phase.now() - before)
         return head
 
     def expect_body(self, plan: Plan) -> bool:
@@ -214,11 +217,24 @@ class Http1Exchange(Http1Sender):
             self.request.keep_body(b"")
             return bool(plan.early)
         self.engine.limit_body(plan.max_body)
+        if plan.body == "buffered" and not plan.early and self._body_came_along():
+            return False
         self.continue_owed = self.head.expects_continue and not self.engine.buffered  # N17
         self.meter.reset()
         self._bulk = self._spared = False
         self._gulps = 0
         return plan.body == "buffered" or bool(plan.early)
+
+    def _body_came_along(self) -> bool:
+        """Keeps the body if all of it came with its head, as small ones do: it needs no phase, and no wait."""
+        length = self.head.content_length
+        if not 0 < length <= self.engine.buffered:
+            return False
+        if not self.share.hold(length):
+            raise no_room(self)
+        self.request.keep_body(cast("bytes", self.engine.next_body()))
+        self.body_done = True  # who has the last piece knows that it is the last
+        return True
 
     async def receive_body(self) -> bytes:
         """The next piece of the body; ``b""`` at its end.
@@ -242,32 +258,8 @@ class Http1Exchange(Http1Sender):
         return b""
 
     async def gather_body(self) -> bytes:
-        """The whole body, which counts among what all connections hold until the exchange is over.
-
-        Raises:
-            ProtocolError: 503, when together they would hold more than they may; if that is known, before a read.
-        """
-        if self.head.content_length:
-            self._hold(self.head.content_length)
-        body = await self.receive_body()
-        if not self.body_done:  # most are one piece, and known to be whole
-            body = await self._gather_more(bytearray(body))
-        return body
-
-    async def _gather_more(self, body: bytearray) -> bytes:
-        """The rest behind it. Not a list of pieces: of crumbs that is 30 times as large."""
-        piece: bytes | bytearray = body
-        while piece:
-            if len(body) > self.held:
-                self._hold(len(body))
-            body += (piece := await self.receive_body())
-        return bytes(body)
-
-    def _hold(self, octets: int) -> None:
-        if not self.conn.context.buffered.take(octets - self.held):
-            self.spoiled = True
-            raise ProtocolError(503, "max_buffered")
-        self.held = octets
+        """The whole body, which counts among what all connections hold until the exchange is over."""
+        return await gather_body(self)
 
     def _next_piece(self) -> bytes | None:
         """A piece that is there, or None; at the end of the body too, which is then done."""
@@ -279,7 +271,7 @@ class Http1Exchange(Http1Sender):
         if isinstance(piece, bytes):
             self._gulps += 1
             if self.head.framing is Framing.LENGTH and self.engine.body_taken == self.head.content_length:
-                self.body_done = True  # who has the last piece knows that it is the last
+                self.body_done = True
             if self._readers is not None:
                 self._readers.unpark_all()  # there is room again to read ahead
             return piece
@@ -299,10 +291,10 @@ class Http1Exchange(Http1Sender):
             await self.send_interim(100)
             if request.over:
                 raise RuntimeError(OVER)
-        before, most = trio.current_time(), BULK_SIZE if self._bulk else RECEIVE_SIZE
+        before, most = self.meter.begin(), BULK_SIZE if self._bulk else RECEIVE_SIZE
         if self.phase.phase in (Phase.READ_BODY, Phase.FINISH):
             octets = await self.fill(most)
-            waited = trio.current_time() - before
+            waited = self.phase.now() - before
         else:
             octets, waited = await self._fill_for_handler(request, before, most)
         self._gulps = 0
@@ -353,8 +345,19 @@ class Http1Exchange(Http1Sender):
 
     def release_waiters(self) -> None:
         """The response is complete, or a WebSocket decided upon: nobody waits for the peer any more."""
-        for wait in self.waits or ():
-            wait.release()
+        if self.waits:
+            for wait in self.waits:
+                wait.release()
+        if self.ended:
+            if self.phase.deadline != math.inf:
+                self.phase.deadline = math.inf  # the time of a handler is until its response is complete
+            self._offer()
+
+    def _offer(self) -> None:
+        """What has come of a next request need not wait for an application that goes on; what comes tells by itself."""
+        wire = self.conn.wire
+        if wire is not None and (wire.readable or not self.keep or self.engine.buffered):
+            self.conn.go_on_soon()
 
     async def settle(self) -> None:
         """Dismisses, and returns when all have gone: only then may somebody else read."""
@@ -367,6 +370,8 @@ class Http1Exchange(Http1Sender):
         if self.waits is not None:
             self.waits.remove(wait)
             self.waits = self.waits or None
+            if self.ended and self.waits is None:
+                self._offer()
         if (wait.dismissed or wait.released) and self._readers is not None:
             self._readers.unpark_all()  # the connection waits for this
 
@@ -438,6 +443,8 @@ class Http1Exchange(Http1Sender):
             except PeerGone as exc:
                 tell_send_failed(self, "handoff_response", exc)
                 raise
+        elif self.wire is not None and self.wire.held:
+            await self.conn.send(b"")  # the answer to the request before
         self.status = status or 101
         self.taken_over = True
         if self.wire is None or not self.wire.polled:
@@ -489,10 +496,3 @@ class _Wait(Patience):
         if (self.request.over or (self.dismissed and not self.released)) and (caught or kind is None):
             raise RuntimeError(OVER)
         return caught
-
-
-def _own_end(wire: SocketWire, otherwise: str) -> Address:
-    try:
-        return tidy(wire.socket.getsockname()) or otherwise
-    except OSError:  # it has been closed
-        return otherwise

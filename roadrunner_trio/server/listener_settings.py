@@ -8,26 +8,31 @@ All is looked at when a listener is built, before anything listens, and what is 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Final, NamedTuple, TypedDict, TypeVar, cast
 
 from ..answering.admission import gate
-from ..answering.context import ServerContext, steps
+from ..answering.context import ServerContext, of_every_response, steps
+from ..answering.explaining import Explaining
 from ..answering.health import Health, with_health
-from ..answering.middleware import Middleware
+from ..answering.middleware import Middleware, steps_of
 from ..answering.rate_limit import RateLimit
-from ..answering.respond import Handler, as_app
+from ..answering.respond import Handler, Routed, as_app, serves_websockets
+from ..fields import FieldsLike
 from ..messages.exchange import App, BodyMode
-from ..protocol.http1.encode import sift_as_written
+from ..protocol.http1.encode import sift_as_written, undated
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..settings import Limits, Timeouts
 from ..telemetry.logs import AccessLog, with_error_log
 from ..telemetry.observe import HOOKS, Observer, Observers
 from ..telemetry.request_ids import RequestIds
+from ..transport.certificates import Certificates
 from ..transport.drain import Drain
+from .door import H2
+from .http2.connection import serve_http2
 
 Kind = TypeVar("Kind")
 
@@ -51,12 +56,17 @@ class ConnectionSettings(TypedDict, total=False):
     request_ids: RequestIds | None
     middlewares: Sequence[Middleware]
     log_context: bool
+    fields: FieldsLike
+    date: bool
     preserve_case: bool
-    tls: ssl.SSLContext | None
+    tls: ssl.SSLContext | Certificates | None
     proxy_protocol: ProxyProtocol | None
     proxy_headers: ProxyHeaders | None
     rate_limit: RateLimit | None
     health_path: str | None
+    tracebacks: bool
+    protocols: Sequence[str]
+    live_path: str | None
 
 
 class ListenerSettings(ConnectionSettings, total=False):
@@ -65,6 +75,9 @@ class ListenerSettings(ConnectionSettings, total=False):
     reuse_port: bool
     evict_idle: bool
 
+
+PROTOCOLS: Final = (H2, "http/1.1")
+"""All that there are, and what is spoken unless something else is said."""
 
 OF_CONNECTIONS: Final = frozenset(ConnectionSettings.__optional_keys__)
 OF_LISTENERS: Final = frozenset(ListenerSettings.__optional_keys__)
@@ -90,9 +103,7 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     name = instance("name", given.get("name", "main"), str, "'main'")
     timeouts = optional("timeouts", given.get("timeouts"), Timeouts, "Timeouts(request=5)") or Timeouts()
     limits = optional("limits", given.get("limits"), Limits, "Limits(max_body='1M')") or Limits()
-    tls = optional("tls", given.get("tls"), ssl.SSLContext, "server_context('cert.pem', 'key.pem')")
-    if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
-        raise ValueError("tls is the context of a client; write tls=server_context('cert.pem', 'key.pem')")
+    tls = context_of(given.get("tls"))
     ids = optional("request_ids", given.get("request_ids"), RequestIds, "RequestIds()")
     proxy_protocol = optional(
         "proxy_protocol", given.get("proxy_protocol"), ProxyProtocol, "ProxyProtocol('10.0.0.0/8')"
@@ -100,18 +111,44 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     proxy_headers = optional("proxy_headers", given.get("proxy_headers"), ProxyHeaders, "ProxyHeaders('10.0.0.0/8')")
     rate_limit = optional("rate_limit", given.get("rate_limit"), RateLimit, "RateLimit(20)")
     health_path = optional("health_path", given.get("health_path"), str, "'/healthz'")
+    live_path = optional("live_path", given.get("live_path"), str, "'/livez'")
     log_context = flag("log_context", given.get("log_context", False))
     told = Observers(with_error_log(_observers(given.get("observers", ()))))
     drain = optional("drain", drain, Drain, "Drain()") or Drain()
 
-    app = as_app(handler, given.get("body", "buffered"), limits, timeouts, given.get("middlewares", ()))
-    health, asked = with_health(app, health_path)
-    on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers)
+    middlewares = given.get("middlewares", ())
+    app = as_app(handler, given.get("body", "buffered"), limits, timeouts, middlewares)
+    if flag("tracebacks", given.get("tracebacks", False)):
+        app = Explaining(app)
+    health, asked = with_health(app, health_path, live_path)
+    fields = of_every_response(given.get("fields", ()))
+    on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
+    on_head += steps_of(middlewares, getattr(handler, "middlewares", ()) if isinstance(handler, Routed) else ())
     context = ServerContext(health or app, name, timeouts, limits, told, drain, on_head, tls, proxy_protocol)
     if flag("preserve_case", given.get("preserve_case", False)):
         context.sift = sift_as_written
+    if not flag("date", given.get("date", True)):
+        context.sift = undated(context.sift)
+    context.protocols = protocols(given.get("protocols", PROTOCOLS), tls)
+    context.websockets = serves_websockets(handler)
+    context.http2 = serve_http2 if H2 in context.protocols else None
     context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
     return Served(context, health)
+
+
+def context_of(given: object) -> ssl.SSLContext | None:
+    """What handshakes begin with, if there are to be any.
+
+    Raises:
+        TypeError: it is neither a context nor certificates.
+        ValueError: it is a client's.
+    """
+    if isinstance(given, Certificates):
+        return given.context
+    tls = optional("tls", given, ssl.SSLContext, "server_context('cert.pem', 'key.pem')")
+    if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("tls is the context of a client; write tls=server_context('cert.pem', 'key.pem')")
+    return tls
 
 
 # -- what may be wrong with it -------------------------------------------------------------------
@@ -130,7 +167,7 @@ def refuse_unknown(given: Mapping[str, object], known: frozenset[str]) -> None:
 
 def _hint(name: str, names: frozenset[str]) -> str:
     for kind in (Timeouts, Limits):
-        if name in {field.name for field in fields(kind)}:
+        if name in {field.name for field in dataclasses.fields(kind)}:
             return f"; it is one of {kind.__name__}: write {kind.__name__.lower()}={kind.__name__}({name}=...)"
     if name in OF_LISTENERS or name == "bind":
         return " of a connection, only of a listener"
@@ -172,6 +209,23 @@ def flag(name: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise TypeError(f"{name} is True or False, not {value!r}")
+
+
+def protocols(given: Any, tls: ssl.SSLContext | None) -> tuple[str, ...]:
+    """The versions of HTTP that are spoken, the preferred one first; a TLS context offers them by ALPN.
+
+    Raises:
+        ValueError: there is none, or one that is not known.
+        TypeError: they are no list of names.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"protocols is a list of names, not {given!r}; write protocols={PROTOCOLS!r}")
+    names = tuple(dict.fromkeys(cast("Iterable[str]", given)))
+    if not names or not set(names) <= set(PROTOCOLS):
+        raise ValueError(f"protocols are some of {', '.join(map(repr, PROTOCOLS))}, not {given!r}")
+    if tls is not None:
+        tls.set_alpn_protocols(names)
+    return names
 
 
 def with_access_log(given: Any) -> tuple[Observer, ...]:

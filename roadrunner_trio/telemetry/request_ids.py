@@ -50,4 +50,4 @@ class RequestIds:
             if len(given) == 1 and _acceptable(given[0]):
                 request.request_id = given[0].decode("ascii")
         if self._echo:
-            exchange.extra = ((self._name, request.request_id.encode("ascii")),)
+            exchange.extra = (*exchange.extra, (self._name, request.request_id.encode("ascii")))

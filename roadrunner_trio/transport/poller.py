@@ -50,27 +50,36 @@ class _Woken:
 WOKEN: Final = cast(Any, _Woken())
 
 
-class Watched(Protocol):
-    """Who is told of the edges of a socket. What it raises is logged, the first time, and the poller goes on."""
-
-    def edge(self, events: int) -> None:
-        """``events`` is a mask of ``select.EPOLL*``. Synchronous."""
-        ...
+class Holding(Protocol):
+    """Who has held something until the turn is over. What it raises is logged, the first time."""
 
     def flush(self) -> None:
         """The turn is over: writes what is held. Synchronous."""
         ...
 
 
+class Watched(Holding, Protocol):
+    """Who is told of the edges of a socket. What it raises is logged, the first time, and the poller goes on."""
+
+    def edge(self, events: int) -> None:
+        """``events`` is a mask of ``select.EPOLL*``. Synchronous."""
+        ...
+
+
 class Poller:
-    """Wakes whoever waits for a socket, while :meth:`run` runs."""
+    """Wakes whoever waits for a socket, while :meth:`run` runs.
+
+    Attributes:
+        crowd: how many sockets had something to say when they were last asked.
+    """
 
     def __init__(self) -> None:
+        self.crowd = 0
         self._epoll = select.epoll()
         self._watched: dict[int, Watched] = {}
-        self._holding: list[Watched] = []
+        self._holding: list[Holding] = []
         self._flusher: trio.lowlevel.Task | None = None  # while it waits
-        self._failed: dict[int, Watched] = {}
+        self._failed: dict[int, Holding] = {}
         self._unread = array("i", [0])
 
     def watch(self, sock: socket.socket, watched: Watched) -> None:
@@ -102,7 +111,7 @@ class Poller:
         fcntl.ioctl(sock.fileno(), termios.FIONREAD, self._unread)
         return self._unread[0] > 0
 
-    def flush_soon(self, watched: Watched) -> None:
+    def flush_soon(self, watched: Holding) -> None:
         """Has ``watched`` flushed once whoever runs now has ended its step."""
         self._holding.append(watched)
         if self._flusher is not None:
@@ -137,14 +146,16 @@ class Poller:
         epoll, watched = self._epoll, self._watched
         while True:
             await trio.lowlevel.wait_readable(epoll.fileno())
-            for fd, events in epoll.poll(0):
+            edges = epoll.poll(0)
+            self.crowd = len(edges)
+            for fd, events in edges:
                 if (waiting := watched.get(fd)) is not None:
                     try:
                         waiting.edge(events)
                     except BaseException as exc:
                         self._blame(waiting, exc)
 
-    def _blame(self, culprit: Watched, exc: BaseException) -> None:
+    def _blame(self, culprit: Holding, exc: BaseException) -> None:
         """This task is everybody's; whoever it calls is somebody's, and may be called once an edge: it has one line.
 
         Raises:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, cast
 
@@ -105,6 +105,16 @@ def _as_written(fields: tuple[Field, ...], names: tuple[bytes, ...]) -> Wishes:
     """``names`` only tells apart what is equal: names are, in whatever letters they were given."""
     wishes = neutral.sift(fields)
     return _rendered(wishes, _lines([(written(name), value) for name, value in wishes.fields]))
+
+
+def undated(sift: Callable[[tuple[Field, ...]], Wishes]) -> Callable[[tuple[Field, ...]], Wishes]:
+    """As ``sift``, for a server that does not say when a response was made."""
+
+    @lru_cache(maxsize=128)
+    def without(fields: tuple[Field, ...]) -> Wishes:
+        return replace(sift(fields), dated=True)
+
+    return without
 
 
 def _rendered(wishes: neutral.Wishes, lines: bytes) -> Wishes:

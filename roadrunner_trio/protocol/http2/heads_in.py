@@ -103,6 +103,10 @@ def _on_late_section(ledger: Ledger, number: int, ended: int, block: bytes) -> S
         ledger.sections.skip(block)
         _on_stray_headers(ledger, stream, number)
         return None
+    if stream.ended:  # whatever they say
+        ledger.sections.skip(block)
+        ledger.breach(number, STREAM_CLOSED, "headers_after_end")
+        return None
     try:
         trailers = ledger.sections.trailers(block)
     except head.Malformed as wrong:

@@ -13,12 +13,13 @@ from roadrunner_trio.answering.context import ServerContext
 
 def test_there_is_room_up_to_the_limit_and_not_beyond():
     all_ = Buffered(100)
-    assert all_.take(60)
-    assert not all_.take(41)
+    one, other = Share(all_), Share(all_)
+    assert one.hold(60)
+    assert (one.room, other.room) == (40, 40)
+    assert not other.hold(41)
     assert all_.held == 60
-    assert all_.take(40)
-    all_.give(100)
-    assert all_.held == 0
+    assert other.hold(40)
+    assert one.room == 0
 
 
 def test_a_share_is_told_as_a_whole():

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 import roadrunner_trio
 from roadrunner_trio import Limits, Timeouts
+from roadrunner_trio.apps.made import made_by
 from roadrunner_trio.command import cli
 from roadrunner_trio.command.cli import explain, main, parsers, prepare
 from roadrunner_trio.command.configuration import Configuration, resolve
@@ -412,11 +413,16 @@ def test_something_that_may_be_a_factory_says_so(app: Write) -> None:
     assert "--factory" not in str(caught.value)
 
 
+def test_an_async_factory_waits_for_the_server(app: Write) -> None:
+    app(HANDLERS)
+    assert isinstance(load_handler("some_app:async_make", factory=True), made_by)
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [
         ("some_app:number", "some_app:number is an object of type int, which cannot be called: leave out --factory"),
-        ("some_app:async_make", "some_app:async_make is async: a factory is a plain function"),
+        ("some_app:three", r"some_app:three\(scope, receive, send\) is no factory: .*; for a handler leave out --fac"),
         ("some_app:make_once", r"some_app:make_once\(\) is an object of type coroutine, which cannot be called"),
         ("some_app:make_nothing", r"some_app:make_nothing\(\) is an object of type NoneType, which cannot be called"),
     ],

@@ -250,7 +250,7 @@ def test_an_address_on_the_command_line_is_in_place_of_those_listeners(write: Wr
         ("access-log = 1", r"1 is no switch, true or false$"),
         ('access-log = "yes"', r'"yes" is no switch, true or false$'),
         ("bind = [1]", r"1 is no list of texts$"),
-        ('log-level = "loud"', r"'loud' is none of debug, info, warning, error$"),
+        ('log-level = "loud"', r"'loud' is none of debug, info, warning, error, critical$"),
         ("max-connections = 0", r"^max-connections in app\.toml, line 1 must be a whole number, at least 1, not 0$"),
         ("timeout-body = 0", r"line 1 must be a positive number of seconds"),
         ("a b", r"^app\.toml: Expected '='"),

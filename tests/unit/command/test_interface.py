@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import trio
 
 from roadrunner_trio.apps.asgi import asgi
 from roadrunner_trio.apps.router import Router
-from roadrunner_trio.command.cli import parsers, prepare
+from roadrunner_trio.command.cli import main, parsers, prepare
 from roadrunner_trio.command.configuration import resolve
 from roadrunner_trio.command.interface import host, interface_of
 from roadrunner_trio.command.load import LoadError
@@ -189,3 +190,118 @@ def test_asgi_l3_a_start_up_that_fails_is_exit_3_and_one_line(folder):
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.splitlines()[-1] == "roadrunner-trio: no database"
+
+
+# -- what is made when the server runs --------------------------------------------------------------
+
+LIVES = """
+from contextlib import asynccontextmanager
+
+import trio
+
+from roadrunner_trio import Response
+
+
+async def hello(request):
+    return Response.text("hello\\n")
+
+
+async def with_nursery(nursery):
+    nursery.start_soon(trio.sleep_forever)
+    return hello
+
+
+@asynccontextmanager
+async def context():
+    print("up", flush=True)
+    yield hello
+    print("down", flush=True)
+
+
+async def asgi_app():
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": scope["root_path"].encode()})
+
+    return app
+
+
+async def broken():
+    raise LookupError("no database")
+
+
+async def seven():
+    return 7
+
+
+def generator():
+    yield hello
+"""
+
+
+@pytest.fixture
+def lives(tmp_path):
+    (tmp_path / "some_lives.py").write_text(LIVES)
+    return tmp_path
+
+
+def made(folder: Path, *argv: str):
+    command = ("serve", argv[0], "--app-dir", str(folder), "--factory", *argv[1:])
+    return prepare(resolve(parsers()[0].parse_args(command), {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "body"),
+    [("with_nursery", [], "hello\n"), ("context", [], "hello\n"), ("asgi_app", ["--root-path", "/x"], "/x")],
+)
+async def test_a_factory_may_wait_for_the_server(name, options, body, lives, quiet_logging):
+    [listener], title = made(lives, f"some_lives:{name}", "--port", "0", *options)
+    assert title == f"some_lives:{name}"
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listener.serve)
+        async with await trio.open_tcp_stream("127.0.0.1", listener.port) as peer:
+            await peer.send_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            assert b"".join([piece async for piece in peer]).decode().endswith("\r\n\r\n" + body)
+        await listener.drain(1)
+
+
+async def test_bounds_apply_to_what_is_made(lives, quiet_logging):
+    [listener], _ = made(lives, "some_lives:asgi_app", "--port", "0", "--max-body", "1K", "--timeout-handler", "7s")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listener.serve)
+        plan = listener._context.app.plan(None)
+        assert (plan.body, plan.max_body, plan.timeout) == ("streaming", 1024, 7.0)
+        await listener.drain(1)
+
+
+def test_what_cannot_be_a_factory_is_told_so(lives, quiet_logging):
+    with pytest.raises(LoadError, match=r"some_lives:generator yields: put @contextlib.asynccontextmanager above it"):
+        made(lives, "some_lives:generator")
+    for name, what in ("with_nursery", "takes a nursery"), ("context", "is a context"):
+        with pytest.raises(LoadError, match=f"some_lives:{name} {what}, so it makes a handler: add --factory"):
+            prepare(resolve(parsers()[0].parse_args(("serve", f"some_lives:{name}", "--app-dir", str(lives))), {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "last"),
+    [
+        ("broken", [], "the application raised LookupError('no database') before its start-up was complete"),
+        ("seven", [], "what seven has made cannot be served: some_lives:seven() is an object of type int, which"),
+        ("with_nursery", ["--root-path", "/x"], "what with_nursery has made cannot be served: --root-path: some_lives"),
+    ],
+)
+def test_a_factory_that_fails_is_exit_3_and_says_why(name, options, last, lives):
+    command = [sys.executable, "-m", "roadrunner_trio", "serve", f"some_lives:{name}", "--factory", "--port", "0"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=30, cwd=lives)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines()[-1].startswith(f"roadrunner-trio: {last}")
+    if name == "broken":
+        assert done.stderr.splitlines()[:2] == [
+            "Traceback (most recent call last):",
+            f'  File "{lives}/some_lives.py", line 34, in broken',
+        ]
+
+
+def test_routes_of_what_is_not_made_yet(lives, capsys, quiet_logging):
+    assert main(["routes", "some_lives:with_nursery", "--factory", "--app-dir", str(lives)]) == 3
+    assert "is made when the server starts: its routes are not known before" in capsys.readouterr().err

@@ -54,6 +54,58 @@ async def test_what_is_too_much_is_refused_before_it_is_read(autojump_clock):
         assert house.listener.info().buffered == 0
 
 
+async def test_what_has_no_room_beside_what_is_there_is_refused_before_it_is_read(autojump_clock):
+    async with open_house(Gate(), limits=LIMITS) as house:
+        first, second = house.peer(), house.peer()
+        await first.say(post(b"Content-Length: 60", body=b"x" * 60))
+        await second.say(post(b"Content-Length: 41", b"Expect: 100-continue"))
+        assert second.take() == last_word(b"503 Service Unavailable")
+        assert house.listener.info().buffered == 60
+
+
+async def test_a_promise_takes_no_room(autojump_clock):
+    """A few peers that promise much and send nothing kept everybody's bodies out."""
+    gate = Gate()
+    gate.open.set()
+    async with open_house(gate, limits=LIMITS) as house:
+        silent = [house.peer() for _ in range(5)]
+        for peer in silent:
+            await peer.say(post(b"Content-Length: 100"))
+            assert peer.take() == b""
+        assert house.listener.info().buffered == 0
+        honest = house.peer()
+        await honest.say(post(b"Content-Length: 100", body=b"x" * 100))
+        assert honest.take() == answer(b"100")
+
+
+async def test_of_two_that_grow_one_finds_room(autojump_clock):
+    """Whoever passes the total first gives up all of theirs, which is room for the other."""
+    gate = Gate()
+    gate.open.set()
+    async with open_house(gate, limits=LIMITS) as house:
+        first, second = house.peer(), house.peer()
+        for said in (post(b"Content-Length: 80"), b"x" * 40):
+            await first.say(said)
+            await second.say(said)
+        assert house.listener.info().buffered == 80
+        await first.say(b"x" * 40)
+        assert first.take() == last_word(b"503 Service Unavailable")
+        await second.say(b"x" * 40)
+        assert second.take() == answer(b"80")
+        assert house.listener.info().buffered == 0
+
+
+async def test_a_body_counts_as_it_comes(autojump_clock):
+    async with open_house(Gate(), limits=LIMITS) as house:
+        peer = house.peer()
+        await peer.say(post(b"Content-Length: 60", body=b"x"))
+        for octets in range(1, 60):
+            assert house.listener.info().buffered == octets
+            await peer.say(b"x")
+        assert house.listener.info().buffered == 60
+        await peer.close()
+
+
 async def test_a_body_that_grows_beyond_is_refused_and_given_back(autojump_clock):
     async with open_house(Gate(), limits=LIMITS) as house:
         peer = house.peer()
@@ -73,7 +125,7 @@ async def test_however_a_connection_ends_its_share_is_given_back(end, autojump_c
         peer = house.peer()
         await peer.say(post(b"Content-Length: 60", body=b"x" * (59 if end == "reset" else 60)))
         if end == "reset":
-            assert house.listener.info().buffered == 60
+            assert house.listener.info().buffered == 59
             await peer.close()
         elif end == "drain":
             await house.listener.drain(1)

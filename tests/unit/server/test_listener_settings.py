@@ -348,3 +348,33 @@ async def test_a_script_tells_what_the_command_does_in_the_programs_own_logs(set
     assert len(lines) == len(logged), lines
     for line, expected in zip(lines, logged, strict=True):
         assert expected in line
+
+
+async def test_fields_of_every_response(autojump_clock):
+    async def handler(request):
+        if request.path == "/own":
+            return rr.Response(b"", fields={"x-by": "the handler"})
+        if request.path == "/bad":
+            raise rr.HTTPError(404)
+        return rr.Response(b"")
+
+    async with open_server(handler, fields={"X-By": "the server"}, request_ids=rr.RequestIds(), date=False) as server:
+        for path, by in ("/", b"the server"), ("/own", b"the handler"), ("/bad", b"the server"), ("/", b"the server"):
+            answer = await server.client().get(path)
+            assert [value for name, value in answer.fields if name == b"x-by"] == [by]
+            names = [name for name, _ in answer.fields]
+            assert b"date" not in names
+            assert names.count(b"x-request-id") == 1
+
+
+@pytest.mark.parametrize("name", ["content-length", "Transfer-Encoding", "connection", "date"])
+def test_fields_that_are_the_servers_own(name):
+    with pytest.raises(ValueError, match=f"fields of every response: {name.lower()} is the server's to say"):
+        rr.Listener(hello, fields={name: "1"})
+
+
+def test_fields_that_cannot_be_said():
+    with pytest.raises(ValueError, match="fields of every response: "):
+        rr.Listener(hello, fields={"x-a": "1\r\nx-b: 2"})
+    with pytest.raises(TypeError, match="date is True or False"):
+        rr.Listener(hello, date=0)
