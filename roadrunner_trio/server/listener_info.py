@@ -130,7 +130,5 @@ def _in_hand(conn: Carrier) -> str:
     """The request of HTTP/1 that a connection is in, in two words; nothing between two."""
     if conn.phase.phase in (Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST):
         return ""
-    exchange = getattr(
-        conn, "exchange", None
-    )  # that of HTTP/1, which is given up before the connection leaves its drain
+    exchange = getattr(conn, "exchange", None)  # HTTP/1's, which is given up before the connection leaves its drain
     return "" if exchange is None else f"{exchange.request.method} {exchange.request.path}"

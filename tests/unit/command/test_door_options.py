@@ -49,6 +49,8 @@ def test_all_of_it_is_off_by_default():
         "fields": [],
         "date": True,
         "preserve_case": False,
+        "protocols": ("h2", "http/1.1"),
+        "tracebacks": False,
     }
 
 
