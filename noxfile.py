@@ -20,12 +20,13 @@ nox.options.reuse_existing_virtualenvs = True
 # A Python that is not here is skipped, with a line that says so; under CI nox would take it for an error.
 nox.options.error_on_missing_interpreters = False
 
-FUZZ_TARGETS = ("head", "chunks", "proxy", "websocket")
+FUZZ_TARGETS = ("head", "chunks", "proxy", "websocket", "http2", "blocks")
 PARSER_TESTS = (
     "tests/unit/protocol",
     "tests/unit/words",
     "tests/property",
     "tests/conformance/test_vectors_engine.py",
+    "tests/conformance/test_vectors_http2.py",
 )
 
 
@@ -110,7 +111,10 @@ def optimised(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """curl, openssl, HAProxy, sslscan and wscat against the server. Unlike in ``tests``, they have to be there."""
+    """curl, openssl, HAProxy, sslscan, wscat and nginx with the server. Unlike in ``tests``, they have to be there.
+
+    nginx apart, which serves the same files beside it: where it is not, nothing is compared.
+    """
     needed = ("curl", "openssl", "haproxy", "sslscan", "npm")
     if missing := [program for program in needed if shutil.which(program) is None]:
         session.error(f"this machine has no {', '.join(missing)}")
@@ -118,7 +122,7 @@ def interop(session: nox.Session) -> None:
     tools = Path(session.create_tmp()).resolve()
     session.run("npm", "install", "--silent", "--prefix", str(tools), "wscat@6", external=True)
     path = os.pathsep.join([str(tools / "node_modules" / ".bin"), *session.bin_paths, os.environ["PATH"]])
-    session.run("pytest", "tests/e2e/test_interop.py", *session.posargs, env={"PATH": path})
+    session.run("pytest", "tests/e2e/test_interop.py", "tests/e2e/test_nginx.py", *session.posargs, env={"PATH": path})
 
 
 @nox.session(default=False)

@@ -13,7 +13,9 @@ from .errors import HTTPError, ProtocolError, ShutdownError, StartupError
 from .messages.broadcast import Broadcast, Subscription
 from .messages.event_stream import EventSender, EventStream
 from .messages.exchange import App, Exchange, Plan
-from .messages.request import Params, Request
+from .messages.form import Form, Part, Parts, UploadedFile
+from .messages.params import Params
+from .messages.request import Request
 from .messages.response import (
     STOP,
     AnyResponse,
@@ -27,6 +29,7 @@ from .messages.response import (
     StreamResponse,
     Upgrade,
 )
+from .protocol.codec.form_data import FormLimits
 from .protocol.codec.sse import ServerSentEvent
 from .protocol.proxy_header import ProxyHeader
 from .protocol.trust import ProxyHeaders, ProxyProtocol
@@ -38,8 +41,10 @@ from .settings import Limits, Timeouts
 from .telemetry.log_context import LogContext, current_request
 from .telemetry.log_format import LogFormatter
 from .telemetry.logs import AccessLog, ErrorLog
+from .telemetry.metrics import Metrics, metrics_handler
 from .telemetry.observe import (
     ConnectionAccepted,
+    ConnectionBroken,
     ConnectionEnded,
     ConnectionRejected,
     DrainAcknowledged,
@@ -55,6 +60,8 @@ from .telemetry.observe import (
     ResponseSendFailed,
 )
 from .telemetry.request_ids import RequestIds
+from .telemetry.tracing import Tracing
+from .transport.certificates import Certificates
 from .transport.drain import Drain
 from .transport.tls import TLSInfo, server_context
 from .transport.wire import BodyTimeout, PeerGone, PeerTooSlow
@@ -72,9 +79,11 @@ __all__ = [
     "BodyTimeout",
     "Broadcast",
     "CallNext",
+    "Certificates",
     "CloseReason",
     "Compression",
     "ConnectionAccepted",
+    "ConnectionBroken",
     "ConnectionClosed",
     "ConnectionEnded",
     "ConnectionInfo",
@@ -89,6 +98,8 @@ __all__ = [
     "EventStream",
     "Exchange",
     "FileResponse",
+    "Form",
+    "FormLimits",
     "HTTPError",
     "Handler",
     "Handoff",
@@ -101,9 +112,12 @@ __all__ = [
     "LogContext",
     "LogFormatter",
     "LoopResponse",
+    "Metrics",
     "Middleware",
     "Observer",
     "Params",
+    "Part",
+    "Parts",
     "PeerGone",
     "PeerTooSlow",
     "Plan",
@@ -129,12 +143,15 @@ __all__ = [
     "Subscription",
     "TLSInfo",
     "Timeouts",
+    "Tracing",
     "Upgrade",
+    "UploadedFile",
     "WebSocket",
     "WebSocketRequest",
     "__version__",
     "current_request",
     "early",
+    "metrics_handler",
     "run",
     "serve",
     "serve_connection",

@@ -2,7 +2,7 @@
 
 A page is read as its reader would: a block of Python is run; a console block that starts a server leaves it running for
 the commands that follow, and what a command is said to print is compared with what it prints (``...`` stands for
-anything, on a line of its own for lines). One thing is changed: the port 8000 becomes a free one.
+anything, on a line of its own for lines). One thing is changed: the ports 8000 and 9090 become free ones.
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ from roadrunner_trio.command.config_file import read_config
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 README = ROOT / "README.md"
+TUTORIAL = ROOT / "docs" / "tutorial"
+SHOWN = [EXAMPLES, EXAMPLES / "tutorial", ROOT / "roadrunner_trio" / "server"]
+"""Where what a page includes may stand: all of it is run by tests of its own."""
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.rst"))]
 
 SERVERS = re.compile(r"(?:(?:\S*/)?roadrunner-trio|python -m roadrunner_trio) (?P<arguments>.*)")
 QUESTIONS = re.compile(r"((?:ROADRUNNER_\w+=\S+ )*)roadrunner-trio ((?:check|routes) .*|serve .* --print-config)")
 """Commands that end by themselves, with variables before them."""
 SCRIPTS = re.compile(r"python (?P<file>\w+\.py)")
+JUDGE = re.compile(r"python -m roadrunner_trio\.tutorial (?P<arguments>.*)")
 ELSEWHERE = re.compile(r"systemctl|journalctl|\.venv/bin/(?:pytest|pip|nox)\b")
 """What needs another machine, or is what runs this test: looked at in tests of their own, or by nobody."""
 PATIENCE = 20
@@ -90,7 +94,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port, self.second_port = free_port(), free_port()
         self.server: subprocess.Popen[str] | None = None
         self.said = ""
         self.quits = False
@@ -103,8 +107,8 @@ class Reader:
         self.stop(check=exc_info[0] is None)
 
     def here(self, text: str) -> str:
-        """``text`` with our port."""
-        return re.sub(r"\b8000\b", str(self.port), text)
+        """``text`` with our ports."""
+        return re.sub(r"\b8000\b", str(self.port), re.sub(r"\b9090\b", str(self.second_port), text))
 
     def start(self, arguments: list[str], said: str) -> None:
         """Starts a server and waits until it listens."""
@@ -155,7 +159,9 @@ class Reader:
     def type(self, command: str, said: str) -> None:
         """Does what a command does."""
         command = command.split(" && ")[-1]  # what stands before makes an environment, which the tests run in
-        if question := QUESTIONS.fullmatch(command):
+        if judge := JUDGE.fullmatch(command):
+            self.judge(shlex.split(judge["arguments"]), said)
+        elif question := QUESTIONS.fullmatch(command):
             variables = dict(each.split("=") for each in question[1].split())
             self.ask(variables, shlex.split(self.here(question[2])), self.here(said))
         elif server := SERVERS.fullmatch(command):
@@ -177,6 +183,17 @@ class Reader:
         program = [sys.executable, "-m", "roadrunner_trio", *arguments]
         done = subprocess.run(
             program, cwd=self.folder, env={**os.environ, **variables}, capture_output=True, text=True, timeout=PATIENCE
+        )
+        assert printed_as_said(said, done.stdout + done.stderr), (said, done.stdout, done.stderr)
+
+    def judge(self, arguments: list[str], said: str) -> None:
+        """Has a step of the tutorial judged; it may well fail."""
+        done = subprocess.run(
+            [sys.executable, "-m", "roadrunner_trio.tutorial", *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE * 3,
         )
         assert printed_as_said(said, done.stdout + done.stderr), (said, done.stdout, done.stderr)
 
@@ -207,12 +224,34 @@ class Reader:
             subprocess.run(program, cwd=self.folder, check=True, timeout=PATIENCE, capture_output=True)
 
 
+class Pupil(Reader):
+    """Reads the tutorial, among its steps; their servers fail, and know no SIGTERM at first."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        shutil.copytree(EXAMPLES / "tutorial", folder, dirs_exist_ok=True)
+
+    def stop(self, *, check: bool = True) -> None:
+        """Ends the server, if it has not come to an end by itself, and compares all that it printed."""
+        server, self.server = self.server, None
+        if server is not None:
+            server.send_signal(signal.SIGTERM)
+            out, err = server.communicate(timeout=PATIENCE)
+            assert not check or printed_as_said(self.said, out + err), (self.said, out, err)
+
+    def curl(self, command: str, said: str) -> None:
+        """Asks the server that runs, or does so no more."""
+        program = shlex.split(self.here(command))
+        done = subprocess.run(program, capture_output=True, text=True, timeout=PATIENCE)
+        assert printed_as_said(said, done.stdout + done.stderr), (said, done.stdout, done.stderr)
+
+
 @pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
 def test_page(page: Path, tmp_path: Path) -> None:
     found = blocks(page)
     skip_without_programs(found)
     skip_without_frameworks(found)
-    with Reader(tmp_path) as reader:
+    with (Pupil if page.parent == TUTORIAL else Reader)(tmp_path) as reader:
         for block in found:
             match block.language:
                 case "python":
@@ -273,7 +312,7 @@ def test_pages_hide_no_code_from_these_tests() -> None:
 def test_included_files_are_examples() -> None:
     for page in PAGES:
         for file in re.findall(r"literalinclude:: (\S+)", page.read_text("utf-8")):
-            assert (page.parent / file).resolve().parent == EXAMPLES, page
+            assert (page.parent / file).resolve().parent in SHOWN, page
 
 
 def test_the_readme_shows_the_example() -> None:

@@ -22,6 +22,9 @@ SNAPSHOT = Path(__file__).with_name("public_api.txt")
 MODULES = [
     "roadrunner_trio",
     "roadrunner_trio.apps.router",
+    "roadrunner_trio.apps.static",
+    "roadrunner_trio.apps.compress",
+    "roadrunner_trio.apps.inflate",
     "roadrunner_trio.apps.asgi",
     "roadrunner_trio.apps.made",
     "roadrunner_trio.testing",

@@ -57,4 +57,5 @@ class Share:
 
     def release(self) -> None:
         """It is nothing any more."""
-        self.hold(0)
+        self._all.held -= self.held
+        self.held = 0

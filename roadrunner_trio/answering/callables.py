@@ -45,6 +45,7 @@ class Role(NamedTuple):
 HANDLER: Final = Role("a handler", "an async function of one request", 1, "Request")
 WEBSOCKET_HANDLER: Final = Role("a WebSocket handler", "an async function of one request", 1, "WebSocketRequest", True)
 EARLY: Final = Role("an early middleware", "an async function of one request", 1, "Request")
+ON_ERROR: Final = Role("an error handler", "an async function of a request and an HTTPError", 2)
 MIDDLEWARE: Final = Role("a middleware", "an async function of a request and the next call", 2, passes_on=True)
 
 

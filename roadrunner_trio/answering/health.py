@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..messages.exchange import App, Exchange, Plan
-from ..messages.request import Request
+from ..messages.request import Probe, Request
 
 METHODS: Final = frozenset({"GET", "HEAD"})
 FIELDS: Final = ((b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store"))
@@ -31,7 +31,7 @@ class Health:
         ValueError: ``path`` is no path.
     """
 
-    __slots__ = ("_plan", "app", "leaving", "path")
+    __slots__ = ("_plan", "_probe", "app", "leaving", "path")
 
     def __init__(self, app: App, path: str) -> None:
         if not path.startswith("/") or not path.isprintable() or set(path) & set("?# "):
@@ -40,6 +40,7 @@ class Health:
         self.path = path
         self.leaving = False
         self._plan = Plan("buffered", 0)
+        self._probe = Probe(path)
 
     def asked(self, request: Request) -> bool:
         """Whether this is the question."""
@@ -47,7 +48,10 @@ class Health:
 
     def plan(self, request: Request) -> Plan:
         """The question has no content; with everything else it is as the app says."""
-        return self._plan if self.asked(request) else self.app.plan(request)
+        if not self.asked(request):
+            return self.app.plan(request)
+        request.endpoint = self._probe
+        return self._plan
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answers the question, or lets the app answer."""

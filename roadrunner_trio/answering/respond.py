@@ -11,8 +11,8 @@ from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import trio
 
-from ..errors import HTTPError
-from ..fields import FieldsLike, encoded, lookup
+from ..fields import FieldsLike, encoded
+from ..messages.around import Surround
 from ..messages.exchange import App, BodyMode, Exchange, Plan
 from ..messages.request import Request
 from ..messages.response import (
@@ -31,10 +31,10 @@ from ..messages.response import (
 )
 from ..protocol.wishes import content
 from ..settings import Limits, Timeouts
-from ..transport.files import OpenFile, open_file
 from ..transport.wire import PeerGone
 from .callables import HANDLER, check, guarded
 from .faults import cancelled
+from .file_response import respond_file
 from .middleware import Middleware, checked, compose, early_of
 
 Handler: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
@@ -67,10 +67,7 @@ class native:
         """
         response = await self.handler(exchange.request)
         if type(response) is Response:
-            body = response.body
-            if type(body) is not bytes:
-                body = content(body)
-            await exchange.respond(response.status, response.fields, body, reason=response.reason)
+            await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
         else:
             await respond(exchange, response, self.author(exchange.request))
 
@@ -142,6 +139,11 @@ def planned(handler: Handler | App, plan: Plan, around: tuple[Middleware, ...]) 
     return native(compose(around, guarded(plain, HANDLER)), replace(plan, early=early_of(around)))
 
 
+def serves_websockets(handler: Any) -> bool:
+    """Whether an application says that it may make WebSockets of requests, by ``serves_websockets``."""
+    return bool(getattr(handler, "serves_websockets", False))
+
+
 def lifetime_of(handler: Handler | App, failed: Callable[[], None] | None) -> AbstractAsyncContextManager[object]:
     """The block in which what ``handler`` needs is there: its ``lifetime``, if it has one (see :class:`App`)."""
     lifetime: Callable[..., AbstractAsyncContextManager[object]] | None = getattr(handler, "lifetime", None)
@@ -154,16 +156,18 @@ async def respond(exchange: Exchange, response: object, handler: object) -> None
     Raises:
         TypeError: it is none; the message names ``handler``, whose fault that is.
     """
+    around: Surround | None = getattr(response, "around", None)
+    if around is not None:
+        exchange = around(exchange)
     match response:
         case Response():
-            body = content(response.body)
-            await exchange.respond(response.status, response.fields, body, reason=response.reason)
+            await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
         case StreamResponse():
             await _stream(exchange, response)
         case LoopResponse():
             await _loop(exchange, response)
         case FileResponse():
-            await _file(exchange, response)
+            await respond_file(exchange, response)
         case Handoff():
             await _hand_off(exchange, response)
         case Upgrade():
@@ -278,31 +282,6 @@ async def _announce_drain(exchange: Exchange, into: trio.MemorySendChannel[Any])
 async def _announce_end(exchange: Exchange, into: trio.MemorySendChannel[Any]) -> None:
     await exchange.disconnected()
     await into.send(Disconnected())
-
-
-async def _file(exchange: Exchange, response: FileResponse) -> None:
-    exchange.kind = "file"
-    try:
-        file = await open_file(response.path)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise HTTPError(404) from None
-    with file:
-        length = _length(file, response)
-        fields = [*response.fields, (b"content-length", b"%d" % length)]
-        if lookup(response.fields, b"content-length") is not None:
-            raise ValueError("a FileResponse computes its content-length")
-        if await exchange.start_response(response.status, fields, reason=response.reason):
-            await exchange.send_file(file, response.offset, length)
-        await exchange.end_response()
-
-
-def _length(file: OpenFile, response: FileResponse) -> int:
-    there = max(0, file.size - response.offset)
-    if response.length is None:
-        return there
-    if response.length > there:
-        raise ValueError(f"{response.path!r} has {there} octets from {response.offset}, not {response.length}")
-    return response.length
 
 
 async def _hand_off(exchange: Exchange, handoff: Handoff) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-import ssl
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from ..answering.context import of_every_response
@@ -14,10 +14,11 @@ from ..answering.rate_limit import RateLimit
 from ..messages.exchange import Exchange, Plan
 from ..messages.request import Request
 from ..protocol.trust import FORWARDED, X_FORWARDED, ProxyHeaders, ProxyProtocol
+from ..server.listener_settings import PROTOCOLS, protocols
 from ..settings import Contradiction, Limits, Timeouts
 from ..telemetry.request_ids import RequestIds
 from ..transport.bind import Bindable, listed
-from ..transport.tls import server_context
+from ..transport.certificates import Certificates
 from .configuration import Values
 from .options import addresses, count, duration
 from .setting_table import DEFAULT_FIELDS, OPTIONS
@@ -105,6 +106,7 @@ def doors(values: Values) -> dict[str, Any]:
         ValueError: a value is bad, a file cannot be read, or a setting has no effect without another.
     """
     return {
+        "protocols": _protocols(values),
         "tls": _tls(values),
         "proxy_protocol": _proxy_protocol(values),
         "proxy_headers": _proxy_headers(values),
@@ -120,17 +122,40 @@ def doors(values: Values) -> dict[str, Any]:
     }
 
 
-def _tls(values: Values) -> ssl.SSLContext | None:
+def _tls(values: Values) -> Certificates | None:
     if not values.has("tls-cert"):
-        _alone(values, "tls-cert", "tls-key", "tls-client-ca", "tls-client-cert")
+        _alone(values, "tls-cert", "tls-key", "tls-client-ca", "tls-client-cert", "tls-password-file")
         return None
     if not values.has("tls-client-ca"):
         _alone(values, "tls-client-ca", "tls-client-cert")
-    cert, key, authority = (values[name] for name in ("tls-cert", "tls-key", "tls-client-ca"))
+    first, *others = _pairs(values)
+    authority, secret = values["tls-client-ca"], values["tls-password-file"]
+    password = partial(_read_password, secret) if secret else None
+    asked = values["tls-client-cert"]
     try:
-        return server_context(cert, key, client_ca=authority, client_cert=values["tls-client-cert"])
+        return Certificates(*first, others=others, password=password, client_ca=authority, client_cert=asked)
     except (OSError, ValueError) as exc:
-        raise ValueError(f"no TLS with {', '.join(file for file in (cert, key, authority) if file)}: {exc}") from None
+        files = [file for pair in (first, *others, (authority, secret)) for file in pair if file]
+        raise ValueError(f"no TLS with {', '.join(files)}: {exc}") from None
+
+
+def _pairs(values: Values) -> list[tuple[str, str | None]]:
+    certificates: list[str] = values["tls-cert"]
+    keys: list[str] = values["tls-key"] or []
+    if not certificates:
+        raise ValueError(f"{values.where('tls-cert')} names no file")
+    if not keys:
+        return [(certificate, None) for certificate in certificates]
+    if len(keys) != len(certificates):
+        counted = f"{len(certificates)} certificates and {len(keys)} keys"
+        raise ValueError(f"{values.where('tls-key')}: there are {counted}; give each its own, in the same order")
+    return list[tuple[str, str | None]](zip(certificates, keys, strict=True))
+
+
+def _read_password(path: str) -> str:
+    """What stands in a file, without the end of its line."""
+    with open(path, encoding="utf-8") as file:
+        return file.read().rstrip("\r\n")
 
 
 def _fields(values: Values) -> list[tuple[str, str]]:
@@ -145,6 +170,15 @@ def _fields(values: Values) -> list[tuple[str, str]]:
     except ValueError as exc:
         raise ValueError(f"{values.where('header')}: {exc}") from None
     return fields
+
+
+def _protocols(values: Values) -> Sequence[str]:
+    if not values.has("protocols"):
+        return PROTOCOLS
+    try:
+        return protocols(_listed(values["protocols"]), None)
+    except ValueError as exc:
+        raise ValueError(f"{values.where('protocols')}: {exc}") from None
 
 
 def _proxy_protocol(values: Values) -> ProxyProtocol | None:

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import trio
 
+from ..errors import HTTPError
 from ..fields import Fields, lookup
 from ..protocol.codec.cookies import read_cookies
+from ..protocol.codec.form_data import FormLimits
+from ..protocol.codec.media import parse_media_type
+from ..protocol.codec.negotiation import accepts, joined
 from ..protocol.codec.uri import parse_query
 from ..protocol.heads import RequestHead
 from ..protocol.proxy_header import ProxyHeader
 from ..transport.drain import Drain
 from ..transport.streams import Address
 from ..transport.tls import TLSInfo
+from ..units import Size, octets
+from .form import Form, Parts, open_parts, read_form
 from .ids import new_id
+from .json_body import parse_json
+from .params import Params
 
 NO_BINDINGS: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Probe(NamedTuple):
+    """The ``endpoint`` of a question about the server's health, which the server answers itself.
+
+    Attributes:
+        pattern: its path, as endpoints of a router have theirs.
+    """
+
+    pattern: str
 
 
 class BodySource(Protocol):
@@ -38,38 +56,23 @@ class BodySource(Protocol):
         ...
 
 
-class Params(Mapping[str, str]):
-    """Names and values from a query or from cookies: a mapping to the *first* value, with all of them beside it.
+class _Kept:
+    """A body that has been read, as a source."""
 
-    Names are in the order in which they first came. A query name without ``=`` has the value ``""``.
+    def __init__(self, body: bytes, source: BodySource) -> None:
+        self._left = body
+        self._source = source
 
-    Attributes:
-        pairs: every name and value, in order.
-    """
+    async def receive_body(self) -> bytes:
+        body, self._left = self._left, b""
+        await trio.lowlevel.checkpoint()
+        return body
 
-    __slots__ = ("_first", "pairs")
+    async def disconnected(self) -> None:
+        await self._source.disconnected()
 
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self.pairs = pairs
-        self._first: dict[str, str] = {}
-        for name, value in pairs:
-            self._first.setdefault(name, value)
-
-    def __getitem__(self, name: str) -> str:
-        return self._first[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._first)
-
-    def __len__(self) -> int:
-        return len(self._first)
-
-    def __repr__(self) -> str:
-        return f"Params({self.pairs!r})"
-
-    def all(self, name: str) -> list[str]:
-        """Every value of ``name``, in order."""
-        return [value for key, value in self.pairs if key == name]
+    def acknowledge_drain(self) -> None:
+        self._source.acknowledge_drain()
 
 
 class BodyStream(AsyncIterator[bytes]):
@@ -117,6 +120,7 @@ class Request:
     _streaming = False
     _query: Params | None = None
     _cookies: Params | None = None
+    _form: Form | None = None
 
     def __init__(
         self,
@@ -194,10 +198,19 @@ class Request:
         """Host, or the authority of an absolute-form target, or what a trusted proxy tells; may be ``""``."""
         return self.head.host.decode("ascii")
 
-    def header(self, name: str) -> str | None:
-        """The first value of a field, case-insensitive, as latin-1; None when it is absent."""
+    @property
+    def url(self) -> str:
+        """Scheme, host, path and query as one, ``"https://example.org/a?b=c"``; without a host, path and query.
+
+        The host is what the peer or a trusted proxy says; who mails links should know their own.
+        """
+        path = "" if self.target == b"*" else self.head.path.decode("ascii")
+        return f"{self.scheme}://{self.host}{path}" if self.host else path
+
+    def header(self, name: str, default: str | None = None) -> str | None:
+        """The first value of a field, case-insensitive, as latin-1; ``default`` when it is absent."""
         value = lookup(self.fields, name.lower().encode("latin-1"))
-        return None if value is None else value.decode("latin-1")
+        return default if value is None else value.decode("latin-1")
 
     def headers(self, name: str) -> list[str]:
         """Every value of a field, in order."""
@@ -205,20 +218,88 @@ class Request:
         return [value.decode("latin-1") for field, value in self.fields if field == wanted]
 
     @property
+    def media_type(self) -> str:
+        """What the body is, in lower case and without parameters, ``"application/json"``; ``""`` where nobody says."""
+        kind = parse_media_type(lookup(self.fields, b"content-type") or b"")
+        return "" if kind is None else kind.name
+
+    def accepts(self, *offered: str) -> str | None:
+        """Which of some media types the peer would rather have, by its Accept (RFC 9110 section 12.5.1).
+
+        Args:
+            offered: without parameters, best first: ``"text/html", "application/json"``.
+
+        Returns:
+            The first of those with the highest weight; None when it wants none of them.
+        """
+        return accepts(joined(self.fields, b"accept"), offered)
+
+    async def json(self, *, max: Size | None = None) -> Any:
+        """The body as JSON, whatever it says that it is.
+
+        Args:
+            max: octets, or ``"64K"``; the body limit of the route if it is less.
+
+        Raises:
+            HTTPError: 400 for what is no JSON, with the place; 413 for more than ``max``.
+            ProtocolError, BodyTimeout, PeerGone, RuntimeError: as :meth:`read`.
+        """
+        return parse_json(await self.read(max=max))
+
+    async def form(self, limits: FormLimits | None = None, *, folder: str | None = None) -> Form:
+        """The fields and files of a form, urlencoded or multipart; read once and kept.
+
+        Files are kept in memory up to ``limits.in_memory``, and then on the disk in files without names, which go with
+        the form. For large ones give the route ``body="streaming"``, or the body is in memory before.
+
+        Args:
+            limits: how much is read; None is :class:`FormLimits` as it is.
+            folder: where large files are kept; None is the system's folder for such.
+
+        Raises:
+            HTTPError: 400 for what is no form, 413 for too much of one, 415 for a body that is something else, 507
+                where there is no room for a file.
+            RuntimeError: the extra ``forms`` is not installed; or as :meth:`read`.
+            ProtocolError, BodyTimeout, PeerGone: as :meth:`read`.
+        """
+        if self._form is None:
+            kind = lookup(self.fields, b"content-type") or b""
+            self._form = await read_form(self.next_piece, kind, limits or FormLimits(), folder)
+        return self._form
+
+    def parts(self, limits: FormLimits | None = None) -> Parts:
+        """The parts of a multipart form as they come, for ``async for``: nothing is kept, and no more is read of the
+        peer than is taken.
+
+        Args:
+            limits: how much is read; None is :class:`FormLimits` as it is.
+
+        Raises:
+            HTTPError, RuntimeError, ProtocolError, BodyTimeout, PeerGone: as :meth:`form`, also from the iteration.
+        """
+        return open_parts(self.next_piece, lookup(self.fields, b"content-type") or b"", limits or FormLimits())
+
+    @property
     def last_event_id(self) -> str | None:
         """The id of the last server-sent event that the peer has seen (WHATWG HTML section 9.2.4), or None."""
         value = lookup(self.fields, b"last-event-id")
         return value.decode("utf-8", "replace") if value else None
 
-    async def read(self) -> bytes:
+    async def read(self, *, max: Size | None = None) -> bytes:
         """The whole body, up to the body limit; read once and kept.
 
+        Args:
+            max: octets, or ``"64K"``, if that is less than the body limit of the route.
+
         Raises:
+            HTTPError: it has more than ``max`` octets (413).
             ProtocolError: the body is malformed or above the limit (413); leave it alone and the server answers.
             BodyTimeout: the peer took too long, or was slower than the minimum rate (408, likewise).
             PeerGone: the peer went away.
             RuntimeError: a part was already taken by :meth:`stream`, or the exchange is over.
         """
+        if max is not None:
+            return await self._read_at_most(octets("max", max, least=0))
         if self._body is not None:
             return self._body
         if self._streaming:
@@ -234,6 +315,22 @@ class Request:
             body = bytes(gathered)
         self.keep_body(body)
         return body
+
+    async def _read_at_most(self, most: int) -> bytes:
+        declared = self.head.content_length
+        if (self._body is None and declared > most) or (self._body is not None and len(self._body) > most):
+            raise HTTPError(413)
+        if self._body is not None or declared:
+            return await self.read()
+        if self._streaming:
+            raise RuntimeError("a part of this body was already taken by stream()")
+        gathered = bytearray()
+        while piece := await self.next_piece():
+            gathered += piece
+            if len(gathered) > most:
+                raise HTTPError(413)
+        self.keep_body(bytes(gathered))
+        return bytes(gathered)
 
     def stream(self) -> AsyncIterator[bytes]:
         """The body in pieces as they arrive, for ``async for``; one piece when it has been read already.
@@ -269,6 +366,24 @@ class Request:
     def acknowledge_drain(self) -> None:
         """Tells the operator's observers that this request knows of the drain; changes nothing else."""
         self._open_source().acknowledge_drain()
+
+    async def filter_body(self, make: Callable[[BodySource], BodySource]) -> None:
+        """Has the body come through something else; before anybody reads it. One that has been read is read anew.
+
+        Args:
+            make: given where the body comes from, gives where it comes from instead.
+
+        Raises:
+            Exception: what the new source raises for a body that has been read already.
+        """
+        source = self._open_source()
+        if self._body is None:
+            self._source = make(source)
+            return
+        again, gathered = make(_Kept(self._body, source)), bytearray()
+        while piece := await again.receive_body():
+            gathered += piece
+        self.keep_body(bytes(gathered))
 
     def keep_body(self, body: bytes) -> None:
         """Keeps a body that has been read whole; ``stream`` gives it once more."""

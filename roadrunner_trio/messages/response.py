@@ -18,11 +18,14 @@ from ..errors import phrase
 from ..fields import Field, FieldsLike, Own, encoded, lookup
 from ..protocol.codec.disposition import attachment
 from ..protocol.codec.uri import to_uri
-from ..protocol.http1.encode import status_line
 from ..protocol.wishes import content, undelimited
+from ..transport.files import OpenFile
+from .around import Surround
 from .exchange import Exchange
 from .functions import check_async
+from .media_types import media_type
 from .request import Request
+from .response_head import ResponseHead, number_of, text_of
 
 Send: TypeAlias = Callable[[bytes], Awaitable[None]]
 """``await send(data)`` puts a piece of a body on the wire and waits until the peer's window takes it."""
@@ -56,48 +59,8 @@ class Disconnected:
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _HTML: Final = (b"content-type", b"text/html; charset=utf-8")
 _JSON: Final = (b"content-type", b"application/json")
+_PROBLEM: Final = (b"content-type", b"application/problem+json")
 _NDJSON: Final = (b"content-type", b"application/x-ndjson")
-
-
-class ResponseHead:
-    """What all kinds of response have in common.
-
-    A middleware may change what a response has. It is looked at once more when it is written, and what cannot be said
-    then is an error of the application, before an octet is out.
-
-    Attributes:
-        status: 200 to 599.
-        fields: a list of pairs, lower-case name and value, bytes.
-        reason: a reason phrase in place of the standard one, bytes, or None; only HTTP/1 has it.
-    """
-
-    reason: bytes | None = None
-
-    def __init__(self, status: int, fields: FieldsLike, reason: str | None = None) -> None:
-        if type(status) is not int:
-            status = _number(status)
-        if not 200 <= status <= 599:
-            raise ValueError(f"a response needs a final status from 200 to 599, not {status}")  # N24
-        self.status = status
-        self.fields: list[Field] = fields if type(fields) is Own else encoded(fields)
-        if reason is not None:
-            self.reason = _text("a reason phrase", reason).encode("latin-1")
-            status_line(self.status, self.reason)  # raises ValueError now, not when it is written
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.status} {phrase(self.status)}>"
-
-
-def _text(what: str, given: Any) -> str:
-    if not isinstance(given, str):
-        raise TypeError(f"{what} is text, not {given!r}")
-    return given
-
-
-def _number(status: Any) -> int:
-    if isinstance(status, bool) or not isinstance(status, int):
-        raise TypeError(f"a response status is a whole number, not {status!r}")
-    return int(status)
 
 
 class Response(ResponseHead):
@@ -125,7 +88,7 @@ class Response(ResponseHead):
         reason: str | None = None,
     ) -> None:
         super().__init__(status, fields, reason)
-        self.body = _content(body)
+        self.body = body.encode() if type(body) is str else _content(body)
 
     @classmethod
     def text(cls, text: str, *, status: int = 200, fields: FieldsLike = ()) -> Self:
@@ -160,7 +123,7 @@ class Response(ResponseHead):
         """
         if status not in (301, 302, 303, 307, 308):
             raise ValueError(f"a redirect is 301, 302, 303, 307 or 308, not {status}")
-        uri = to_uri(_text("a location", location)).encode("ascii")
+        uri = to_uri(text_of("a location", location)).encode("ascii")
         return cls(status=status, fields=[(b"location", uri), *encoded(fields)])
 
     @classmethod
@@ -171,6 +134,41 @@ class Response(ResponseHead):
             ValueError, TypeError: as :class:`FileResponse`.
         """
         return cls(body, status, _named(filename, _typed(_guessed(filename), fields)))
+
+    @classmethod
+    def problem(
+        cls,
+        status: int,
+        *,
+        type: str | None = None,
+        title: str | None = None,
+        detail: str | None = None,
+        instance: str | None = None,
+        fields: FieldsLike = (),
+        **more: Any,
+    ) -> Self:
+        """``application/problem+json`` (RFC 9457): an error that programs can read.
+
+        Args:
+            type: a URI that names the kind of problem; without one it is its status and no more.
+            title: what kind it is, for people; the standard reason phrase where there is no ``type``.
+            detail: what is the matter this time.
+            instance: a URI that names this very occurrence.
+            more: further members, as JSON has them.
+
+        Raises:
+            TypeError, ValueError: as :meth:`json`.
+        """
+        if title is None and type is None:
+            title = phrase(status)
+        known = {"type": type, "title": title, "status": int(status), "detail": detail, "instance": instance}
+        said = {name: value for name, value in known.items() if value is not None}
+        return cls(_json({**said, **more}), status, _typed(_PROBLEM, fields))
+
+    @staticmethod
+    def file(path: str | os.PathLike[str], *, filename: str | None = None, fields: FieldsLike = ()) -> FileResponse:
+        """A file: :class:`FileResponse`, which has more to say."""
+        return FileResponse(path, filename=filename, fields=fields)
 
     @classmethod
     def no_content(cls, *, fields: FieldsLike = ()) -> Self:
@@ -192,8 +190,7 @@ def _typed(media_type: Field, fields: FieldsLike) -> list[Field]:
 
 
 def _guessed(path: str | os.PathLike[str]) -> Field:
-    suffix = os.path.splitext(str(path))[1].lower()
-    return b"content-type", MEDIA_TYPES.get(suffix, b"application/octet-stream")
+    return b"content-type", media_type(str(path))
 
 
 def _named(filename: str, given: list[Field]) -> list[Field]:
@@ -320,8 +317,16 @@ class FileResponse(ResponseHead):
     file that shrinks, or cannot be read, while it is sent truncates the response visibly. One that the kernel makes up
     (``/proc``, ``/sys``) is sent as it is when it is opened, up to 1 MiB; a larger one is a 500.
 
+    To GET and HEAD, and with status 200, it has ``etag``, ``last-modified`` and ``accept-ranges``, and answers what the
+    request asks of it (RFC 9110 sections 13 and 14): 304 or 412 to its conditions, 206 to ranges, several as
+    ``multipart/byteranges``, 416 to one that lies outside. The tag is of size and time, strong once the file has not
+    been changed for two seconds. An ``etag`` or ``last-modified`` among the fields stands in place of these.
+
+    Attributes:
+        opened: the file, where it is open already; whoever writes the response closes it.
+
     Args:
-        path: the file. Never build it from a request unchecked.
+        path: the file. Never build it from a request unchecked; :class:`~roadrunner_trio.apps.static.Static` does that.
         offset: the first octet.
         length: how many octets; None is to the end.
         fields: as for :class:`Response`; ``content-type`` is guessed from the name when it is missing.
@@ -332,6 +337,8 @@ class FileResponse(ResponseHead):
         ValueError: a negative offset or length; a file name with a folder or a control character in it, or beside a
             ``content-disposition`` among the fields.
     """
+
+    opened: OpenFile | None = None
 
     def __init__(
         self,
@@ -397,7 +404,7 @@ def check_handoff(handoff: Handoff) -> None:
     Raises:
         ValueError, TypeError: as when it was made.
     """
-    if handoff.status is not None and _number(handoff.status) != 101 and not 200 <= handoff.status <= 299:
+    if handoff.status is not None and number_of(handoff.status) != 101 and not 200 <= handoff.status <= 299:
         raise ValueError(f"a hand-off is answered with 101, 2xx or nothing, not {handoff.status}")
     undelimited(handoff.fields)
 
@@ -414,7 +421,7 @@ class Upgrade:
         fields: the first of them.
     """
 
-    __slots__ = ("decide", "fields")
+    __slots__ = ("around", "decide", "fields")
 
     status = 101
 
@@ -422,6 +429,7 @@ class Upgrade:
         self, decide: Callable[[Exchange, list[Field]], Awaitable[object]], *, fields: FieldsLike = ()
     ) -> None:
         self.decide = decide
+        self.around: Surround | None = None
         self.fields = encoded(fields)
 
     def __repr__(self) -> str:
@@ -430,32 +438,3 @@ class Upgrade:
 
 AnyResponse: TypeAlias = Response | StreamResponse | LoopResponse | FileResponse | Handoff | Upgrade
 """What a handler returns."""
-
-MEDIA_TYPES: Final = {
-    ".css": b"text/css; charset=utf-8",
-    ".csv": b"text/csv; charset=utf-8",
-    ".gif": b"image/gif",
-    ".gz": b"application/gzip",
-    ".htm": b"text/html; charset=utf-8",
-    ".html": b"text/html; charset=utf-8",
-    ".ico": b"image/x-icon",
-    ".jpeg": b"image/jpeg",
-    ".jpg": b"image/jpeg",
-    ".js": b"text/javascript; charset=utf-8",
-    ".json": b"application/json",
-    ".md": b"text/markdown; charset=utf-8",
-    ".mjs": b"text/javascript; charset=utf-8",
-    ".mp3": b"audio/mpeg",
-    ".mp4": b"video/mp4",
-    ".pdf": b"application/pdf",
-    ".png": b"image/png",
-    ".svg": b"image/svg+xml",
-    ".txt": b"text/plain; charset=utf-8",
-    ".wasm": b"application/wasm",
-    ".webm": b"video/webm",
-    ".webp": b"image/webp",
-    ".woff2": b"font/woff2",
-    ".xml": b"application/xml",
-    ".zip": b"application/zip",
-}
-"""One table on every machine; the standard library's reads the system's files and so differs between them."""

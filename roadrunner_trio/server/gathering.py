@@ -34,12 +34,12 @@ async def gather_body(exchange: Gathered) -> bytes:
             room as things are.
     """
     if exchange.head.content_length > exchange.share.room:
-        raise _no_room(exchange)
+        raise no_room(exchange)
     body = await exchange.receive_body()
     if not exchange.body_done:  # most are one piece, and known to be whole
         return await _gather_more(exchange, bytearray(body))
     if not exchange.share.hold(len(body)):
-        raise _no_room(exchange)
+        raise no_room(exchange)
     return body
 
 
@@ -49,13 +49,14 @@ async def _gather_more(exchange: Gathered, body: bytearray) -> bytes:
     try:
         while piece:
             if not exchange.share.hold(len(body)):
-                raise _no_room(exchange)
+                raise no_room(exchange)
             body += (piece := await exchange.receive_body())
         return bytes(body)
     finally:
         body.clear()  # what has gone wrong holds this frame for as long as the peer is lingered on
 
 
-def _no_room(exchange: Gathered) -> ProtocolError:
+def no_room(exchange: Gathered) -> ProtocolError:
+    """What a peer is told whose body cannot be held beside all others'."""
     exchange.spoiled = True
     return ProtocolError(503, "max_buffered")

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Final
+from typing import Final, cast
 
 import trio
 
@@ -27,10 +27,11 @@ from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.patience import SPARED, Patience
 from ..transport.phases import Phase
-from ..transport.streams import Address, PrefixedStream, RateMeter, tidy
+from ..transport.streams import Address, PrefixedStream, RateMeter, own_end
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
-from .http1_sender import Http1Sender
+from .gathering import gather_body, no_room
+from .http1_sender import OVER, Http1Sender
 from .presence import Grace, in_handler, miss
 from .report import tell_acknowledged, tell_send_failed
 
@@ -40,7 +41,6 @@ BULK_SIZE: Final = 262144
 NO_PLAN: Final = Plan()
 GULPS: Final = 2
 """Pieces of a body taken without a wait before the neighbours have a turn: the smallest chunks make one of 4 ms."""
-OVER: Final = "this request's exchange is over"
 RELEASED: Final = "nobody waits for this request's peer any more"
 
 
@@ -121,7 +121,7 @@ class Http1Exchange(Http1Sender):
     def local(self) -> Address:
         """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
         if self._local is None:
-            self._local = self.context.name if self.wire is None else _own_end(self.wire, self.context.name)
+            self._local = self.context.name if self.wire is None else own_end(self.wire, self.context.name)
         return self._local
 
     @property
@@ -217,11 +217,24 @@ class Http1Exchange(Http1Sender):
             self.request.keep_body(b"")
             return bool(plan.early)
         self.engine.limit_body(plan.max_body)
+        if plan.body == "buffered" and not plan.early and self._body_came_along():
+            return False
         self.continue_owed = self.head.expects_continue and not self.engine.buffered  # N17
         self.meter.reset()
         self._bulk = self._spared = False
         self._gulps = 0
         return plan.body == "buffered" or bool(plan.early)
+
+    def _body_came_along(self) -> bool:
+        """Keeps the body if all of it came with its head, as small ones do: it needs no phase, and no wait."""
+        length = self.head.content_length
+        if not 0 < length <= self.engine.buffered:
+            return False
+        if not self.share.hold(length):
+            raise no_room(self)
+        self.request.keep_body(cast("bytes", self.engine.next_body()))
+        self.body_done = True  # who has the last piece knows that it is the last
+        return True
 
     async def receive_body(self) -> bytes:
         """The next piece of the body; ``b""`` at its end.
@@ -244,6 +257,10 @@ class Http1Exchange(Http1Sender):
                 await self._await_body(request)
         return b""
 
+    async def gather_body(self) -> bytes:
+        """The whole body, which counts among what all connections hold until the exchange is over."""
+        return await gather_body(self)
+
     def _next_piece(self) -> bytes | None:
         """A piece that is there, or None; at the end of the body too, which is then done."""
         try:
@@ -254,7 +271,7 @@ class Http1Exchange(Http1Sender):
         if isinstance(piece, bytes):
             self._gulps += 1
             if self.head.framing is Framing.LENGTH and self.engine.body_taken == self.head.content_length:
-                self.body_done = True  # who has the last piece knows that it is the last
+                self.body_done = True
             if self._readers is not None:
                 self._readers.unpark_all()  # there is room again to read ahead
             return piece
@@ -479,10 +496,3 @@ class _Wait(Patience):
         if (self.request.over or (self.dismissed and not self.released)) and (caught or kind is None):
             raise RuntimeError(OVER)
         return caught
-
-
-def _own_end(wire: SocketWire, otherwise: str) -> Address:
-    try:
-        return tidy(wire.socket.getsockname()) or otherwise
-    except OSError:  # it has been closed
-        return otherwise

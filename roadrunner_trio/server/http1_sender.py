@@ -32,6 +32,8 @@ NO_REQUEST: Final = Request(NO_HEAD, None, Drain(), "nobody", "http", "none")
 TURN: Final = 16
 """Pieces that a body may send before its neighbours have their turn. A turn costs 3 µs; so does a piece of 1 kB."""
 
+OVER: Final = "this request's exchange is over"
+
 HEADS: Final = {
     "stream": "stream_response_head",
     "loop": "loop_response_head",
@@ -52,6 +54,7 @@ class Http1Sender:
         spoiled: the request's body cannot be read to its end, whatever the application makes of that.
         continue_owed: the peer waits for a 100 before it sends its body.
         body_done: the request's body has been read to its end.
+        headed: when the head of the last response went out that was begun by :meth:`start_response`.
         taken_over: the stream belongs to somebody else.
         sent: octets of content written.
         share: what the request's body counts for among what all connections hold.
@@ -69,6 +72,7 @@ class Http1Sender:
         "extra",
         "framing",
         "head",
+        "headed",
         "keep",
         "kind",
         "memo",
@@ -91,6 +95,7 @@ class Http1Sender:
         self.memo: Any = None
         self.told = False
         self.framing = BodyFraming.NONE
+        self.headed = 0.0
         self.share = Share(conn.context.buffered)
         self._left: int | None = None
         self._pieces = 0
@@ -139,6 +144,8 @@ class Http1Sender:
         """An interim response (RFC 9110 section 15.2); nothing to an HTTP/1.0 peer, or after the final head."""
         if not 100 <= status <= 199 or status == 101:
             raise ValueError(f"an interim response is 100 or 102 to 199, not {status}")
+        if self.request is NO_REQUEST:
+            raise RuntimeError(OVER)
         if self.head.version >= (1, 1) and not self.started:
             await self.conn.send(encode.head(encode.status_line(status), fields))
 
@@ -148,8 +155,8 @@ class Http1Sender:
         Raises:
             ValueError, TypeError: it cannot be said, or the body is no octets; nothing is out, and a 500 can be said.
         """
-        self.kind, rest = "buffered", b""
-        wishes = self.conn.context.sift(tuple(fields))
+        self.kind, rest, conn = "buffered", b"", self.conn
+        wishes = conn.context.sift(tuple(fields))
         if type(body) is not bytes:
             body = content(body)
         if bodiless(status, self.head.method):
@@ -167,10 +174,10 @@ class Http1Sender:
             else:
                 rest = body
         try:
-            if (unsent := self.conn.send_now(data) if rest else self.conn.send_with_others(data)) is not None:
-                await self.conn.send_rest(unsent, self.sent)
+            if (unsent := conn.send_now(data) if rest else conn.send_with_others(data)) is not None:
+                await conn.send_rest(unsent, self.sent)
             if rest:
-                await self.conn.send_large(memoryview(rest), self.sent)
+                await conn.send_large(memoryview(rest), self.sent)
         except PeerGone as exc:
             tell_send_failed(self, "buffered_response", exc)
             raise
@@ -189,6 +196,7 @@ class Http1Sender:
             framing, length = BodyFraming.CLOSE, None
         try:
             await self.conn.send_soon(self._head(status, reason, wishes, framing, length), 0)
+            self.headed = self.phase.now()
         except PeerGone as exc:
             tell_send_failed(self, HEADS.get(self.kind, "response_head"), exc)
             raise
@@ -247,7 +255,13 @@ class Http1Sender:
             await self.send_body(data)
 
     async def end_response(self, trailers: Sequence[Field] = ()) -> None:
-        """The end of the body; with chunked framing its last chunk and trailers, elsewhere trailers are dropped."""
+        """The end of the body; with chunked framing its last chunk and trailers, elsewhere trailers are dropped.
+
+        Raises:
+            RuntimeError: no response has begun, or it has ended: another end would be where the next begins.
+        """
+        if not self.started or self.ended:
+            raise RuntimeError("a response is ended once, when it has begun")
         if self._left:
             raise ValueError(f"the response ended {self._left} octets short of its content-length")
         conn = self.conn
@@ -278,8 +292,6 @@ class Http1Sender:
         """The final head. Here, and only here, it is decided whether the connection goes on, and said so (N12, N20)."""
         if self.status:
             raise RuntimeError("the response has begun already")
-        if not 200 <= status <= 599:
-            raise ValueError(f"a response needs a final status from 200 to 599, not {status}")  # N24
         head, conn = self.head, self.conn
         if head.method == b"CONNECT" and 200 <= status <= 299:
             raise HTTPError(501)  # 2xx would promise a tunnel that only a Handoff digs (RFC 9110 section 9.3.6)
@@ -297,6 +309,9 @@ class Http1Sender:
         connection = b"" if keep else b"close"
         if keep and head.version == (1, 0):
             connection = b"keep-alive"
+        if not keep and self.request is NO_REQUEST:
+            raise RuntimeError(OVER)  # an app that was left behind
+        # Refuses what is no final status (N24), so nothing is decided before.
         out = encode.final_head(encode.status_line(status, reason), wishes, framing, length, connection)
         self.keep, self.status, self.framing = keep, status, framing
         self._left = length if framing is BodyFraming.LENGTH else None

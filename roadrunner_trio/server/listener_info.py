@@ -50,6 +50,11 @@ class ListenerInfo:
         cut: connections that a drain's deadline ended.
         accepts_failed: how often there was no connection to be had although one waited: the process or the machine had
             no descriptors or buffers left. Tried again ten times a second, and logged once a minute.
+        streams_refused: requests of HTTP/2 that were refused, unseen, for their peer had too many at once or was told
+            to open no more.
+        streams_reset: requests of HTTP/2 that were reset before their answer was complete: by their peer, or for a rule
+            that it broke.
+        goaways: connections of HTTP/2 that ended for a rule that their peer broke.
     """
 
     active: int
@@ -72,6 +77,9 @@ class ListenerInfo:
     acknowledged: int
     cut: int
     accepts_failed: int
+    streams_refused: int = 0
+    streams_reset: int = 0
+    goaways: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,8 @@ class ConnectionInfo:
         deadline: seconds until its phase has had its time; ``math.inf`` without a bound.
         requests: how many it has served, the current one included.
         task: the Trio task that serves it.
+        protocol: what it speaks: ``"http/1.1"`` or ``"h2"``.
+        streams: how many requests it has in hand now; never more than one with HTTP/1.
     """
 
     peer: Address
@@ -93,3 +103,5 @@ class ConnectionInfo:
     deadline: float
     requests: int
     task: trio.lowlevel.Task | None
+    protocol: str = "http/1.1"
+    streams: int = 0

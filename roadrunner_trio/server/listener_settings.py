@@ -19,7 +19,7 @@ from ..answering.context import ServerContext, of_every_response, steps
 from ..answering.health import Health, with_health
 from ..answering.middleware import Middleware
 from ..answering.rate_limit import RateLimit
-from ..answering.respond import Handler, as_app
+from ..answering.respond import Handler, as_app, serves_websockets
 from ..fields import FieldsLike
 from ..messages.exchange import App, BodyMode
 from ..protocol.http1.encode import sift_as_written, undated
@@ -28,7 +28,10 @@ from ..settings import Limits, Timeouts
 from ..telemetry.logs import AccessLog, with_error_log
 from ..telemetry.observe import HOOKS, Observer, Observers
 from ..telemetry.request_ids import RequestIds
+from ..transport.certificates import Certificates
 from ..transport.drain import Drain
+from .door import H2
+from .http2.connection import serve_http2
 
 Kind = TypeVar("Kind")
 
@@ -55,11 +58,12 @@ class ConnectionSettings(TypedDict, total=False):
     fields: FieldsLike
     date: bool
     preserve_case: bool
-    tls: ssl.SSLContext | None
+    tls: ssl.SSLContext | Certificates | None
     proxy_protocol: ProxyProtocol | None
     proxy_headers: ProxyHeaders | None
     rate_limit: RateLimit | None
     health_path: str | None
+    protocols: Sequence[str]
 
 
 class ListenerSettings(ConnectionSettings, total=False):
@@ -68,6 +72,9 @@ class ListenerSettings(ConnectionSettings, total=False):
     reuse_port: bool
     evict_idle: bool
 
+
+PROTOCOLS: Final = (H2, "http/1.1")
+"""All that there are, and what is spoken unless something else is said."""
 
 OF_CONNECTIONS: Final = frozenset(ConnectionSettings.__optional_keys__)
 OF_LISTENERS: Final = frozenset(ListenerSettings.__optional_keys__)
@@ -93,9 +100,7 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     name = instance("name", given.get("name", "main"), str, "'main'")
     timeouts = optional("timeouts", given.get("timeouts"), Timeouts, "Timeouts(request=5)") or Timeouts()
     limits = optional("limits", given.get("limits"), Limits, "Limits(max_body='1M')") or Limits()
-    tls = optional("tls", given.get("tls"), ssl.SSLContext, "server_context('cert.pem', 'key.pem')")
-    if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
-        raise ValueError("tls is the context of a client; write tls=server_context('cert.pem', 'key.pem')")
+    tls = context_of(given.get("tls"))
     ids = optional("request_ids", given.get("request_ids"), RequestIds, "RequestIds()")
     proxy_protocol = optional(
         "proxy_protocol", given.get("proxy_protocol"), ProxyProtocol, "ProxyProtocol('10.0.0.0/8')"
@@ -116,8 +121,26 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
         context.sift = sift_as_written
     if not flag("date", given.get("date", True)):
         context.sift = undated(context.sift)
+    context.protocols = protocols(given.get("protocols", PROTOCOLS), tls)
+    context.websockets = serves_websockets(handler)
+    context.http2 = serve_http2 if H2 in context.protocols else None
     context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
     return Served(context, health)
+
+
+def context_of(given: object) -> ssl.SSLContext | None:
+    """What handshakes begin with, if there are to be any.
+
+    Raises:
+        TypeError: it is neither a context nor certificates.
+        ValueError: it is a client's.
+    """
+    if isinstance(given, Certificates):
+        return given.context
+    tls = optional("tls", given, ssl.SSLContext, "server_context('cert.pem', 'key.pem')")
+    if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError("tls is the context of a client; write tls=server_context('cert.pem', 'key.pem')")
+    return tls
 
 
 # -- what may be wrong with it -------------------------------------------------------------------
@@ -178,6 +201,23 @@ def flag(name: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise TypeError(f"{name} is True or False, not {value!r}")
+
+
+def protocols(given: Any, tls: ssl.SSLContext | None) -> tuple[str, ...]:
+    """The versions of HTTP that are spoken, the preferred one first; a TLS context offers them by ALPN.
+
+    Raises:
+        ValueError: there is none, or one that is not known.
+        TypeError: they are no list of names.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"protocols is a list of names, not {given!r}; write protocols={PROTOCOLS!r}")
+    names = tuple(dict.fromkeys(cast("Iterable[str]", given)))
+    if not names or not set(names) <= set(PROTOCOLS):
+        raise ValueError(f"protocols are some of {', '.join(map(repr, PROTOCOLS))}, not {given!r}")
+    if tls is not None:
+        tls.set_alpn_protocols(names)
+    return names
 
 
 def with_access_log(given: Any) -> tuple[Observer, ...]:

@@ -51,6 +51,7 @@ class Reported(Answering, Protocol):
 
     Attributes:
         told: a request has come to a bad end, which is told once.
+        headed: when the head of its response was written, if not together with all the rest; else of an earlier one.
     """
 
     phase: PhaseScope
@@ -61,6 +62,7 @@ class Reported(Answering, Protocol):
     body_done: bool
     taken_over: bool
     told: bool
+    headed: float
 
     @property
     def drain(self) -> Drain:
@@ -85,9 +87,14 @@ class Reported(Answering, Protocol):
 
 def tell_end(exchange: Reported, request: Request, duration: float, error: BaseException | None) -> None:
     """The end of a request that was dispatched."""
-    observers, status, kind = exchange.context.observers, exchange.status, exchange.kind
-    received, sent = exchange.received, exchange.sent
-    if exchange.ended and (error is None or isinstance(error, HTTPError)):
+    observers = exchange.context.observers
+    if (measure := observers.measure) is not None:
+        measure(exchange, request, duration)
+    complete = exchange.ended and (error is None or isinstance(error, HTTPError))
+    if complete and not observers.request_stop:
+        return
+    status, kind, received, sent = exchange.status, exchange.kind, exchange.received, exchange.sent
+    if complete:
         event = RequestEnded(request, status, kind, received, sent, duration, "complete", None, error)
         observers.tell(observers.request_stop, event)
         return

@@ -20,7 +20,7 @@ import trio
 from .. import units
 from ..errors import HTTPError
 from ..journal import Journal
-from ..messages.request import Request
+from ..messages.request import Probe, Request
 from ..transport.streams import shown
 from ..units import Duration
 from .access_lines import FORMATS, Render, Template
@@ -56,8 +56,9 @@ class AccessLog(Observer):
         logger: where to; by default the logger ``roadrunner_trio.access``.
         level: at which level.
 
-    The status is 499 when the peer left before it had its response. A record carries the event as ``record.event``, for
-    handlers that want more than a line.
+    The status is 499 when the peer left before it had its response. What is asked on ``health_path`` and answered
+    200 is told at level DEBUG: it comes once a second, and says nothing. A record carries the event as
+    ``record.event``, for handlers that want more than a line.
 
     Raises:
         ValueError: the template is wrong.
@@ -73,6 +74,7 @@ class AccessLog(Observer):
             raise ValueError(f"an access log is text, json, logfmt or a template with {{names}}, not {format!r}")
         self._render: Render = FORMATS.get(format) or Template(format)
         self._records = Records(self.logger.name, level)
+        self._probes = Records(self.logger.name, logging.DEBUG)
         self._journal = Journal(self.logger)
 
     def __repr__(self) -> str:
@@ -104,9 +106,12 @@ class AccessLog(Observer):
         self._write(_unserved(event.request, "throttled", "handler"), event.status, event.reason)
 
     def _write(self, event: RequestEnded, status: int | None, reason: str | None) -> None:
+        level, records = self.level, self._records
+        if event.request.endpoint.__class__ is Probe and status == 200:
+            level, records = logging.DEBUG, self._probes
         try:
-            if self.logger.isEnabledFor(self.level):
-                record = self._records.make(self._render(event, status, reason))
+            if self.logger.isEnabledFor(level):
+                record = records.make(self._render(event, status, reason))
                 record.event, record.notation = event, self.format
                 self.logger.handle(record)
         except BaseException as exc:

@@ -23,6 +23,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from ..journal import log
 from ..messages.request import Request
+from ..transport.phases import PhaseScope
 from ..transport.streams import Address
 
 Outcome: TypeAlias = Literal["complete", "error", "gone", "rejected", "timeout", "cancelled"]
@@ -55,12 +56,32 @@ class ConnectionEnded(NamedTuple):
         peer: as in :class:`ConnectionAccepted`.
         duration: seconds since it was accepted.
         requests: how many request heads it brought.
+        protocol: what it spoke, ``"http/1.1"`` or ``"h2"``.
     """
 
     listener: str
     peer: Address
     duration: float
     requests: int
+    protocol: str = "http/1.1"
+
+
+class ConnectionBroken(NamedTuple):
+    """A peer has broken a rule of HTTP/2 for which its whole connection ends (RFC 9113 section 5.4.1).
+
+    Attributes:
+        listener: the name of the listener.
+        peer: as in :class:`ConnectionAccepted`.
+        code: of the GOAWAY, such as 1, PROTOCOL_ERROR, or 11, ENHANCE_YOUR_CALM.
+        reason: which rule, as a short lower-case token.
+        system_time: when.
+    """
+
+    listener: str
+    peer: Address
+    code: int
+    reason: str
+    system_time: float
 
 
 class ConnectionRejected(NamedTuple):
@@ -341,6 +362,9 @@ class Observer:
     def listener_conn_rejected(self, event: ConnectionRejected) -> None:
         """A connection was turned away at the cap."""
 
+    def connection_failed(self, event: ConnectionBroken) -> None:
+        """A connection of HTTP/2 ends for a rule that its peer has broken."""
+
     def listener_retire(self, event: ListenerRetiring) -> None:
         """A listener will drain soon; see :meth:`Listener.retire`."""
 
@@ -375,6 +399,43 @@ class Observer:
         """A handler acknowledged the drain."""
 
 
+class Measurable(Protocol):
+    """An exchange, as it is measured.
+
+    Attributes:
+        status: of the response; 0 when there was none.
+        kind: as in :class:`RequestEnded`.
+        sent: octets of its content.
+        headed: when the head of the response was written, by the phase's clock; if not together with all the rest.
+    """
+
+    status: int
+    kind: str
+    sent: int
+    headed: float
+    phase: PhaseScope
+
+    @property
+    def received(self) -> int:
+        """Octets of the request's content that have been read."""
+        ...
+
+
+Measure: TypeAlias = Callable[[Measurable, Request, float], None]
+
+
+class Meter(Observer):
+    """An observer that every request would be too dear for by events: it is called instead, with what it needs."""
+
+    def measure(self, exchange: Measurable, request: Request, duration: float) -> None:
+        """The application has done with a request, in so many seconds. Must not raise."""
+        raise NotImplementedError
+
+    def attach(self, listener: Any) -> None:
+        """By each listener that has it among its observers."""
+        raise NotImplementedError
+
+
 HOOKS: Final = tuple(name for name in vars(Observer) if not name.startswith("_"))
 
 Event = TypeVar("Event")
@@ -388,6 +449,10 @@ class Observers:
     Each hook is an attribute, a tuple of those who want its event. So a caller writes ``if observers.request_start:``
     before it builds one.
 
+    Attributes:
+        measure: that of a :class:`Meter`; None without one.
+        ends: whether anybody wants to know of the good end of a request, by an event or by a call.
+
     Raises:
         TypeError: an observer is a class, or has a hook that is an async function.
     """
@@ -395,6 +460,7 @@ class Observers:
     listener_accept: Hook[ConnectionAccepted]
     listener_conn_close: Hook[ConnectionEnded]
     listener_conn_rejected: Hook[ConnectionRejected]
+    connection_failed: Hook[ConnectionBroken]
     listener_retire: Hook[ListenerRetiring]
     listener_drain: Hook[ListenerDraining]
     listener_close: Hook[ListenerClosed]
@@ -407,7 +473,7 @@ class Observers:
     response_send_failed: Hook[ResponseSendFailed]
     drain_acknowledged: Hook[DrainAcknowledged]
 
-    __slots__ = ("_observers", *HOOKS)
+    __slots__ = ("_observers", "ends", "measure", *HOOKS)
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
         self._observers = [(observer, _wanted(observer)) for observer in observers]
@@ -416,6 +482,14 @@ class Observers:
     def _resolve(self) -> None:
         for hook in HOOKS:
             setattr(self, hook, tuple(wanted[hook] for _, wanted in self._observers if hook in wanted))
+        self.measure = _all_of([observer.measure for observer, _ in self._observers if isinstance(observer, Meter)])
+        self.ends = bool(self.request_stop or self.measure)
+
+    def attach(self, listener: object) -> None:
+        """A listener gives itself to those who ask it for its numbers."""
+        for observer, _ in self._observers:
+            if isinstance(observer, Meter):
+                observer.attach(listener)
 
     def tell(self, hook: Hook[Event], event: Event) -> None:
         """Calls everybody in ``hook``, which is one of our own; one that raises is switched off."""
@@ -435,6 +509,18 @@ class Observers:
                     self._resolve()
                     log.exception("observer %r raised in %s and is switched off", observer, hook)
                     return
+
+
+def _all_of(measures: Sequence[Measure]) -> Measure | None:
+    """One function for all; that of the only one itself, which is called once a request."""
+    if len(measures) < 2:
+        return measures[0] if measures else None
+
+    def measure(exchange: Measurable, request: Request, duration: float) -> None:
+        for each in measures:
+            each(exchange, request, duration)
+
+    return measure
 
 
 def _wanted(observer: Observer) -> dict[str, Callable[[Any], None]]:

@@ -36,7 +36,8 @@ NO_FILE: Final = frozenset(
         errno.ENXIO,  # a socket, a terminal that is nobody's
         errno.EOPNOTSUPP,  # a socket, on some systems
         errno.ENODEV,  # a device that nothing drives
-        errno.ELOOP,  # symbolic links in a circle
+        errno.ELOOP,  # symbolic links in a circle, or where none may be
+        errno.EXDEV,  # a way out of the folder that it has to stay in
         errno.ENAMETOOLONG,
         errno.EINVAL,  # a name that the file system does not take for one
         errno.EILSEQ,
@@ -55,14 +56,16 @@ class OpenFile:
     Attributes:
         fd: the descriptor.
         size: octets when it was opened.
+        modified: nanoseconds since 1970 when it was changed last, as of then; 0 where nobody knows.
         in_doubt: the size may not be what it holds.
     """
 
-    __slots__ = ("_closing", "_lock", "_readers", "fd", "in_doubt", "size")
+    __slots__ = ("_closing", "_lock", "_readers", "fd", "in_doubt", "modified", "size")
 
-    def __init__(self, fd: int, size: int, *, in_doubt: bool = False) -> None:
+    def __init__(self, fd: int, size: int, modified: int = 0, *, in_doubt: bool = False) -> None:
         self.fd = fd
         self.size = size
+        self.modified = modified
         self.in_doubt = in_doubt
         self._lock = threading.Lock()
         self._readers = 0
@@ -87,6 +90,16 @@ class OpenFile:
         except OSError:
             return False
 
+    def read_cached(self, offset: int, count: int) -> bytes | None:
+        """``count`` octets from ``offset`` where they can be had without the disk; None else, or if nobody can say."""
+        if not _RWF_NOWAIT:
+            return None
+        octets = bytearray(count)
+        try:
+            return bytes(octets) if os.preadv(self.fd, [octets], offset, _RWF_NOWAIT) == count else None
+        except OSError:
+            return None
+
     def _read(self, offset: int, count: int) -> bytes:
         with self._lock:
             if self._closing:  # abandoned while it waited for a thread, so the owner has closed already
@@ -108,6 +121,10 @@ class OpenFile:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        if not self._closing:  # of a response that nobody came to write
+            self.close()
 
     def close(self) -> None:
         """Closes the descriptor, once nobody reads; to be called once."""
@@ -138,25 +155,41 @@ async def open_file(path: str | os.PathLike[str]) -> OpenFile:
     name = os.fspath(path)
     if "\0" in name:
         raise FileNotFoundError(f"{name!r} holds NUL, as no file's name does")
+    return await open_by(name, open_cached, os.open)
+
+
+Name = TypeVar("Name", str, bytes)
+
+
+async def open_by(
+    path: Name, at_once: Callable[[Name, int], int | None], patiently: Callable[[Name, int], int]
+) -> OpenFile:
+    """As :func:`open_file`, in a way of the caller's.
+
+    Args:
+        path: without NUL.
+        at_once: is given the path and flags, and gives a descriptor, or None when it would have to wait.
+        patiently: the same, and waits; called in a thread.
+    """
     await trio.lowlevel.checkpoint_if_cancelled()
-    fd = _opened(name, open_cached)
+    fd = _opened(path, at_once)
     if fd is not None:
-        file = _regular(name, fd)
+        file = _regular(path, fd)
         if _says_true(file, at_once=True):
             return file
         file.close()
-    return await trio.to_thread.run_sync(_open, name)
+    return await trio.to_thread.run_sync(_open, path, patiently)
 
 
-def _open(path: str) -> OpenFile:
-    file = _regular(path, _opened(path, os.open))
+def _open(path: Name, patiently: Callable[[Name, int], int]) -> OpenFile:
+    file = _regular(path, _opened(path, patiently))
     if _says_true(file, at_once=False):
         return file
     with file:
         return _copied(path, file.fd)
 
 
-def _opened(path: str, how: Callable[[str, int], Descriptor]) -> Descriptor:
+def _opened(path: Name, how: Callable[[Name, int], Descriptor]) -> Descriptor:
     try:
         return how(path, FLAGS)
     except OSError as error:
@@ -167,7 +200,7 @@ def _opened(path: str, how: Callable[[str, int], Descriptor]) -> Descriptor:
         raise FileNotFoundError(f"{path!r} cannot be written in the file system's encoding") from error
 
 
-def _regular(path: str, fd: int) -> OpenFile:
+def _regular(path: str | bytes, fd: int) -> OpenFile:
     try:
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode):
@@ -177,7 +210,8 @@ def _regular(path: str, fd: int) -> OpenFile:
     except BaseException:
         os.close(fd)
         raise
-    return OpenFile(fd, status.st_size, in_doubt=not (status.st_size and getattr(status, "st_blocks", 1)))
+    in_doubt = not (status.st_size and getattr(status, "st_blocks", 1))
+    return OpenFile(fd, status.st_size, status.st_mtime_ns, in_doubt=in_doubt)
 
 
 def _says_true(file: OpenFile, *, at_once: bool) -> bool:
@@ -200,7 +234,7 @@ def _says_true(file: OpenFile, *, at_once: bool) -> bool:
     return there == min(1, file.size)
 
 
-def _copied(path: str, fd: int) -> OpenFile:
+def _copied(path: str | bytes, fd: int) -> OpenFile:
     """What the kernel makes up, in memory.
 
     Raises:

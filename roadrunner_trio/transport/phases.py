@@ -25,11 +25,14 @@ class Phase(enum.Enum):
     READ_REQUEST = "reading a request"
     READ_BODY = "reading a body"
     DISPATCH = "in the handler"
+    SERVING = "serving"
     RESPOND = "writing to a slow peer"
     FINISH = "finishing"
     HANDED_OFF = "handed off"
 
 
+BUSY: Final = frozenset({Phase.READ_BODY, Phase.DISPATCH, Phase.RESPOND, Phase.HANDED_OFF})
+"""Phases in which there is a request in hand."""
 WAITING: Final = frozenset({Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST, Phase.READ_BODY, Phase.FINISH})
 """Phases in which it is the peer's turn."""
 
@@ -70,8 +73,11 @@ class PhaseScope:
     def enter(self, phase: Phase, seconds: float) -> None:
         """Begins ``phase``, which may last ``seconds`` from now."""
         self.phase = phase
-        self.deadline = self.now() + seconds if seconds != math.inf else math.inf
-        if self.deadline < self.armed:
+        if seconds == math.inf:
+            self.deadline = math.inf
+            return
+        self.deadline = deadline = self.now() + seconds
+        if deadline < self.armed:
             self.clock.arm(self)
 
     def shorten(self, deadline: float) -> None:

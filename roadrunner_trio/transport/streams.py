@@ -236,6 +236,14 @@ def tidy(name: tuple[Any, ...] | str | bytes) -> Address:
     return ABSTRACT + name[1:] if name.startswith("\0") else name or "unix"
 
 
+def own_end(wire: SocketWire, otherwise: str) -> Address:
+    """The address of our end of a wire, or what is said in its place when that has been closed."""
+    try:
+        return tidy(wire.socket.getsockname()) or otherwise
+    except OSError:  # it has been closed
+        return otherwise
+
+
 def shown(address: Address) -> str:
     """An address as people write it: ``192.0.2.1:80``, ``[2001:db8::1]:80``, a path; port 0 is one nobody knows.
 

@@ -52,21 +52,30 @@ def server_context(
         OSError: a file cannot be read, or (``ssl.SSLError``) is not what it should be; a wrong password. It says which
             file, and what is wrong with it.
     """
-    verify = _verify_mode(client_cert, client_ca)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # create_default_context would obey SSLKEYLOGFILE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(CIPHERS)
-    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    context.set_alpn_protocols(ALPN)
+    harden(context, client_cert, client_ca)
     tls_files.check_readable(certfile, keyfile, client_ca)
     _load_pair(context, certfile, keyfile, password)
-    context.verify_mode = verify
     if client_ca is not None:
         try:
             context.load_verify_locations(client_ca)
         except OSError as refusal:
             raise ssl.SSLError(ssl.SSL_ERROR_SSL, tls_files.wrong_authority(client_ca, refusal)) from refusal
     return context
+
+
+def harden(context: ssl.SSLContext, client_cert: ClientCertificate | None, client_ca: Path | None) -> None:
+    """Today's defaults; what else there is to a context is its certificate.
+
+    Raises:
+        ValueError: ``client_cert`` and ``client_ca`` do not go together.
+    """
+    verify = _verify_mode(client_cert, client_ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols(ALPN)
+    context.verify_mode = verify
 
 
 def _load_pair(
@@ -78,6 +87,8 @@ def _load_pair(
     try:
         context.load_cert_chain(certfile, keyfile, nobody_to_ask if password is None else password)
     except OSError as refusal:
+        if refusal.filename is not None:  # it is of the function that gives the password: OpenSSL names no file
+            raise
         raise ssl.SSLError(ssl.SSL_ERROR_SSL, tls_files.wrong_pair(certfile, keyfile, refusal)) from refusal
 
 

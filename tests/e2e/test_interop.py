@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -19,6 +20,7 @@ import trustme
 from socket_tools import PATIENCE, eventually, serving
 
 import roadrunner_trio as rr
+from roadrunner_trio.apps.static import Static
 
 
 def needs(program: str) -> pytest.MarkDecorator:
@@ -75,6 +77,35 @@ async def ask(*command: object, stdin: bytes = b"", check: bool = True) -> str:
 
 async def curl(*arguments: object) -> Any:
     return json.loads(await ask("curl", "-sS", "--max-time", 20, *arguments))
+
+
+# -- downloads that go on ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "program", [pytest.param("curl", marks=needs("curl")), pytest.param("wget", marks=needs("wget"))]
+)
+async def test_a_download_goes_on_where_it_was(program: str, tmp_path: Path) -> None:
+    (tmp_path / "public").mkdir()
+    content = os.urandom(3_000_000)
+    (tmp_path / "public" / "film.mp4").write_bytes(content)
+    got = tmp_path / "got.mp4"
+    got.write_bytes(content[:1_000_000])
+    asked: list[tuple[str | None, int | None]] = []
+
+    class Watch:
+        def request_stop(self, event: rr.RequestEnded) -> None:
+            asked.append((event.request.header("range"), event.status))
+
+    async with serving(Static(tmp_path / "public"), observers=[Watch()]) as listener:
+        url = f"http://127.0.0.1:{listener.port}/film.mp4"
+        if program == "curl":
+            await ask("curl", "-sS", "-C", "-", "-o", got, url)
+        else:
+            await ask("wget", "-q", "-c", "-O", got, url)
+        await eventually(lambda: bool(asked))
+    assert got.read_bytes() == content
+    assert asked == [("bytes=1000000-", 206)]
 
 
 # -- curl ----------------------------------------------------------------------------------------

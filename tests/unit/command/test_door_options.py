@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import trio
 import trustme
+from certificate_tools import Authority, encrypt, serial_of, shown
 
-from roadrunner_trio import RateLimit
+from roadrunner_trio import Certificates, RateLimit
 from roadrunner_trio.command.cli import explain, main, parsers, prepare
 from roadrunner_trio.command.configuration import Configuration, resolve
 from roadrunner_trio.command.door_options import doors
@@ -104,6 +105,7 @@ def test_request_ids():
         (["--request-ids-from", "somewhere"], "--request-ids-from: 'somewhere'"),
         (["--rate-burst", "5"], "--rate-burst does nothing without --rate-limit"),
         (["--tls-key", "k"], "--tls-key does nothing without --tls-cert"),
+        (["--tls-password-file", "p"], "--tls-password-file does nothing without --tls-cert"),
         (["--tls-client-cert", "required"], "--tls-client-cert does nothing without --tls-cert"),
         (["--tls-cert", "/nowhere.pem"], r"no TLS with /nowhere\.pem: .*No such file"),
     ],
@@ -117,9 +119,35 @@ def test_client_certificates_need_somebody_who_vouches(pem: Path) -> None:
     with pytest.raises(ValueError, match="--tls-client-cert does nothing without --tls-client-ca"):
         made("--tls-cert", pem, "--tls-client-cert", "optional")
     ca = pem.with_name("ca")
-    assert made("--tls-cert", pem, "--tls-client-ca", ca)["tls"].verify_mode.name == "CERT_REQUIRED"
+    assert made("--tls-cert", pem, "--tls-client-ca", ca)["tls"].context.verify_mode.name == "CERT_REQUIRED"
     optional = made("--tls-cert", pem, "--tls-client-ca", ca, "--tls-client-cert", "optional")
-    assert optional["tls"].verify_mode.name == "CERT_OPTIONAL"
+    assert optional["tls"].context.verify_mode.name == "CERT_OPTIONAL"
+
+
+def test_several_certificates_with_their_keys(tmp_path: Path) -> None:
+    authority = Authority()
+    one, other = (authority.write(tmp_path, f"{stem}.example", stem=stem) for stem in ("a", "b"))
+    found = made("--tls-cert", one[0], "--tls-key", one[1], "--tls-cert", other[0], "--tls-key", other[1])["tls"]
+    assert isinstance(found, Certificates)
+    for stem, (cert, _) in (("a", one), ("b", other)):
+        assert shown(found.context, authority.client, f"{stem}.example") == serial_of(cert)
+    with pytest.raises(ValueError, match="--tls-key: there are 2 certificates and 1 keys"):
+        made("--tls-cert", one[0], "--tls-cert", other[0], "--tls-key", one[1])
+
+
+def test_the_password_is_in_a_file(tmp_path: Path) -> None:
+    authority, secret = Authority(), tmp_path / "secret"
+    cert, key = authority.write(tmp_path, "a.example")
+    encrypt(key, "pass wörd ".encode())
+    secret.write_text("pass wörd \n", "utf-8")
+    found = made("--tls-cert", cert, "--tls-key", key, "--tls-password-file", secret)["tls"]
+    assert isinstance(found, Certificates)
+    assert shown(found.context, authority.client, "a.example") == serial_of(cert)
+    secret.write_text("another")
+    with pytest.raises(ValueError, match=f"no TLS with {cert}, {key}, {secret}: the password does not open"):
+        made("--tls-cert", cert, "--tls-key", key, "--tls-password-file", secret)
+    with pytest.raises(ValueError, match=r"no TLS with .*: .*No such file"):
+        made("--tls-cert", cert, "--tls-key", key, "--tls-password-file", tmp_path / "nowhere")
 
 
 def test_a_bad_file_is_a_line_and_status_3(pem: Path, capsys: pytest.CaptureFixture[str]) -> None:

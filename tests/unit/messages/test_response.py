@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from roadrunner_trio.messages.media_types import MEDIA_TYPES
 from roadrunner_trio.messages.response import (
-    MEDIA_TYPES,
     STOP,
     Disconnected,
     Draining,

@@ -317,3 +317,15 @@ async def test_there_is_one_error_log_given_or_not(given, autojump_clock, caplog
     async with open_house(observers=given) as house:
         await house.peer().say(b"nonsense\r\n")
     assert len(lines(caplog, ERROR)) == 1
+
+
+async def test_questions_of_balancers_are_told_at_debug_unless_the_answer_is_news(autojump_clock, caplog):
+    async with open_house(observers=[rr.AccessLog()], health_path="/healthz") as house:
+        peer = house.peer()
+        question = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
+        await peer.say(question)
+        await peer.say(GET)
+        house.listener.retire()
+        await peer.say(question)
+    levels = [record.levelname for record in caplog.records if record.name == ACCESS]
+    assert levels == ["DEBUG", "INFO", "INFO"]

@@ -71,14 +71,14 @@ async def test_a_file_is_opened_with_and_without_a_thread(cached, tmp_path, monk
 
 def test_elsewhere_there_is_no_such_call(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert cached_open._syscall() is None
+    assert cached_open._syscall(ctypes.PyDLL) is None
     monkeypatch.setattr(sys, "platform", "linux")
 
     def missing(*args: object, **kwargs: object) -> None:
         raise OSError("no libc")
 
     monkeypatch.setattr(ctypes, "PyDLL", missing)
-    assert cached_open._syscall() is None
+    assert cached_open._syscall(ctypes.PyDLL) is None
 
 
 async def test_a_cancelled_task_opens_nothing(tmp_path):

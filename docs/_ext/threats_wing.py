@@ -1,0 +1,78 @@
+"""What can be done to what stands on the server: rows of :class:`threats.Threat`, with what bounds it and its tests."""
+
+from __future__ import annotations
+
+ROWS = (
+    (
+        "Asks for a file outside of a folder, by any spelling",
+        ("transport.cached_open:RESOLVE_BENEATH",),
+        "404",
+        (
+            "tests/unit/apps/test_static_paths.py::test_it_is_refused",
+            "tests/unit/transport/test_beneath.py::test_what_lies_elsewhere_is_not_found",
+        ),
+    ),
+    (
+        "Changes a link while a file is opened",
+        ("transport.cached_open:ATTEMPTS",),
+        "what lies within, or 404",
+        ("tests/unit/transport/test_beneath.py::test_who_moves_links_about_is_not_quick_enough",),
+    ),
+    (
+        "Asks for very many ranges, or the same octets over and over (CVE-2011-3192, CVE-2025-62727)",
+        ("protocol.codec.ranges:MOST_RANGES",),
+        "the whole, once",
+        (
+            "tests/unit/protocol/test_ranges.py::test_what_is_ignored",
+            "tests/unit/protocol/test_ranges.py::test_what_is_sent_are_the_octets_that_were_asked_for",
+        ),
+    ),
+    (
+        "Sends a form of a million parts, without an end, or with a preamble, header lines, names or fields that are"
+        " too long",
+        ("protocol.codec.form_data:PREAMBLE", "protocol.codec.form_data:LONGEST_BOUNDARY"),
+        "400 or 413, close",
+        (
+            "tests/unit/messages/test_form.py::test_what_is_hostile_is_refused",
+            "tests/unit/messages/test_form.py::test_a_million_parts_are_not_waited_for",
+            "tests/unit/messages/test_form.py::test_urlencoded_has_limits_too",
+        ),
+    ),
+    (
+        "Gives a file a name that is a path, or two names",
+        ("protocol.codec.form_data:LONGEST_BOUNDARY",),
+        "the last part of it counts, or 400",
+        ("tests/unit/messages/test_form.py::test_the_name_of_a_file_is_never_a_path",),
+    ),
+    (
+        "Fills memory or the disk with a file, or leaves half-way",
+        ("transport.spool:PIECE",),
+        "413, 507, or nothing; no file is left",
+        (
+            "tests/e2e/test_uploads.py::test_500_megabytes_take_less_than_40_of_memory",
+            "tests/unit/messages/test_form.py::test_a_disk_that_is_full_is_507",
+            "tests/unit/messages/test_form.py::test_a_peer_that_leaves_half_way_leaves_no_file",
+        ),
+    ),
+    (
+        "Sends a body that inflates without end (CVE-2025-69223)",
+        ("protocol.codec.coders:PIECE",),
+        "415, unless the application inflates; then 413",
+        (
+            "tests/unit/apps/test_inflate.py::test_a_bomb_is_413",
+            "tests/unit/protocol/test_coders.py::test_a_bomb_comes_piece_by_piece",
+        ),
+    ),
+    (
+        "Keeps very many compressed streams open",
+        ("protocol.codec.coders:GZIP_WINDOW",),
+        "its events: a stream has 16 to 80 kB",
+        ("tests/unit/protocol/test_coders.py::test_a_thousand_open_streams_take_a_hundred_megabytes_at_most",),
+    ),
+    (
+        "Asks for very many files by name",
+        ("apps.static:REMEMBERED",),
+        "404",
+        ("tests/unit/apps/test_static.py::test_many_names_are_not_remembered_for_ever",),
+    ),
+)
