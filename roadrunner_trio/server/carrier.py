@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import ClassVar, Final, TypeVarTuple
 
@@ -280,6 +281,30 @@ class Carrier:
             if (unsent := self.send_now(data[at : at + SLICE])) is not None:
                 await self.send_rest(unsent, sent)
             await trio.lowlevel.checkpoint()
+
+    async def send_held(self) -> None:
+        """Sends what is kept until the turn is over, before somebody else writes.
+
+        Raises:
+            PeerGone: as :meth:`send`.
+        """
+        if self.wire is not None and self.wire.held:
+            await self.send(b"")
+
+    def bid_farewell(self) -> bool:
+        """Ends what is sent, without a wait, under TLS with its own word; False if the peer has yet to take an answer.
+
+        One that is gone is no matter.
+        """
+        if self.wire is not None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                self.wire.flush()
+                if self.wire.held:
+                    return False
+                if self.layer is not None:
+                    self.wire.send_now(self.layer.farewell())
+                self.wire.send_eof_now()
+        return True
 
     def send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
         """What the kernel has not taken, as it has to go out: encrypted, with what was held before; None is nothing."""
