@@ -145,7 +145,10 @@ def find_python_2() -> str | None:
 
 @nox.session(default=False)
 def autobahn(session: nox.Session) -> None:
-    """Autobahn|Testsuite's 517 WebSocket cases, in ten minutes; ``-- --short`` leaves out compression at length."""
+    """Autobahn|Testsuite's 517 WebSocket cases, in ten minutes; ``-- --short`` leaves out compression at length.
+
+    ``-- --asgi`` has an application of ASGI echo.
+    """
     python = find_python_2()
     if python is None:
         session.error("this machine has no Python 2.7, which the suite is written for")
