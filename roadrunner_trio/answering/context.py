@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -91,6 +91,9 @@ class Counters:
     acknowledged: int = 0
     cut: int = 0
     accepts_failed: int = 0
+    streams_refused: int = 0
+    streams_reset: int = 0
+    goaways: int = 0
 
 
 @dataclass(slots=True)
@@ -110,6 +113,10 @@ class ServerContext:
         turns: where costly work of one connection waits, so that its neighbours do not.
         buffered: what its connections hold in memory for the application, all together.
         go_on: told of a connection whose peer has sent something that nobody waits for; None where nobody is.
+        protocols: what is spoken, by the names of ALPN, the preferred one first.
+        websockets: whether the app may make WebSockets of requests, which HTTP/2 has to say before it is asked.
+        http2: the story of a connection that speaks HTTP/2, told by its carrier and what has come of it; None where
+            nobody tells it.
     """
 
     app: App
@@ -130,6 +137,9 @@ class ServerContext:
     variables: Context = field(default_factory=copy_context)
     turns: Turns = field(default_factory=Turns)
     go_on: Callable[[Any], None] | None = None
+    protocols: tuple[str, ...] = ("http/1.1",)
+    websockets: bool = False
+    http2: Callable[[Any, bytes], Awaitable[None]] | None = None
     seen: Seen = field(init=False)
     buffered: Buffered = field(init=False)
 

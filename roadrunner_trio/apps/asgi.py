@@ -71,6 +71,8 @@ class asgi:
         ValueError: an argument is out of range.
     """
 
+    serves_websockets = True
+
     def __init__(
         self,
         app: Any,
@@ -224,6 +226,8 @@ class MountedApplication:
     Middlewares around it see an :class:`~roadrunner_trio.Upgrade`: the response is made while it is written, and what
     they add to its fields goes out with it.
     """
+
+    serves_websockets = True
 
     __slots__ = ("app",)
 

@@ -140,7 +140,7 @@ def _fields(request: Request) -> Fields:
 
 def _asks_for_websocket(request: Request) -> bool:
     head = request.head
-    return (
+    return head.protocol == b"websocket" or (
         head.method == b"GET"
         and head.version >= (1, 1)
         and b"websocket" in tokens(head.fields, b"upgrade")

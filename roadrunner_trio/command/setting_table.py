@@ -12,6 +12,7 @@ import math
 from typing import Final
 
 from ..protocol.trust import FORWARDED, X_FORWARDED
+from ..server.listener_settings import PROTOCOLS
 from ..settings import OPTIONAL, Limits, Timeouts
 from .kinds import COUNT, OPTIONAL_COUNT, OPTIONAL_SIZE, SIZE, SWITCH, TIME, one_of, text_as, texts_as
 from .option import DOORS, ENDING, LIMITS, LOGGING, TIMEOUTS
@@ -19,7 +20,7 @@ from .option import GROUPS as GROUPS
 from .option import SERVING as SERVING
 from .option import VARIABLE as VARIABLE
 from .option import Option as Option
-from .process_options import WORKERS
+from .process_options import RELOADING, WORKERS
 from .session_options import WEBSOCKETS as WEBSOCKETS
 
 GRACE: Final = 10.0
@@ -157,6 +158,7 @@ OPTIONS: Final = (
         group=SERVING,
     ),
     *WORKERS,
+    *RELOADING,
     Option(name="name", kind=text_as("NAME"), help="of a listener, in logs and events", default="main", group=SERVING),
     Option(
         name="grace",
@@ -244,6 +246,14 @@ OPTIONS: Final = (
         server=True,
     ),
     Option(
+        name="observe",
+        kind=text_as("ADDRESS"),
+        help="a page with the live tree of tasks and connections on this loopback address or Unix socket, such as "
+        "127.0.0.1:9001",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
         name="otel",
         kind=SWITCH,
         help="a span of OpenTelemetry for every request, by the process's tracer provider",
@@ -263,6 +273,13 @@ OPTIONS: Final = (
         help="responses carry the id of their request, as x-request-id",
         default=False,
         group=LOGGING,
+    ),
+    Option(
+        name="protocols",
+        kind=texts_as("NAMES"),
+        help="versions of HTTP to speak: h2, http/1.1; the first is preferred",
+        note=",".join(PROTOCOLS),
+        group=DOORS,
     ),
     Option(
         name="tls-cert",

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
-from typing import Final, TypeVarTuple
+from typing import ClassVar, Final, TypeVarTuple
 
 import trio
 
@@ -21,7 +22,7 @@ from ..protocol.proxy_header import ProxyHeader
 from ..telemetry.observe import ConnectionAccepted, ConnectionEnded
 from ..transport.files import SLICE, OpenFile
 from ..transport.patience import Patience
-from ..transport.phases import Phase, PhaseScope
+from ..transport.phases import BUSY, Phase, PhaseScope
 from ..transport.streams import Address, SendMeter, shown
 from ..transport.tls import TLSInfo
 from ..transport.tls_stream import RecordLayer, TLSStream, encrypted
@@ -100,6 +101,9 @@ class Carrier:
         "wire",
     )
 
+    protocol: ClassVar[str] = "http/1.1"
+    """What it speaks, by its name in ALPN."""
+
     def __init__(self, stream: trio.abc.Stream, context: ServerContext, peer: Address) -> None:
         self.stream = stream
         self.wire = stream if isinstance(stream, SocketWire) else None
@@ -126,6 +130,42 @@ class Carrier:
         self._accept_told = False
         if self.wire is not None:
             self.wire.attendant = self.wire.reader = self  # also when TLS comes between
+
+    def succeed(self, before: Carrier) -> None:
+        """Takes the place of another that stops here: its stream, its drain, its peer and its past."""
+        for name in Carrier.__slots__:
+            setattr(self, name, getattr(before, name))
+        before.phase.close()
+        before.closed = True
+        self.phase = PhaseScope(self.context.clock, self.wire)
+        self.drain.replace(before, self)
+        if self.wire is not None:
+            self.wire.attendant = self
+
+    # -- what a listener asks of it ----------------------------------------------------------------
+
+    @property
+    def doing(self) -> str:
+        """What it does, in words."""
+        return self.phase.phase.value
+
+    @property
+    def streams(self) -> int:
+        """Requests that it has in hand."""
+        return int(self.phase.phase in BUSY)
+
+    def told(self) -> None:
+        """The drain has started."""
+
+    def make_room(self) -> bool:
+        """Ends an idle connection for another's sake, at once; False when it is none after all."""
+        return False
+
+    def heard(self) -> int:
+        """Octets that have come of what is due."""
+        return 0
+
+    # -- encryption --------------------------------------------------------------------------------
 
     def encrypt(self, stream: TLSStream) -> bytes:
         """Goes on under TLS, and gives what came behind the handshake.
@@ -259,13 +299,29 @@ class Carrier:
             raise self._lost("the peer went away") from exc
         return None if sent == len(data) else memoryview(data)[sent:]
 
+    def end_wire(self) -> bool:
+        """Sends an end, if there is a wire; False, and it does not, when the peer has yet to take what was sent.
+
+        In the step in which the caller has looked: a request that comes from now on has crossed an end that was sent.
+        """
+        wire = self.wire
+        if wire is not None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                wire.flush()
+                if wire.held:
+                    return False
+                if self.layer is not None:
+                    wire.send_now(self.layer.farewell())
+                wire.send_eof_now()
+        return True
+
     async def send_rest(self, data: memoryview, sent: int) -> None:
         """Sends what :meth:`send_now` could not, as it is, while the peer takes it."""
         stream = self.stream if self.wire is None else self.wire
         with _Writing(self):
             for at in range(0, len(data), WRITE_SIZE):
                 part = data[at : at + WRITE_SIZE]
-                with self._taking(sent, len(part)) as taking:
+                with self.taking(sent, len(part)) as taking:
                     try:
                         await stream.send_all(part)
                     except trio.BrokenResourceError as exc:
@@ -280,7 +336,7 @@ class Carrier:
             await file.read(at, count)  # sendfile would block the loop on a cold page
         taken = 0
         with _Writing(self):
-            with self._taking(sent, count) as taking:
+            with self.taking(sent, count) as taking:
                 try:
                     taken = await wire.send_file(file.fd, at, count)
                 except trio.BrokenResourceError as exc:
@@ -290,7 +346,7 @@ class Carrier:
             self.broken = taken < count
         return taken
 
-    def _taking(self, sent: int, octets: int) -> _Taking:
+    def taking(self, sent: int, octets: int) -> _Taking:
         if self._meter is None:
             self._meter = SendMeter(self.context.limits.min_send_rate, self.context.timeouts.write)
         return _Taking(self, self._meter, min(self.context.timeouts.write, self._meter.allowance(sent, octets)), octets)
@@ -333,7 +389,7 @@ class Carrier:
         observers = self.context.observers
         if self._accept_told and not self.moved and observers.listener_conn_close:
             age = trio.current_time() - self.born
-            event = ConnectionEnded(self.context.name, self.peer, age, self.served)
+            event = ConnectionEnded(self.context.name, self.peer, age, self.served, self.protocol)
             observers.tell(observers.listener_conn_close, event)
 
 

@@ -27,10 +27,10 @@ from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.patience import SPARED, Patience
 from ..transport.phases import Phase
-from ..transport.streams import Address, PrefixedStream, RateMeter, tidy
+from ..transport.streams import Address, PrefixedStream, RateMeter, own_end
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
-from .gathering import no_room
+from .gathering import gather_body, no_room
 from .http1_sender import OVER, Http1Sender
 from .presence import Grace, in_handler, miss
 from .report import tell_acknowledged, tell_send_failed
@@ -79,7 +79,7 @@ class Http1Exchange(Http1Sender):
         super().__init__(conn)
         self.engine = engine
         self.plan = NO_PLAN
-        self.meter = RateMeter(conn.context.limits.min_bytes_per_second)
+        self.meter = RateMeter(conn.context.limits.min_bytes_per_second, conn.context.clock)
         self.grace: Grace | None = None
         self._reading = False
         self._received = 0
@@ -121,7 +121,7 @@ class Http1Exchange(Http1Sender):
     def local(self) -> Address:
         """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
         if self._local is None:
-            self._local = self.context.name if self.wire is None else _own_end(self.wire, self.context.name)
+            self._local = self.context.name if self.wire is None else own_end(self.wire, self.context.name)
         return self._local
 
     @property
@@ -201,8 +201,8 @@ class Http1Exchange(Http1Sender):
         while (head := self.engine.next_head()) is NEED_DATA:
             if self.meter.slow and not self.engine.ended:
                 raise PeerTooSlow("the peer sends its head more slowly than the minimum rate")  # E7
-            before = trio.current_time()
-            self.meter.add(await self.fill(), trio.current_time() - before)
+            before = self.meter.begin()
+            self.meter.add(await self.fill(), self.phase.now() - before)
         return head
 
     def expect_body(self, plan: Plan) -> bool:
@@ -257,6 +257,10 @@ class Http1Exchange(Http1Sender):
                 await self._await_body(request)
         return b""
 
+    async def gather_body(self) -> bytes:
+        """The whole body, which counts among what all connections hold until the exchange is over."""
+        return await gather_body(self)
+
     def _next_piece(self) -> bytes | None:
         """A piece that is there, or None; at the end of the body too, which is then done."""
         try:
@@ -287,10 +291,10 @@ class Http1Exchange(Http1Sender):
             await self.send_interim(100)
             if request.over:
                 raise RuntimeError(OVER)
-        before, most = trio.current_time(), BULK_SIZE if self._bulk else RECEIVE_SIZE
+        before, most = self.meter.begin(), BULK_SIZE if self._bulk else RECEIVE_SIZE
         if self.phase.phase in (Phase.READ_BODY, Phase.FINISH):
             octets = await self.fill(most)
-            waited = trio.current_time() - before
+            waited = self.phase.now() - before
         else:
             octets, waited = await self._fill_for_handler(request, before, most)
         self._gulps = 0
@@ -492,10 +496,3 @@ class _Wait(Patience):
         if (self.request.over or (self.dismissed and not self.released)) and (caught or kind is None):
             raise RuntimeError(OVER)
         return caught
-
-
-def _own_end(wire: SocketWire, otherwise: str) -> Address:
-    try:
-        return tidy(wire.socket.getsockname()) or otherwise
-    except OSError:  # it has been closed
-        return otherwise

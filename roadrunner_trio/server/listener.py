@@ -25,7 +25,7 @@ import trio
 
 from ..answering.context import Counters
 from ..answering.faults import STRAYS, leaves, part_ways
-from ..answering.respond import Handler, Routed, lifetime_of
+from ..answering.respond import Handler, Routed, lifetime_of, serves_websockets
 from ..journal import log
 from ..messages.exchange import App
 from ..telemetry.logs import Damper
@@ -39,9 +39,10 @@ from ..transport.streams import Address, peer_of, shown, tidy, wired
 from ..transport.wire import SocketWire
 from ..units import Duration, seconds
 from .afterwards import may_go_on, succeed
+from .carrier import Carrier
 from .company import BATCH, Neighbours
 from .connection import Connection, serve_connection
-from .listener_info import ConnectionInfo, Drained, ListenerInfo
+from .listener_info import ConnectionInfo, Drained, ListenerInfo, described
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
 from .places import Roll, share_out
 from .rejections import Rejections
@@ -94,7 +95,12 @@ class Listener:
         middlewares: around the handler, or all that a router answers, the first outermost.
         health_path: a path, such as ``"/healthz"``, on which the server itself tells balancers 200, and 503 once its
             end is near; whatever limits there are on requests.
+        protocols: the versions of HTTP that are spoken, the preferred one first: ``("h2", "http/1.1")``, as it is if it
+            is left out, or one of the two. Over TLS the client chooses by ALPN, for which the context is told; in clear
+            by its first octets.
         live_path: another, such as ``"/livez"``, on which it tells supervisors 200 for as long as it lives.
+        tracebacks: a request that fails is answered with its traceback, if it comes from this machine; for the time in
+            which an application is written.
         evict_idle: when there are as many connections as may be, the one that has kept the server waiting for longest
             (and for a second at least) makes room, instead of the newcomer being turned away: an idle one, or one that
             says nothing, or whose handshake, head or body comes too slowly. Without it only those of an address
@@ -174,22 +180,17 @@ class Listener:
     def connections(self) -> list[ConnectionInfo]:
         """Its connections, oldest first."""
         now = trio.current_time()
-        return [
-            ConnectionInfo(
-                conn.peer,
-                conn.phase.phase.value,
-                now - conn.born,
-                conn.phase.deadline - now,
-                conn.served,
-                conn.task,
-            )
-            for conn in sorted(self._members(), key=lambda conn: conn.born)
-        ]
+        return [described(conn, now) for conn in sorted(self._members(), key=lambda conn: conn.born)]
 
     @property
     def drained(self) -> bool:
         """Whether a drain has begun, or has forgone its start; else nothing but a cancellation ends it in order."""
         return self._context.drain.draining or self._start.cancel_called
+
+    @property
+    def drain_deadline(self) -> float:
+        """Trio's time at which a drain cuts what is left; ``math.inf`` before there is one."""
+        return self._context.drain.cut
 
     @property
     def leaving(self) -> bool:
@@ -200,9 +201,9 @@ class Listener:
     def _active(self) -> int:
         return len(self._context.drain.members) + sum(len(drain.members) for drain in self._told)
 
-    def _members(self) -> list[Connection]:
+    def _members(self) -> list[Carrier]:
         drains = [self._context.drain, *self._told]
-        return [member for drain in drains for member in drain.members if isinstance(member, Connection)]
+        return [member for drain in drains for member in drain.members if isinstance(member, Carrier)]
 
     def reload_routes(self, routes: Sequence[Any]) -> None:
         """Replaces all routes of its router from the next request on; see :meth:`Router.reload`.
@@ -214,6 +215,7 @@ class Listener:
         if not isinstance(self._handler, Routed):
             raise RuntimeError(f"listener {self.name!r} serves {self._handler!r}, which is no router and has no routes")
         self._handler.reload(routes)
+        self._context.websockets = serves_websockets(self._handler)
 
     # -- its life --------------------------------------------------------------------------------
 

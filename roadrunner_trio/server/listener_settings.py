@@ -16,10 +16,11 @@ from typing import Any, Final, NamedTuple, TypedDict, TypeVar, cast
 
 from ..answering.admission import gate
 from ..answering.context import ServerContext, of_every_response, steps
+from ..answering.explaining import Explaining
 from ..answering.health import Health, with_health
-from ..answering.middleware import Middleware
+from ..answering.middleware import Middleware, steps_of
 from ..answering.rate_limit import RateLimit
-from ..answering.respond import Handler, as_app
+from ..answering.respond import Handler, Routed, as_app, serves_websockets
 from ..fields import FieldsLike
 from ..messages.exchange import App, BodyMode
 from ..protocol.http1.encode import sift_as_written, undated
@@ -30,6 +31,8 @@ from ..telemetry.observe import HOOKS, Observer, Observers
 from ..telemetry.request_ids import RequestIds
 from ..transport.certificates import Certificates
 from ..transport.drain import Drain
+from .door import H2
+from .http2.connection import serve_http2
 
 Kind = TypeVar("Kind")
 
@@ -61,6 +64,8 @@ class ConnectionSettings(TypedDict, total=False):
     proxy_headers: ProxyHeaders | None
     rate_limit: RateLimit | None
     health_path: str | None
+    tracebacks: bool
+    protocols: Sequence[str]
     live_path: str | None
 
 
@@ -70,6 +75,9 @@ class ListenerSettings(ConnectionSettings, total=False):
     reuse_port: bool
     evict_idle: bool
 
+
+PROTOCOLS: Final = (H2, "http/1.1")
+"""All that there are, and what is spoken unless something else is said."""
 
 OF_CONNECTIONS: Final = frozenset(ConnectionSettings.__optional_keys__)
 OF_LISTENERS: Final = frozenset(ListenerSettings.__optional_keys__)
@@ -108,15 +116,22 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     told = Observers(with_error_log(_observers(given.get("observers", ()))))
     drain = optional("drain", drain, Drain, "Drain()") or Drain()
 
-    app = as_app(handler, given.get("body", "buffered"), limits, timeouts, given.get("middlewares", ()))
+    middlewares = given.get("middlewares", ())
+    app = as_app(handler, given.get("body", "buffered"), limits, timeouts, middlewares)
+    if flag("tracebacks", given.get("tracebacks", False)):
+        app = Explaining(app)
     health, asked = with_health(app, health_path, live_path)
     fields = of_every_response(given.get("fields", ()))
     on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
+    on_head += steps_of(middlewares, getattr(handler, "middlewares", ()) if isinstance(handler, Routed) else ())
     context = ServerContext(health or app, name, timeouts, limits, told, drain, on_head, tls, proxy_protocol)
     if flag("preserve_case", given.get("preserve_case", False)):
         context.sift = sift_as_written
     if not flag("date", given.get("date", True)):
         context.sift = undated(context.sift)
+    context.protocols = protocols(given.get("protocols", PROTOCOLS), tls)
+    context.websockets = serves_websockets(handler)
+    context.http2 = serve_http2 if H2 in context.protocols else None
     context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
     return Served(context, health)
 
@@ -194,6 +209,23 @@ def flag(name: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
     raise TypeError(f"{name} is True or False, not {value!r}")
+
+
+def protocols(given: Any, tls: ssl.SSLContext | None) -> tuple[str, ...]:
+    """The versions of HTTP that are spoken, the preferred one first; a TLS context offers them by ALPN.
+
+    Raises:
+        ValueError: there is none, or one that is not known.
+        TypeError: they are no list of names.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"protocols is a list of names, not {given!r}; write protocols={PROTOCOLS!r}")
+    names = tuple(dict.fromkeys(cast("Iterable[str]", given)))
+    if not names or not set(names) <= set(PROTOCOLS):
+        raise ValueError(f"protocols are some of {', '.join(map(repr, PROTOCOLS))}, not {given!r}")
+    if tls is not None:
+        tls.set_alpn_protocols(names)
+    return names
 
 
 def with_access_log(given: Any) -> tuple[Observer, ...]:

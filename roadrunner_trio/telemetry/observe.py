@@ -56,12 +56,32 @@ class ConnectionEnded(NamedTuple):
         peer: as in :class:`ConnectionAccepted`.
         duration: seconds since it was accepted.
         requests: how many request heads it brought.
+        protocol: what it spoke, ``"http/1.1"`` or ``"h2"``.
     """
 
     listener: str
     peer: Address
     duration: float
     requests: int
+    protocol: str = "http/1.1"
+
+
+class ConnectionBroken(NamedTuple):
+    """A peer has broken a rule of HTTP/2 for which its whole connection ends (RFC 9113 section 5.4.1).
+
+    Attributes:
+        listener: the name of the listener.
+        peer: as in :class:`ConnectionAccepted`.
+        code: of the GOAWAY, such as 1, PROTOCOL_ERROR, or 11, ENHANCE_YOUR_CALM.
+        reason: which rule, as a short lower-case token.
+        system_time: when.
+    """
+
+    listener: str
+    peer: Address
+    code: int
+    reason: str
+    system_time: float
 
 
 class ConnectionRejected(NamedTuple):
@@ -342,6 +362,9 @@ class Observer:
     def listener_conn_rejected(self, event: ConnectionRejected) -> None:
         """A connection was turned away at the cap."""
 
+    def connection_failed(self, event: ConnectionBroken) -> None:
+        """A connection of HTTP/2 ends for a rule that its peer has broken."""
+
     def listener_retire(self, event: ListenerRetiring) -> None:
         """A listener will drain soon; see :meth:`Listener.retire`."""
 
@@ -437,6 +460,7 @@ class Observers:
     listener_accept: Hook[ConnectionAccepted]
     listener_conn_close: Hook[ConnectionEnded]
     listener_conn_rejected: Hook[ConnectionRejected]
+    connection_failed: Hook[ConnectionBroken]
     listener_retire: Hook[ListenerRetiring]
     listener_drain: Hook[ListenerDraining]
     listener_close: Hook[ListenerClosed]
