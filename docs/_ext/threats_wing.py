@@ -93,4 +93,10 @@ ROWS = (
             "tests/e2e/test_window.py::test_what_it_is_not_put_on",
         ),
     ),
+    (
+        "Asks for a million paths, or by methods of its own making, for the metrics to remember (CVE-2024-52303)",
+        ("telemetry.metrics:MOST_ROUTES", "telemetry.snapshot:MOST_SERIES"),
+        "nothing: no label has what a peer can choose",
+        ("tests/unit/telemetry/test_metrics.py::test_paths_and_methods_make_no_new_series",),
+    ),
 )

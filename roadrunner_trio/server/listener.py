@@ -177,6 +177,11 @@ class Listener:
         """How many connections are in which phase, by the phase's name: ``{"idle": 12, "dispatch": 3}``."""
         return Counter(conn.phase.phase.name.lower() for conn in self._members())
 
+    @property
+    def in_hand(self) -> int:
+        """How many requests are being answered, or are on their way to that."""
+        return sum(conn.streams for conn in self._members())
+
     def connections(self) -> list[ConnectionInfo]:
         """Its connections, oldest first."""
         now = trio.current_time()
