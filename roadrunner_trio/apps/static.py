@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 import trio
 
-from ..fields import Field, FieldsLike, Own, encoded
+from ..fields import Field, FieldsLike, encoded
 from ..messages.request import Request
 from ..messages.response import AnyResponse, FileResponse, Response
 from ..protocol.codec.negotiation import accepts, choose_coding, joined
@@ -139,6 +139,8 @@ class Static:
         self._immutable = _rule(immutable)
         self._dotfiles = dotfiles
         self._fields = [*encoded(fields), _NOSNIFF]
+        self._forever = [*self._fields, (b"cache-control", FOREVER.encode("ascii"))]
+        self._usual = None if callable(cache_control) else self._saying(cache_control)
         self._coded: dict[bytes, tuple[float, _Coded]] = {}
 
     def __repr__(self) -> str:
@@ -181,9 +183,7 @@ class Static:
                 file.close()
                 file = other
                 fields.append((b"content-encoding", coding))
-        response = FileResponse(os.fsdecode(name), fields=Own(fields))
-        response.opened = file
-        return response
+        return FileResponse.of(file, os.fsdecode(name), fields)
 
     async def _codings_of(self, name: bytes, file: OpenFile) -> _Coded:
         """Those in which it is there, and not older: what has been left lying about is another file's."""
@@ -209,12 +209,14 @@ class Static:
             return None
 
     def _fields_of(self, name: bytes) -> list[Field]:
-        path = os.fsdecode(name)
-        if self._immutable is not None and self._immutable(path):
-            value: str | None = FOREVER
-        else:
-            rule = self._cache_control
-            value = rule(path) if callable(rule) else rule
+        if self._immutable is not None and self._immutable(os.fsdecode(name)):
+            return [*self._forever]
+        if self._usual is not None:
+            return [*self._usual]
+        rule = self._cache_control
+        return self._saying(rule(os.fsdecode(name)) if callable(rule) else rule)
+
+    def _saying(self, value: str | None) -> list[Field]:
         return [*self._fields, *encoded([("cache-control", value)])] if value is not None else [*self._fields]
 
     # -- folders, and what is not there ----------------------------------------------------------------
