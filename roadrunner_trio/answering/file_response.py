@@ -80,7 +80,7 @@ def _length(file: OpenFile, response: FileResponse) -> int:
 
 async def _judged(exchange: Exchange, response: FileResponse, file: OpenFile, whole: Span) -> None:
     request = exchange.request
-    said = _said_of(response, file)
+    said = said_of(response, file)
     if not CONDITIONS.isdisjoint([name for name, _ in request.fields]):
         verdict = judge(request.head.method, conditions(request.fields), said.there)
         if verdict == 304:
@@ -100,7 +100,7 @@ def _asked(request: Request, there: Validators, whole: Span) -> list[Span] | Non
     return parse_ranges(values[0], whole.length)
 
 
-class _Said(NamedTuple):
+class Said(NamedTuple):
     """What is said of a file.
 
     Attributes:
@@ -114,7 +114,8 @@ class _Said(NamedTuple):
     there: Validators
 
 
-def _said_of(response: FileResponse, file: OpenFile) -> _Said:
+def said_of(response: FileResponse, file: OpenFile) -> Said:
+    """What a response to GET says of its file, as it is now."""
     now = time.time_ns()
     state = (response.offset, response.length, file.size, file.modified, now)
     if now - file.modified >= SETTLED:  # it is the same until the file is another one
@@ -123,11 +124,11 @@ def _said_of(response: FileResponse, file: OpenFile) -> _Said:
 
 
 @lru_cache(maxsize=1024)
-def _said(fields: Fields, offset: int, length: int | None, size: int, modified: int) -> _Said:
+def _said(fields: Fields, offset: int, length: int | None, size: int, modified: int) -> Said:
     return _looked_at(fields, offset, length, size, modified, modified + SETTLED)
 
 
-def _looked_at(fields: Fields, offset: int, length: int | None, size: int, modified: int, now: int) -> _Said:
+def _looked_at(fields: Fields, offset: int, length: int | None, size: int, modified: int, now: int) -> Said:
     """The fields of a 200, with what tells this state of the file from others; what the application says goes first."""
     given, date = lookup(fields, b"etag"), lookup(fields, b"last-modified")
     etag, when, settled = None, None, False
@@ -143,7 +144,7 @@ def _looked_at(fields: Fields, offset: int, length: int | None, size: int, modif
         when = min(modified, now) // 1_000_000_000  # none is later than the response (section 8.8.2.1)
         settled = now - modified >= SETTLED
         said.append((b"last-modified", format_date(when)))
-    return _Said(tuple(said), tuple(not_modified(said)), Validators(etag, when, settled))
+    return Said(tuple(said), tuple(not_modified(said)), Validators(etag, when, settled))
 
 
 def _opaque(fields: Fields, offset: int, length: int | None, size: int, modified: int) -> bytes:

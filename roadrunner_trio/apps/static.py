@@ -14,9 +14,11 @@ from typing import Final, Literal, TypeAlias
 
 import trio
 
-from ..fields import Field, FieldsLike, encoded
+from ..answering.file_response import Said, said_of
+from ..fields import Field, FieldsLike, Own, encoded, lookup
 from ..messages.request import Request
 from ..messages.response import AnyResponse, FileResponse, Response
+from ..protocol.codec.etag import conditions, judge
 from ..protocol.codec.negotiation import accepts, choose_coding, joined
 from ..protocol.codec.uri import percent_decode
 from ..transport.beneath import Folder
@@ -40,7 +42,7 @@ HASHED: Final = (
 no such thing, nor a word: what is taken for one by mistake is kept for a year."""
 FOREVER: Final = "public, max-age=31536000, immutable"
 FRESH: Final = 1.0
-"""Seconds for which it is remembered in which codings a file is there."""
+"""Seconds for which it is remembered in which codings a file is there, and what was said of it."""
 REMEMBERED: Final = 1024
 """Files for which it is; then all are forgotten."""
 
@@ -142,6 +144,7 @@ class Static:
         self._forever = [*self._fields, (b"cache-control", FOREVER.encode("ascii"))]
         self._usual = None if callable(cache_control) else self._saying(cache_control)
         self._coded: dict[bytes, tuple[float, _Coded]] = {}
+        self._seen: dict[tuple[bytes, bytes | None], tuple[float, Said]] = {}
 
     def __repr__(self) -> str:
         return f"<Static {self._folder.path}>"
@@ -158,9 +161,13 @@ class Static:
         name = name_of(path[len(mounted_below(request)) :], dotfiles=self._dotfiles)
         if name is None or not path.startswith(b"/"):
             return _not_found()
+        if lookup(request.fields, b"if-none-match") is not None and (spared := self._spared(request, name)) is not None:
+            return spared
         try:
             if name and not name.endswith(b"/"):
-                return await self._file(request, name)
+                response = await self._file(request, name)
+                self._remember(request, name, response)
+                return response
             return await self._index_of(request, name, path)
         except IsADirectoryError:
             return _to_the_slash(request, path)
@@ -168,6 +175,23 @@ class Static:
             return Response.text("Forbidden", status=403)
         except (FileNotFoundError, NotADirectoryError):
             return await self._missing(request)
+
+    def _spared(self, request: Request, name: bytes) -> Response | None:
+        """304, if the file was looked at a moment ago and the peer has it as it was then."""
+        seen = self._seen.get((name, lookup(request.fields, b"accept-encoding")))
+        if seen is None or trio.current_time() >= seen[0]:
+            return None
+        said = seen[1]
+        if judge(request.head.method, conditions(request.fields), said.there) != 304:
+            return None
+        return Response(status=304, fields=Own(said.spared))
+
+    def _remember(self, request: Request, name: bytes, response: FileResponse) -> None:
+        if response.opened is not None and (said := said_of(response, response.opened)).there.settled:
+            if len(self._seen) >= REMEMBERED:
+                self._seen.clear()
+            key = name, lookup(request.fields, b"accept-encoding")
+            self._seen[key] = trio.current_time() + FRESH, said
 
     # -- what is there ---------------------------------------------------------------------------------
 
