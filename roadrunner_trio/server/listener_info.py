@@ -8,7 +8,7 @@ import trio
 
 from ..transport.phases import Phase
 from ..transport.streams import Address
-from .connection import Connection
+from .carrier import Carrier
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,25 +111,24 @@ class ConnectionInfo:
     doing: str = ""
 
 
-def described(conn: Connection, now: float) -> ConnectionInfo:
+def described(conn: Carrier, now: float) -> ConnectionInfo:
     """What there is to say of a connection."""
-    phase = conn.phase
     return ConnectionInfo(
         conn.peer,
-        phase.phase.value,
+        conn.doing,
         now - conn.born,
-        phase.deadline - now,
+        conn.phase.deadline - now,
         conn.served,
         conn.task,
         conn.protocol,
         conn.streams,
-        _doing(conn),
+        _request_of(conn),
     )
 
 
-def _doing(conn: Connection) -> str:
+def _request_of(conn: Carrier) -> str:
     """The request of HTTP/1 that a connection is in, in two words; nothing between two."""
     if conn.phase.phase in (Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST):
         return ""
-    exchange = getattr(conn, "exchange", None)  # it is given up before the connection leaves its drain
-    return "" if exchange is None else f"{exchange.request.method} {exchange.request.path}"
+    request = getattr(getattr(conn, "exchange", None), "request", None)  # given up before it leaves its drain
+    return "" if request is None else f"{request.method} {request.path}"
