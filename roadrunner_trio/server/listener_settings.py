@@ -113,10 +113,7 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     drain = optional("drain", drain, Drain, "Drain()") or Drain()
 
     app = as_app(handler, given.get("body", "buffered"), limits, timeouts, given.get("middlewares", ()))
-    if flag("tracebacks", given.get("tracebacks", False)):
-        from ..answering.explaining import Explaining
-
-        app = Explaining(app)
+    app = _explaining(app) if flag("tracebacks", given.get("tracebacks", False)) else app
     health, asked = with_health(app, health_path)
     fields = of_every_response(given.get("fields", ()))
     on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
@@ -145,6 +142,12 @@ def context_of(given: object) -> ssl.SSLContext | None:
     if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise ValueError("tls is the context of a client; write tls=server_context('cert.pem', 'key.pem')")
     return tls
+
+
+def _explaining(app: App) -> App:
+    from ..answering.explaining import Explaining  # for authors alone
+
+    return Explaining(app)
 
 
 def _prepare(context: ServerContext) -> None:
