@@ -88,10 +88,10 @@ def final_head(status: int, wishes: Wishes, length: int | None) -> bytes:
     line = _STATUS.get(status)
     if line is None or status < 200:
         raise ValueError(f"a response needs a final status from 200 to 599, not {status!r}")
-    date = b"" if wishes.dated else _dated(http_date())
-    if length is None:
-        return line + date + wishes.block
-    return line + date + wishes.block + _length(length)
+    delimiter = b"" if length is None else _length(length)
+    if wishes.dated:
+        return line + wishes.block + delimiter
+    return line + _dated(http_date()) + wishes.block + delimiter
 
 
 def interim_head(status: int, fields: Iterable[Field]) -> bytes:
