@@ -113,6 +113,7 @@ ROOMS = {
         "broadcast",
     ],
     "telemetry": [
+        "connection_events",
         "observe",
         "request_ids",
         "log_lines",

@@ -24,6 +24,7 @@ from ..answering.respond import Handler, Routed, as_app, serves_websockets
 from ..fields import FieldsLike
 from ..messages.exchange import App, BodyMode
 from ..protocol.http1.encode import sift_as_written, undated
+from ..protocol.http2 import blocks
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..settings import Limits, Timeouts
 from ..telemetry.logs import AccessLog, with_error_log
@@ -125,15 +126,20 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
     on_head += steps_of(middlewares, getattr(handler, "middlewares", ()) if isinstance(handler, Routed) else ())
     context = ServerContext(health or app, name, timeouts, limits, told, drain, on_head, tls, proxy_protocol)
+    _settle_speech(context, given)
+    context.websockets = serves_websockets(handler)
+    context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
+    return Served(context, health)
+
+
+def _settle_speech(context: ServerContext, given: ConnectionSettings) -> None:
+    """Which versions of HTTP are spoken, and how."""
     if flag("preserve_case", given.get("preserve_case", False)):
         context.sift = sift_as_written
     if not flag("date", given.get("date", True)):
-        context.sift = undated(context.sift)
-    context.protocols = protocols(given.get("protocols", PROTOCOLS), tls)
-    context.websockets = serves_websockets(handler)
+        context.sift, context.sift_http2 = undated(context.sift), blocks.sift_undated
+    context.protocols = protocols(given.get("protocols", PROTOCOLS), context.tls)
     context.http2 = serve_http2 if H2 in context.protocols else None
-    context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
-    return Served(context, health)
 
 
 def context_of(given: object) -> ssl.SSLContext | None:

@@ -148,7 +148,7 @@ async def s_client(port: int, files: Files, *arguments: object, check: bool = Tr
 @needs("openssl")
 async def test_s_client(files: Files, context: ssl.SSLContext) -> None:
     async with serving(echo, tls=context) as listener:
-        said = await s_client(listener.port, files, "-alpn", "h2,http/1.1", "-verify_return_error")
+        said = await s_client(listener.port, files, "-alpn", "http/1.1", "-verify_return_error")
         assert "Verify return code: 0 (ok)" in said
         assert "ALPN protocol: http/1.1" in said
         assert "No client certificate CA names sent" in said

@@ -7,7 +7,7 @@ together of four pieces: the status, Date, what is remembered, and the length.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -56,6 +56,12 @@ def sift(fields: Fields) -> Wishes:
     passed = [field for field in wishes.fields if field[0] not in DROPPED]
     names = frozenset([name for name, _ in passed])
     return Wishes(encode(passed), names, wishes.dated, wishes.length, wishes.close)
+
+
+@lru_cache(maxsize=128)
+def sift_undated(fields: Fields) -> Wishes:
+    """As :func:`sift`, for a server that does not say when a response was made."""
+    return replace(sift(fields), dated=True)
 
 
 def and_extra(wishes: Wishes, extra: Iterable[Field]) -> Wishes:
