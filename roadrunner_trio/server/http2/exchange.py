@@ -386,7 +386,7 @@ class StreamExchange(StreamSender):
 
     def _check_gathering(self, stream: Stream) -> None:
         if stream.error is not None:
-            raise stream.error
+            raise ProtocolError(stream.error.status, stream.error.reason)
         if stream.lost:
             raise self._broken_off()
         if self._full or not self.share.hold(stream.received):
