@@ -145,7 +145,10 @@ def find_python_2() -> str | None:
 
 @nox.session(default=False)
 def autobahn(session: nox.Session) -> None:
-    """Autobahn|Testsuite's 517 WebSocket cases, in ten minutes; ``-- --short`` leaves out compression at length."""
+    """Autobahn|Testsuite's 517 WebSocket cases, in ten minutes; ``-- --short`` leaves out compression at length.
+
+    ``-- --asgi`` has an application of ASGI echo.
+    """
     python = find_python_2()
     if python is None:
         session.error("this machine has no Python 2.7, which the suite is written for")
@@ -180,6 +183,13 @@ def restarts(session: nox.Session) -> None:
     """Restarts every few seconds under load, behind HAProxy and on one port, a minute each: nothing may be lost."""
     install(session)
     session.run("python", "tests/support/rolling_restarts.py", *session.posargs)
+
+
+@nox.session(default=False)  # the short one is part of the tests
+def workers(session: nox.Session) -> None:
+    """Workers renewed, upgraded and killed under load: what is lost is counted; ``-- --least 50000``."""
+    install(session)
+    session.run("python", "tests/support/worker_restarts.py", *session.posargs)
 
 
 @nox.session(default=False)  # the short one is part of the tests

@@ -8,16 +8,20 @@ the content are of one file.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from functools import lru_cache
 from secrets import token_hex
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import HTTPError
-from ..fields import Field, lookup
+from ..fields import Field, Fields, lookup
 from ..messages.exchange import Exchange
 from ..messages.media_types import OCTETS
+from ..messages.request import Request
 from ..messages.response import FileResponse
 from ..protocol.codec.dates import format_date, parse_date
 from ..protocol.codec.etag import (
+    CONDITIONS,
     OF_CONTENT,
     ETag,
     Validators,
@@ -76,58 +80,88 @@ def _length(file: OpenFile, response: FileResponse) -> int:
 
 async def _judged(exchange: Exchange, response: FileResponse, file: OpenFile, whole: Span) -> None:
     request = exchange.request
-    fields, there = _validated(response, file)
-    verdict = judge(request.head.method, conditions(request.fields), there)
-    if verdict == 304:
-        return await exchange.respond(304, not_modified(fields), b"")
-    if verdict == 412:
-        return await exchange.respond(412, _without_content(fields), b"")
-    asked = [value for name, value in request.fields if name == b"range"]
-    if len(asked) == 1 and request.head.method == b"GET" and range_applies(request.fields, there):
-        spans = parse_ranges(asked[0], whole.length)
-        if spans == []:
-            refusal = [*_without_content(fields), (b"content-range", unsatisfied(whole.length))]
-            return await exchange.respond(416, refusal, b"")
-        if spans is not None:
-            return await _send_parts(exchange, response, fields, file, whole, spans)
-    return await _send(exchange, 200, response, fields, file, whole)
+    said = said_of(response, file)
+    if not CONDITIONS.isdisjoint([name for name, _ in request.fields]):
+        verdict = judge(request.head.method, conditions(request.fields), said.there)
+        if verdict == 304:
+            return await exchange.respond(304, said.spared, b"")
+        if verdict == 412:
+            return await exchange.respond(412, _without_content(said.fields), b"")
+        if request.head.method == b"GET" and (spans := _asked(request, said.there, whole)) is not None:
+            return await _send_parts(exchange, response, said.fields, file, whole, spans)
+    return await _send(exchange, 200, response, said.fields, file, whole)
 
 
-def _validated(response: FileResponse, file: OpenFile) -> tuple[list[Field], Validators]:
-    """The fields of a 200, with what tells this state of the file from others; what the application says goes first."""
-    fields = [*response.fields, _ACCEPTS]
-    given, date = lookup(fields, b"etag"), lookup(fields, b"last-modified")
-    etag, modified, settled = None, None, False
+def _asked(request: Request, there: Validators, whole: Span) -> list[Span] | None:
+    """The parts that are wanted, none if these lie elsewhere; None for the whole."""
+    values = [value for name, value in request.fields if name == b"range"]
+    if len(values) != 1 or not range_applies(request.fields, there):
+        return None
+    return parse_ranges(values[0], whole.length)
+
+
+class Said(NamedTuple):
+    """What is said of a file.
+
+    Attributes:
+        fields: of a 200.
+        spared: of the 304 in its place.
+        there: what tells this state of it from others.
+    """
+
+    fields: Fields
+    spared: Fields
+    there: Validators
+
+
+def said_of(response: FileResponse, file: OpenFile) -> Said:
+    """What a response to GET says of its file, as it is now."""
     now = time.time_ns()
+    state = (response.offset, response.length, file.size, file.modified, now)
+    if now - file.modified >= SETTLED:  # it is the same until the file is another one
+        return _said(tuple(response.fields), *state[:4])
+    return _looked_at(tuple(response.fields), *state)
+
+
+@lru_cache(maxsize=1024)
+def _said(fields: Fields, offset: int, length: int | None, size: int, modified: int) -> Said:
+    return _looked_at(fields, offset, length, size, modified, modified + SETTLED)
+
+
+def _looked_at(fields: Fields, offset: int, length: int | None, size: int, modified: int, now: int) -> Said:
+    """The fields of a 200, with what tells this state of the file from others; what the application says goes first."""
+    given, date = lookup(fields, b"etag"), lookup(fields, b"last-modified")
+    etag, when, settled = None, None, False
+    said = [*fields, _ACCEPTS]
     if given is not None:
         etag = parse_etag(given)
-    elif file.modified:
-        etag = ETag(_opaque(response, file), weak=now - file.modified < SETTLED)
-        fields.append((b"etag", bytes(etag)))
+    elif modified:
+        etag = ETag(_opaque(fields, offset, length, size, modified), weak=now - modified < SETTLED)
+        said.append((b"etag", bytes(etag)))
     if date is not None:
-        modified = parse_date(date)
-    elif file.modified:
-        modified = min(file.modified, now) // 1_000_000_000  # none is later than the response (section 8.8.2.1)
-        settled = now - file.modified >= SETTLED
-        fields.append((b"last-modified", format_date(modified)))
-    return fields, Validators(etag, modified, settled)
+        when = parse_date(date)
+    elif modified:
+        when = min(modified, now) // 1_000_000_000  # none is later than the response (section 8.8.2.1)
+        settled = now - modified >= SETTLED
+        said.append((b"last-modified", format_date(when)))
+    return Said(tuple(said), tuple(not_modified(said)), Validators(etag, when, settled))
 
 
-def _opaque(response: FileResponse, file: OpenFile) -> bytes:
+def _opaque(fields: Fields, offset: int, length: int | None, size: int, modified: int) -> bytes:
     """An entity tag: another for each coding and each part of the file, for these are other representations."""
-    tag = b"%x-%x" % (file.modified, file.size)
-    if response.offset or response.length is not None:
-        tag += b"-%x-%x" % (response.offset, file.size if response.length is None else response.length)
-    coding = lookup(response.fields, b"content-encoding")
+    tag = b"%x-%x" % (modified, size)
+    if offset or length is not None:
+        tag += b"-%x-%x" % (offset, size if length is None else length)
+    coding = lookup(fields, b"content-encoding")
     return b'"%b"' % tag if coding is None else b'"%b-%b"' % (tag, coding)
 
 
-def _without_content(fields: list[Field]) -> list[Field]:
+def _without_content(fields: Sequence[Field]) -> list[Field]:
     return [field for field in fields if field[0] not in _OF_A_200]
 
 
 async def _send(
-    exchange: Exchange, status: int, response: FileResponse, fields: list[Field], file: OpenFile, span: Span
+    exchange: Exchange, status: int, response: FileResponse, fields: Sequence[Field], file: OpenFile, span: Span
 ) -> None:
     """One run of octets, with its head."""
     sized = [*fields, (b"content-length", b"%d" % span.length)]
@@ -141,9 +175,12 @@ async def _send(
 
 
 async def _send_parts(
-    exchange: Exchange, response: FileResponse, fields: list[Field], file: OpenFile, whole: Span, spans: list[Span]
+    exchange: Exchange, response: FileResponse, fields: Sequence[Field], file: OpenFile, whole: Span, spans: list[Span]
 ) -> None:
-    """206, with one part or several."""
+    """206, with one part or several; 416 without any."""
+    if not spans:
+        refusal = [*_without_content(fields), (b"content-range", unsatisfied(whole.length))]
+        return await exchange.respond(416, refusal, b"")
     if len(spans) == 1:
         (span,) = spans
         ranged = [*fields, (b"content-range", span.content_range(whole.length))]

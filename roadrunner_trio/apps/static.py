@@ -14,9 +14,11 @@ from typing import Final, Literal, TypeAlias
 
 import trio
 
-from ..fields import Field, FieldsLike, Own, encoded
+from ..answering.file_response import Said, said_of
+from ..fields import Field, FieldsLike, Own, encoded, lookup
 from ..messages.request import Request
 from ..messages.response import AnyResponse, FileResponse, Response
+from ..protocol.codec.etag import conditions, judge
 from ..protocol.codec.negotiation import accepts, choose_coding, joined
 from ..protocol.codec.uri import percent_decode
 from ..transport.beneath import Folder
@@ -40,7 +42,7 @@ HASHED: Final = (
 no such thing, nor a word: what is taken for one by mistake is kept for a year."""
 FOREVER: Final = "public, max-age=31536000, immutable"
 FRESH: Final = 1.0
-"""Seconds for which it is remembered in which codings a file is there."""
+"""Seconds for which it is remembered in which codings a file is there, and what was said of it."""
 REMEMBERED: Final = 1024
 """Files for which it is; then all are forgotten."""
 
@@ -139,7 +141,10 @@ class Static:
         self._immutable = _rule(immutable)
         self._dotfiles = dotfiles
         self._fields = [*encoded(fields), _NOSNIFF]
+        self._forever = [*self._fields, (b"cache-control", FOREVER.encode("ascii"))]
+        self._usual = None if callable(cache_control) else self._saying(cache_control)
         self._coded: dict[bytes, tuple[float, _Coded]] = {}
+        self._seen: dict[tuple[bytes, bytes | None], tuple[float, Said]] = {}
 
     def __repr__(self) -> str:
         return f"<Static {self._folder.path}>"
@@ -156,9 +161,13 @@ class Static:
         name = name_of(path[len(mounted_below(request)) :], dotfiles=self._dotfiles)
         if name is None or not path.startswith(b"/"):
             return _not_found()
+        if lookup(request.fields, b"if-none-match") is not None and (spared := self._spared(request, name)) is not None:
+            return spared
         try:
             if name and not name.endswith(b"/"):
-                return await self._file(request, name)
+                response = await self._file(request, name)
+                self._remember(request, name, response)
+                return response
             return await self._index_of(request, name, path)
         except IsADirectoryError:
             return _to_the_slash(request, path)
@@ -166,6 +175,23 @@ class Static:
             return Response.text("Forbidden", status=403)
         except (FileNotFoundError, NotADirectoryError):
             return await self._missing(request)
+
+    def _spared(self, request: Request, name: bytes) -> Response | None:
+        """304, if the file was looked at a moment ago and the peer has it as it was then."""
+        seen = self._seen.get((name, lookup(request.fields, b"accept-encoding")))
+        if seen is None or trio.current_time() >= seen[0]:
+            return None
+        said = seen[1]
+        if judge(request.head.method, conditions(request.fields), said.there) != 304:
+            return None
+        return Response(status=304, fields=Own(said.spared))
+
+    def _remember(self, request: Request, name: bytes, response: FileResponse) -> None:
+        if response.opened is not None and (said := said_of(response, response.opened)).there.settled:
+            if len(self._seen) >= REMEMBERED:
+                self._seen.clear()
+            key = name, lookup(request.fields, b"accept-encoding")
+            self._seen[key] = trio.current_time() + FRESH, said
 
     # -- what is there ---------------------------------------------------------------------------------
 
@@ -181,9 +207,7 @@ class Static:
                 file.close()
                 file = other
                 fields.append((b"content-encoding", coding))
-        response = FileResponse(os.fsdecode(name), fields=Own(fields))
-        response.opened = file
-        return response
+        return FileResponse.of(file, os.fsdecode(name), fields)
 
     async def _codings_of(self, name: bytes, file: OpenFile) -> _Coded:
         """Those in which it is there, and not older: what has been left lying about is another file's."""
@@ -209,12 +233,14 @@ class Static:
             return None
 
     def _fields_of(self, name: bytes) -> list[Field]:
-        path = os.fsdecode(name)
-        if self._immutable is not None and self._immutable(path):
-            value: str | None = FOREVER
-        else:
-            rule = self._cache_control
-            value = rule(path) if callable(rule) else rule
+        if self._immutable is not None and self._immutable(os.fsdecode(name)):
+            return [*self._forever]
+        if self._usual is not None:
+            return [*self._usual]
+        rule = self._cache_control
+        return self._saying(rule(os.fsdecode(name)) if callable(rule) else rule)
+
+    def _saying(self, value: str | None) -> list[Field]:
         return [*self._fields, *encoded([("cache-control", value)])] if value is not None else [*self._fields]
 
     # -- folders, and what is not there ----------------------------------------------------------------

@@ -361,6 +361,15 @@ class FileResponse(ResponseHead):
         if filename is not None:
             self.fields = _named(filename, self.fields)
 
+    @classmethod
+    def of(cls, file: OpenFile, name: str, fields: list[Field]) -> FileResponse:
+        """All of a file that is open already, with fields that have been checked; its type is that of ``name``."""
+        made = cls.__new__(cls)
+        made.status, made.path, made.opened = 200, name, file
+        made.offset, made.length = 0, None
+        made.fields = Own((_guessed(name), *fields))
+        return made
+
 
 class Handoff:
     """Hands the stream over: after it, the wire speaks another protocol.

@@ -282,6 +282,15 @@ class Carrier:
                 await self.send_rest(unsent, sent)
             await trio.lowlevel.checkpoint()
 
+    async def send_held(self) -> None:
+        """Sends what is kept until the turn is over, before somebody else writes.
+
+        Raises:
+            PeerGone: as :meth:`send`.
+        """
+        if self.wire is not None and self.wire.held:
+            await self.send(b"")
+
     def send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
         """What the kernel has not taken, as it has to go out: encrypted, with what was held before; None is nothing."""
         if self.broken:

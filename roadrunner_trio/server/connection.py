@@ -391,8 +391,7 @@ async def part(conn: Connection, status: int | None) -> None:
             await exchange.say(status)
         conn.finished = True  # whatever cuts the lingering short, the peer has had its due
         await exchange.settle()
-        if conn.wire is not None and conn.wire.held:
-            await conn.send(b"")
+        await conn.send_held()
         if conn.tls is not None and not (conn.gone or conn.broken or exchange.taken_over or exchange.truncated):
             conn.stream = await close_notify(conn.tls)
         if conn.wants_linger():

@@ -443,8 +443,8 @@ class Http1Exchange(Http1Sender):
             except PeerGone as exc:
                 tell_send_failed(self, "handoff_response", exc)
                 raise
-        elif self.wire is not None and self.wire.held:
-            await self.conn.send(b"")  # the answer to the request before
+        else:
+            await self.conn.send_held()  # the answer to the request before
         self.status = status or 101
         self.taken_over = True
         if self.wire is None or not self.wire.polled:

@@ -177,9 +177,8 @@ class Client:
             async with self.open(method, target, fields=fields, body=body, json=json) as streamed:
                 content = await streamed.read()
             found = ClientResponse(streamed.status, streamed.fields, content, streamed.interim, streamed.trailers)
-            onward = _onward(target, found) if follow_redirects else None
-            if found.status in (307, 308) and isinstance(body, AsyncIterable):
-                onward = None  # it has been used up
+            used_up = found.status in (307, 308) and isinstance(body, AsyncIterable)
+            onward = _onward(target, found) if follow_redirects and not used_up else None
             if onward is None:
                 return replace(found, history=history) if history else found
             history.append(found)

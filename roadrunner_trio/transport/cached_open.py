@@ -12,6 +12,7 @@ import ctypes
 import errno
 import os
 import sys
+from functools import lru_cache
 from typing import Any, Final
 
 _OPENAT2: Final = 437
@@ -44,6 +45,7 @@ def _syscall(library: type[ctypes.CDLL]) -> Any:
     except (OSError, AttributeError):
         return None
     function.restype = ctypes.c_long
+    function.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
     return function
 
 
@@ -108,7 +110,12 @@ def open_resolved(path: bytes, flags: int, at: int, resolve: int) -> int | None:
 
 def _opened(call: Any, path: str | bytes, flags: int, at: int, resolve: int) -> int:
     """A descriptor, or the number of an error, negative."""
-    how = _How(flags, 0, resolve)
-    what = (ctypes.c_long(_OPENAT2), ctypes.c_long(at), ctypes.c_char_p(os.fsencode(path)))
-    fd: int = call(*what, ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how)))
+    how = _how(flags, resolve)
+    fd: int = call(_OPENAT2, at, os.fsencode(path), ctypes.addressof(how), ctypes.sizeof(how))
     return fd if fd >= 0 else -ctypes.get_errno()
+
+
+@lru_cache(maxsize=64)
+def _how(flags: int, resolve: int) -> _How:
+    """Made once: the kernel only reads it."""
+    return _How(flags, 0, resolve)

@@ -15,6 +15,7 @@ import trio
 
 PIECE: Final = 262144
 """Octets that are written or read at once."""
+SMALL: Final = 4096
 
 
 class Spool:
@@ -28,12 +29,14 @@ class Spool:
         folder: where; None is the system's.
     """
 
-    __slots__ = ("_buffer", "_fd", "_folder", "_in_memory", "size")
+    __slots__ = ("_fd", "_folder", "_held", "_in_memory", "_pieces", "_tail", "size")
 
     def __init__(self, in_memory: int, folder: str | None = None) -> None:
         self._in_memory = in_memory
         self._folder = folder
-        self._buffer = bytearray()
+        self._pieces: list[bytes] = []
+        self._tail = bytearray()
+        self._held = 0
         self._fd = -1
         self.size = 0
 
@@ -48,10 +51,21 @@ class Spool:
         Raises:
             OSError: the disk does not take them.
         """
-        self._buffer += data
+        # Large pieces are kept as they are, and not copied; each is an object, so small ones are gathered.
+        if len(data) < SMALL:
+            self._tail += data
+        else:
+            self._gather()
+            self._pieces.append(data)
         self.size += len(data)
-        if len(self._buffer) > (PIECE if self.on_disk else self._in_memory):
+        self._held += len(data)
+        if self._held > (PIECE if self.on_disk else self._in_memory):
             await self._flush()
+
+    def _gather(self) -> None:
+        if self._tail:
+            self._pieces.append(bytes(self._tail))
+            self._tail = bytearray()
 
     async def finish(self) -> None:
         """Nothing more is written: what still is in memory joins the rest.
@@ -59,18 +73,21 @@ class Spool:
         Raises:
             OSError: as :meth:`write`.
         """
-        if self.on_disk and self._buffer:
+        self._gather()
+        if self.on_disk and self._pieces:
             await self._flush()
 
     async def _flush(self) -> None:
-        data, self._buffer = self._buffer, bytearray()
-        await trio.to_thread.run_sync(self._put, data)
+        self._gather()
+        pieces, self._pieces, self._held = self._pieces, [], 0
+        await trio.to_thread.run_sync(self._put, pieces)
 
-    def _put(self, data: bytearray) -> None:
+    def _put(self, pieces: list[bytes]) -> None:
         if self._fd < 0:
             with tempfile.TemporaryFile(dir=self._folder, buffering=0) as file:
                 self._fd = os.dup(file.fileno())
-        _write_all(self._fd, data)
+        for piece in pieces:
+            _write_all(self._fd, piece)
 
     async def read(self) -> bytes:
         """All of it. Large ones are better taken in pieces.
@@ -78,8 +95,6 @@ class Spool:
         Raises:
             OSError: the disk does not give them.
         """
-        if not self.on_disk:
-            return bytes(self._buffer)
         return b"".join([piece async for piece in self.pieces()])
 
     def pieces(self) -> Pieces:
@@ -95,7 +110,9 @@ class Spool:
         if self.on_disk:
             return await trio.to_thread.run_sync(os.pread, self._fd, PIECE, at)
         await trio.lowlevel.checkpoint()
-        return bytes(self._buffer[at : at + PIECE])
+        self._gather()
+        self._pieces = [b"".join(self._pieces)] if len(self._pieces) > 1 else self._pieces
+        return self._pieces[0][at : at + PIECE] if self._pieces else b""
 
     async def save(self, path: str | os.PathLike[str]) -> None:
         """Copies it into a file, which is there whole or not at all; one that was there is replaced.
@@ -110,7 +127,7 @@ class Spool:
     def close(self) -> None:
         """Lets go of it."""
         fd, self._fd = self._fd, -1
-        self._buffer = bytearray()
+        self._pieces, self._tail, self._held = [], bytearray(), 0
         if fd >= 0:
             os.close(fd)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from ...fields import Field
@@ -63,6 +64,7 @@ def parse_etag(value: bytes) -> ETag | None:
     return None if match is None else ETag(match[2], match[1] is not None)
 
 
+@lru_cache(maxsize=256)
 def parse_etags(value: bytes) -> tuple[ETag, ...] | None:
     """The members of If-Match or If-None-Match, :data:`ANY` for ``*``; None for what is no such list.
 

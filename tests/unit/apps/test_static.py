@@ -13,6 +13,7 @@ from roadrunner_trio import Response
 from roadrunner_trio.apps.router import Route, Router
 from roadrunner_trio.apps.static import FOREVER, FRESH, Static
 from roadrunner_trio.testing import open_server
+from roadrunner_trio.transport.beneath import Folder
 
 OLD = 1_700_000_000
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -195,6 +196,28 @@ async def test_what_comes_and_goes_beside_a_file_is_seen_a_moment_later(public, 
         assert (await client.get("/app.js", fields=wants)).text == "new"
 
 
+async def test_who_asks_again_within_a_second_is_answered_without_a_look(public, mock_clock, monkeypatch):
+    opened = []
+    real = Folder.open
+    monkeypatch.setattr(Folder, "open", lambda self, path: opened.append(path) or real(self, path))
+    async with client_of(Static(public, precompressed=False)) as client:
+        tag = (await client.get("/app.js")).header("etag")
+        asks = {"if-none-match": tag}
+        assert len(opened) == 1
+        response = await client.get("/app.js", fields=asks)
+        assert (response.status, response.header("etag"), len(opened)) == (304, tag, 1)
+        assert response.header("cache-control") == "no-cache"
+        assert (await client.get("/app.js", fields={"if-none-match": '"other"'})).status == 200
+        assert (await client.get("/app.js", fields={**asks, "if-match": '"other"'})).status == 412
+        assert (await client.get("/app.js", fields={**asks, "accept-encoding": "br"})).status == 304
+        assert len(opened) == 4
+        (public / "app.js").write_text("another")
+        assert (await client.get("/app.js")).text == "another"
+        mock_clock.jump(FRESH)
+        response = await client.get("/app.js", fields=asks)
+        assert (response.status, response.text) == (200, "another")
+
+
 async def test_many_names_are_not_remembered_for_ever(public, monkeypatch):
     monkeypatch.setattr("roadrunner_trio.apps.static.REMEMBERED", 2)
     static = Static(public)
@@ -202,6 +225,7 @@ async def test_many_names_are_not_remembered_for_ever(public, monkeypatch):
         for target in ("/app.js", "/index.html", "/docs/guide.md", "/nothing"):
             await client.get(target)
     assert len(static._coded) <= 2
+    assert len(static._seen) <= 2
 
 
 # What caches are told

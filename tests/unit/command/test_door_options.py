@@ -158,9 +158,7 @@ def test_readiness_and_liveness_have_paths_of_their_own() -> None:
     assert (found["health_path"], found["live_path"]) == ("/healthz", "/livez")
     with pytest.raises(ValueError, match=r"^--live-path is a path such as '/livez', not 'x'$"):
         made("--live-path", "x")
-    with pytest.raises(
-        ValueError, match=r"^--live-path is another path than --health-path, '/x': a server that leaves"
-    ):
+    with pytest.raises(ValueError, match=r"^--live-path is another path than --health-path, "):
         made("--live-path", "/x", "--health-path", "/x")
 
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream_tools import descriptors
 
@@ -23,6 +23,7 @@ async def filled(pieces, in_memory=100, folder=None):
     return spool
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=80), max_size=6))
 def test_what_is_written_is_read(pieces):
     async def main():
