@@ -13,7 +13,7 @@ from story_tools import loud, open_house
 
 import roadrunner_trio as rr
 
-ROUNDS = 150 if os.environ.get("ROADRUNNER_HARDENING") == "long" else 12
+ROUNDS = 150 if os.environ.get("ROADRUNNER_HARDENING") == "long" else 16
 PEERS = 20
 
 
