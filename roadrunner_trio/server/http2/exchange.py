@@ -143,7 +143,7 @@ class StreamExchange(StreamSender):
             self.writer.soon()
         if self.share.held:
             self.share.release()
-        if not (self._readers is self._waiting is self._content is self._unread is None):
+        if self._readers or self._waiting or self._content or self._alarm or self._unread:
             self._end_waits()
         if self.grace is not None:
             look_away(self)
