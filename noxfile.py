@@ -122,7 +122,8 @@ def interop(session: nox.Session) -> None:
     tools = Path(session.create_tmp()).resolve()
     session.run("npm", "install", "--silent", "--prefix", str(tools), "wscat@6", external=True)
     path = os.pathsep.join([str(tools / "node_modules" / ".bin"), *session.bin_paths, os.environ["PATH"]])
-    session.run("pytest", "tests/e2e/test_interop.py", "tests/e2e/test_nginx.py", *session.posargs, env={"PATH": path})
+    files = [f"tests/e2e/test_{name}.py" for name in ("interop", "interop_http2", "nginx")]
+    session.run("pytest", *files, *session.posargs, env={"PATH": path})
 
 
 @nox.session(default=False)

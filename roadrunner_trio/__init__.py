@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from trio_websocket import CloseReason, ConnectionClosed
 
     from .protocol.ws.deflate import Compression
+    from .watching.window import observe
     from .websocket.handler import websocket
     from .websocket.offer import WebSocketRequest
     from .websocket.session import WebSocket
@@ -159,6 +160,7 @@ __all__ = [
     "current_request",
     "early",
     "metrics_handler",
+    "observe",
     "run",
     "serve",
     "serve_connection",
@@ -172,9 +174,10 @@ _LATER = {
     "Compression": "roadrunner_trio.protocol.ws.deflate",
     "WebSocket": "roadrunner_trio.websocket.session",
     "WebSocketRequest": "roadrunner_trio.websocket.offer",
+    "observe": "roadrunner_trio.watching.window",
     "websocket": "roadrunner_trio.websocket.handler",
 }
-"""Names that are looked up when somebody asks for them: what WebSockets need is half of all that would be imported."""
+"""Names that are looked up when somebody asks for them: what they need is a third of all that would be imported."""
 
 
 class _Names(ModuleType):

@@ -70,9 +70,27 @@ ROWS = (
         ("tests/unit/protocol/test_coders.py::test_a_thousand_open_streams_take_a_hundred_megabytes_at_most",),
     ),
     (
+        "Is a page of another site, and reads or changes what is its visitor's",
+        ("protocol.codec.negotiation:MOST_MEMBERS",),
+        "nothing to be read; 403",
+        (
+            "tests/unit/apps/test_cors.py::test_whoever_was_not_named_may_not",
+            "tests/unit/apps/test_guards.py::test_who_may_change_something",
+        ),
+    ),
+    (
         "Asks for very many files by name",
         ("apps.static:REMEMBERED",),
         "404",
         ("tests/unit/apps/test_static.py::test_many_names_are_not_remembered_for_ever",),
+    ),
+    (
+        "Makes a name of another site lead to the window into a server (DNS rebinding), or asks for it from elsewhere",
+        ("watching.window:LOCAL",),
+        "421; it is on no other address than a loopback one",
+        (
+            "tests/unit/watching/test_window.py::test_a_foreign_name_that_leads_here_is_refused",
+            "tests/e2e/test_window.py::test_what_it_is_not_put_on",
+        ),
     ),
 )

@@ -56,6 +56,7 @@ from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
 from .operation import begin, configure_logging, end_logging, measured, start_logging, told
 from .supervise import is_supervised, supervise
+from .window import refuse_window, window_into
 
 BAD_START: Final = 3
 DEMO: Final = "the demo"
@@ -210,6 +211,7 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
         return put_out(render(configuration))
     server = configuration.server
     if is_supervised(server):
+        refuse_window(server)
         try:
             status = supervise(configuration, chosen.words, start_logging, refuse)
             end_logging(status)
@@ -220,9 +222,11 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     metrics = measured(server)
     herald = Herald(SERVICE, server["grace"] + server["shutdown-delay"])
     listeners, title = prepare(configuration, [herald, *metrics.observers])
+    window = window_into(server, listeners)
     watchdog, status = Watchdog(server["grace"], server["shutdown-delay"], owner=True), 1
     try:
-        status = trio.run(partial(serve_until_drained, listeners, title, watchdog, beside=metrics.listeners))
+        beside = [*metrics.listeners, *window]
+        status = trio.run(partial(serve_until_drained, listeners, title, watchdog, beside=beside))
     finally:
         end_logging(status)
         watchdog.finish(status, at_exit=True)
@@ -238,9 +242,10 @@ def check_command(configuration: Configuration, chosen: argparse.Namespace) -> i
         tell(f"{title} can be served\n", to="stdout")
         return 0
     listeners, title = prepare(configuration)
+    beside = [*metrics.listeners, *window_into(configuration.server, listeners)]
     shared = [values["reuse-port"] for values in configuration.listeners]
     try:
-        trio.run(bind_and_let_go, [*listeners, *metrics.listeners], [*shared, False])
+        trio.run(bind_and_let_go, [*listeners, *beside], [*shared, *(False for _ in beside)])
     except OSError as exc:
         return refuse(explain(exc))
     for listener in listeners:

@@ -127,6 +127,7 @@ def doors(values: Values) -> dict[str, Any]:
     Raises:
         ValueError: a value is bad, a file cannot be read, or a setting has no effect without another.
     """
+    ready, live = _health_paths(values)
     return {
         "protocols": _protocols(values),
         "tls": _tls(values),
@@ -135,7 +136,8 @@ def doors(values: Values) -> dict[str, Any]:
         "rate_limit": _rate_limit(values),
         "request_ids": _request_ids(values),
         "reuse_port": values["reuse-port"],
-        "health_path": _health_path(values),
+        "health_path": ready,
+        "live_path": live,
         "tracebacks": values["dev"],
         "evict_idle": values["evict-idle"],
         "log_context": values["log-context"],
@@ -213,13 +215,15 @@ def _proxy_protocol(values: Values) -> ProxyProtocol | None:
         raise ValueError(f"{values.where('proxy-protocol')}: {exc}") from None
 
 
-def _health_path(values: Values) -> str | None:
-    path: str | None = values["health-path"]
+def _health_paths(values: Values) -> tuple[str | None, str | None]:
+    ready, live = values["health-path"], values["live-path"]
     try:
-        with_health(_Nothing(), path)
+        with_health(_Nothing(), ready, live)
     except ValueError as exc:
-        raise ValueError(f"{values.where('health-path')} {str(exc).removeprefix('health_path ')}") from None
-    return path
+        told, name = str(exc), "live-path" if str(exc).startswith("live_path") else "health-path"
+        told = told.replace("health_path", values.spell("health-path", like=name))
+        raise ValueError(re.sub(r"^\S+", values.where(name), told)) from None
+    return ready, live
 
 
 class _Nothing:

@@ -185,6 +185,12 @@ OPTIONS: Final = (
         group=ENDING,
     ),
     Option(
+        name="live-path",
+        kind=text_as("PATH"),
+        help="answer GET on this path by 200 for as long as the process can, its end included",
+        group=ENDING,
+    ),
+    Option(
         name="access-log", kind=SWITCH, help="a line a request, at level info", default=True, group=LOGGING, server=True
     ),
     Option(
@@ -236,6 +242,14 @@ OPTIONS: Final = (
         name="metrics",
         kind=text_as("ADDRESS"),
         help="tell Prometheus at /metrics of this address, such as 127.0.0.1:9090",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
+        name="observe",
+        kind=text_as("ADDRESS"),
+        help="a page with the live tree of tasks and connections on this loopback address or Unix socket, such as "
+        "127.0.0.1:9001",
         group=LOGGING,
         server=True,
     ),

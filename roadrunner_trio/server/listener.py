@@ -42,7 +42,7 @@ from .afterwards import may_go_on, succeed
 from .carrier import Carrier
 from .company import BATCH, Neighbours
 from .connection import Connection, serve_connection
-from .listener_info import ConnectionInfo, Drained, ListenerInfo
+from .listener_info import ConnectionInfo, Drained, ListenerInfo, described
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
 from .places import Roll, share_out
 from .rejections import Rejections
@@ -98,6 +98,7 @@ class Listener:
         protocols: the versions of HTTP that are spoken, the preferred one first: ``("h2", "http/1.1")``, as it is if it
             is left out, or one of the two. Over TLS the client chooses by ALPN, for which the context is told; in clear
             by its first octets.
+        live_path: another, such as ``"/livez"``, on which it tells supervisors 200 for as long as it lives.
         tracebacks: a request that fails is answered with its traceback, if it comes from this machine; for the time in
             which an application is written.
         evict_idle: when there are as many connections as may be, the one that has kept the server waiting for longest
@@ -179,24 +180,17 @@ class Listener:
     def connections(self) -> list[ConnectionInfo]:
         """Its connections, oldest first."""
         now = trio.current_time()
-        return [
-            ConnectionInfo(
-                conn.peer,
-                conn.doing,
-                now - conn.born,
-                conn.phase.deadline - now,
-                conn.served,
-                conn.task,
-                conn.protocol,
-                conn.streams,
-            )
-            for conn in sorted(self._members(), key=lambda conn: conn.born)
-        ]
+        return [described(conn, now) for conn in sorted(self._members(), key=lambda conn: conn.born)]
 
     @property
     def drained(self) -> bool:
         """Whether a drain has begun, or has forgone its start; else nothing but a cancellation ends it in order."""
         return self._context.drain.draining or self._start.cancel_called
+
+    @property
+    def drain_deadline(self) -> float:
+        """Trio's time at which a drain cuts what is left; ``math.inf`` before there is one."""
+        return self._context.drain.cut
 
     @property
     def leaving(self) -> bool:

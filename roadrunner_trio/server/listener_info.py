@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import trio
 
+from ..transport.phases import Phase
 from ..transport.streams import Address
+from .carrier import Carrier
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class ConnectionInfo:
         task: the Trio task that serves it.
         protocol: what it speaks: ``"http/1.1"`` or ``"h2"``.
         streams: how many requests it has in hand now; never more than one with HTTP/1.
+        doing: the method and the path of the request it is in, without a query; ``""`` between two.
     """
 
     peer: Address
@@ -105,3 +108,27 @@ class ConnectionInfo:
     task: trio.lowlevel.Task | None
     protocol: str = "http/1.1"
     streams: int = 0
+    doing: str = ""
+
+
+def described(conn: Carrier, now: float) -> ConnectionInfo:
+    """What there is to say of a connection."""
+    return ConnectionInfo(
+        conn.peer,
+        conn.doing,
+        now - conn.born,
+        conn.phase.deadline - now,
+        conn.served,
+        conn.task,
+        conn.protocol,
+        conn.streams,
+        _in_hand(conn),
+    )
+
+
+def _in_hand(conn: Carrier) -> str:
+    """The request of HTTP/1 that a connection is in, in two words; nothing between two."""
+    if conn.phase.phase in (Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST):
+        return ""
+    exchange = getattr(conn, "exchange", None)  # HTTP/1's, which is given up before the connection leaves its drain
+    return "" if exchange is None else f"{exchange.request.method} {exchange.request.path}"

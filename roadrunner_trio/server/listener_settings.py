@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple, TypedDict, TypeVar, cast
 from ..answering.admission import gate
 from ..answering.context import ServerContext, of_every_response, steps
 from ..answering.health import Health, with_health
-from ..answering.middleware import Middleware
+from ..answering.middleware import Middleware, steps_of
 from ..answering.rate_limit import RateLimit
-from ..answering.respond import Handler, as_app, serves_websockets
+from ..answering.respond import Handler, Routed, as_app, serves_websockets
 from ..fields import FieldsLike
 from ..messages.exchange import App, BodyMode
 from ..protocol.http1 import h11_engine
@@ -64,6 +64,7 @@ class ConnectionSettings(TypedDict, total=False):
     health_path: str | None
     tracebacks: bool
     protocols: Sequence[str]
+    live_path: str | None
 
 
 class ListenerSettings(ConnectionSettings, total=False):
@@ -108,20 +109,20 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     proxy_headers = optional("proxy_headers", given.get("proxy_headers"), ProxyHeaders, "ProxyHeaders('10.0.0.0/8')")
     rate_limit = optional("rate_limit", given.get("rate_limit"), RateLimit, "RateLimit(20)")
     health_path = optional("health_path", given.get("health_path"), str, "'/healthz'")
+    live_path = optional("live_path", given.get("live_path"), str, "'/livez'")
     log_context = flag("log_context", given.get("log_context", False))
     told = Observers(with_error_log(_observers(given.get("observers", ()))))
     drain = optional("drain", drain, Drain, "Drain()") or Drain()
 
-    app = as_app(handler, given.get("body", "buffered"), limits, timeouts, given.get("middlewares", ()))
+    middlewares = given.get("middlewares", ())
+    app = as_app(handler, given.get("body", "buffered"), limits, timeouts, middlewares)
     app = _explaining(app) if flag("tracebacks", given.get("tracebacks", False)) else app
-    health, asked = with_health(app, health_path)
+    health, asked = with_health(app, health_path, live_path)
     fields = of_every_response(given.get("fields", ()))
     on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
+    on_head += steps_of(middlewares, getattr(handler, "middlewares", ()) if isinstance(handler, Routed) else ())
     context = ServerContext(health or app, name, timeouts, limits, told, drain, on_head, tls, proxy_protocol)
-    if flag("preserve_case", given.get("preserve_case", False)):
-        context.sift = sift_as_written
-    if not flag("date", given.get("date", True)):
-        context.sift = undated(context.sift)
+    _write_as(given, context)
     context.protocols = protocols(given.get("protocols", PROTOCOLS), tls)
     context.websockets = serves_websockets(handler)
     _prepare(context)
@@ -142,6 +143,13 @@ def context_of(given: object) -> ssl.SSLContext | None:
     if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise ValueError("tls is the context of a client; write tls=server_context('cert.pem', 'key.pem')")
     return tls
+
+
+def _write_as(given: ConnectionSettings, context: ServerContext) -> None:
+    if flag("preserve_case", given.get("preserve_case", False)):
+        context.sift = sift_as_written
+    if not flag("date", given.get("date", True)):
+        context.sift = undated(context.sift)
 
 
 def _explaining(app: App) -> App:

@@ -26,6 +26,7 @@ PHASES: Final = (
     "read_request",
     "read_body",
     "dispatch",
+    "serving",
     "respond",
     "finish",
     "handed_off",
