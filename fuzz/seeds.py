@@ -1,11 +1,14 @@
-"""Where fuzzing begins: the vectors for HTTP/1, a few headers of each kind for PROXY, frames of each kind."""
+"""Where fuzzing begins: the vectors for HTTP, a few headers of each kind for PROXY, frames and blocks of each kind."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import http2_vectors
+from http2_tools import GET, block
 from vector_tools import OWN, load
 
+from roadrunner_trio.protocol.http2.frames import PREFACE
 from roadrunner_trio.protocol.proxy_header import SIGNATURE
 
 LONGEST = 4096
@@ -37,11 +40,32 @@ FRAMES = [
 ]
 
 
+BLOCKS = [
+    block(GET),
+    bytes.fromhex("828684410f7777772e6578616d706c652e636f6d828684be58086e6f2d6361636865"),
+    bytes.fromhex("828684418cf1e3c2e5f23a6ba0ab90f4ff828684be5886a8eb10649cbf"),
+    bytes.fromhex("3fe11f400a637573746f6d2d6b65790d637573746f6d2d686561646572203fe11fbe"),
+    bytes.fromhex("100870617373776f726406736563726574040c2f73616d706c652f70617468"),
+    b"\x7f\x00\x01a\xff\x00\x0f\x2f\x01b",
+    block([("x", "v" * 300)]),
+    b"\x20\x3f\xe1\x1f\x82",
+    b"\x82\x83\x84\x85\x86\x87\x88\x80",
+]
+
+
 def seeds() -> dict[str, list[bytes]]:
     """For each target what it begins with."""
     vectors = [vector for name in OWN for vector in load(name) if len(vector.data) < LONGEST]
     chunked = [vector.data.partition(b"\r\n\r\n")[2] for vector in vectors if b"\r\nTransfer-Encoding:" in vector.data]
-    found = {"head": [vector.data for vector in vectors], "chunks": chunked, "proxy": PROXY, "websocket": FRAMES}
+    http2 = [vector.data for name in http2_vectors.FILES for vector in http2_vectors.load(name)]
+    found = {
+        "head": [vector.data for vector in vectors],
+        "chunks": chunked,
+        "proxy": PROXY,
+        "websocket": FRAMES,
+        "http2": [data.removeprefix(PREFACE) for data in http2 if len(data) < LONGEST],
+        "blocks": BLOCKS,
+    }
     return {target: sorted({WHOLE + data for data in inputs}) for target, inputs in found.items()}
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
+import hpack
+from http2_tools import HELLO, Player
 from reading_tools import agree, engine_reads, with_faults_as_one
 from strict_reader import read
 
 from roadrunner_trio.protocol.http1.h11_engine import H11Engine
 from roadrunner_trio.protocol.http1.scan import ScanEngine
+from roadrunner_trio.protocol.http2.hpack import CompressionError
+from roadrunner_trio.protocol.http2.hpack import Decoder as BlockDecoder
+from roadrunner_trio.protocol.http2.tables import STATIC
 from roadrunner_trio.protocol.proxy_header import read_proxy_header
 from roadrunner_trio.protocol.ws.decoder import Caps, Decoder
 from roadrunner_trio.protocol.ws.deflate import Inflater
@@ -103,4 +109,62 @@ def _frames(parts: list[bytes], inflates: bool, fast: bool) -> list[object]:
     return events
 
 
-TARGETS: Final[dict[str, Target]] = {"head": head, "chunks": chunks, "proxy": proxy, "websocket": websocket}
+def http2(data: bytes) -> None:
+    """Behind a preface any octets come to the same requests and end whole and in pieces, and leave no place taken."""
+    whole, parts = cut(data)
+    first, second = _http2_outcome([HELLO + whole]), _http2_outcome([HELLO, *parts])
+    if first != second:
+        raise Broken(f"{first} whole, {second} in pieces")
+
+
+def _http2_outcome(parts: list[bytes]) -> object:
+    player = Player(hold=True)
+    for part in parts:
+        player.receive(part)
+    outcome = player.outcome()
+    for owner in player.owners.values():
+        player.engine.release(owner.stream)
+    if player.engine.places or player.engine.streams:
+        raise Broken("a place is taken, and nobody has it")
+    return outcome
+
+
+_LONG: Final = re.compile(rb"[\x80-\xff]{4}[\x00-\x7f]").search
+"""What may be an integer of five octets behind its first: theirs takes it, however small the number is."""
+
+
+def blocks(data: bytes) -> None:
+    """A header block, and another behind it, are read as by hpack, or refused by both."""
+    size, rest = (data[0], data[1:]) if data else (0, b"")
+    ours = BlockDecoder(lambda name, value: (name, value), [*STATIC])
+    theirs = hpack.Decoder(max_header_list_size=2**30)
+    for block in (rest[:size], rest[size:]):
+        mine, other = _fields(ours, block), _fields_of_hpack(theirs, block)
+        if mine is None and (other is None or _LONG(block)):
+            return
+        if mine != other:
+            raise Broken(f"{mine}, which is {other}")
+
+
+def _fields(decoder: BlockDecoder, block: bytes) -> list[tuple[bytes, bytes]] | None:
+    try:
+        return decoder.decode(block)
+    except CompressionError:
+        return None
+
+
+def _fields_of_hpack(decoder: hpack.Decoder, block: bytes) -> list[tuple[bytes, bytes]] | None:
+    try:
+        return [(bytes(name), bytes(value)) for name, value in decoder.decode(block, raw=True)]
+    except hpack.HPACKError:
+        return None
+
+
+TARGETS: Final[dict[str, Target]] = {
+    "head": head,
+    "chunks": chunks,
+    "proxy": proxy,
+    "websocket": websocket,
+    "http2": http2,
+    "blocks": blocks,
+}

@@ -44,6 +44,7 @@ from .telemetry.logs import AccessLog, ErrorLog
 from .telemetry.metrics import Metrics, metrics_handler
 from .telemetry.observe import (
     ConnectionAccepted,
+    ConnectionBroken,
     ConnectionEnded,
     ConnectionRejected,
     DrainAcknowledged,
@@ -59,10 +60,12 @@ from .telemetry.observe import (
     ResponseSendFailed,
 )
 from .telemetry.request_ids import RequestIds
+from .telemetry.tracing import Tracing
 from .transport.certificates import Certificates
 from .transport.drain import Drain
 from .transport.tls import TLSInfo, server_context
 from .transport.wire import BodyTimeout, PeerGone, PeerTooSlow
+from .watching.window import observe
 from .websocket.handler import websocket
 from .websocket.offer import WebSocketRequest
 from .websocket.session import WebSocket
@@ -81,6 +84,7 @@ __all__ = [
     "CloseReason",
     "Compression",
     "ConnectionAccepted",
+    "ConnectionBroken",
     "ConnectionClosed",
     "ConnectionEnded",
     "ConnectionInfo",
@@ -140,6 +144,7 @@ __all__ = [
     "Subscription",
     "TLSInfo",
     "Timeouts",
+    "Tracing",
     "Upgrade",
     "UploadedFile",
     "WebSocket",
@@ -148,6 +153,7 @@ __all__ = [
     "current_request",
     "early",
     "metrics_handler",
+    "observe",
     "run",
     "serve",
     "serve_connection",

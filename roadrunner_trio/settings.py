@@ -130,6 +130,25 @@ class Limits:
         "cut; 0 turns it off",
         least=0,
     )
+    max_requests_http2: int = _count(
+        10_000, "requests on one HTTP/2 connection; then it is told to open no more, and ends when it is done"
+    )
+    max_concurrent_streams: int = _count(
+        100, "HTTP/2: requests of one connection at once, running handlers included; one more is refused"
+    )
+    stream_window: Octets = _size(
+        256 * 1024, "HTTP/2: what a peer may send of one body before it is read", least=16 * 1024
+    )
+    connection_window: Octets = _size(
+        1024 * 1024, "HTTP/2: what a peer may send of all bodies of a connection before they are read", least=64 * 1024
+    )
+    max_resets: int = _count(
+        200, "HTTP/2: requests that a peer may take back in a burst; ten a second, and one for each answered, come back"
+    )
+    max_control_frames: int = _count(
+        1000,
+        "HTTP/2: frames of a peer that ask for nothing, in a burst; 100 a second, and more for each request, come back",
+    )
     backlog: int = _count(1024, "connections the kernel holds for the accept loop")
 
     def __post_init__(self) -> None:

@@ -17,10 +17,12 @@ LONGEST_FILE = 500
 LONGEST_STORY = 400
 LONGEST_FUNCTION = 40
 
-STORIES = [PACKAGE / "server" / "connection.py"]
+STORIES = [PACKAGE / "server" / "connection.py", PACKAGE / "server" / "http2" / "connection.py"]
 """Files that tell the life of a connection top to bottom."""
 STORY = ["serve_connection", "handshake", "read_request", "read_body", "dispatch", "finish", "expire"]
 """The phases of a connection in ``connection.py``, as they follow each other. Helpers stand between them."""
+SECOND = ["serve_http2", "live", "read", "serve_streams", "serve_stream", "read_request", "finish", "expire", "part"]
+"""Those of one that speaks HTTP/2: of the connection first, then of a stream, then the end."""
 
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -50,6 +52,11 @@ def test_sizes(path: Path) -> None:
 def test_the_story_is_told_in_order() -> None:
     source = STORIES[0].read_text("utf-8")
     assert [name for name in told(source) if name in STORY] == STORY
+
+
+def test_the_second_story_is_told_in_order() -> None:
+    source = STORIES[1].read_text("utf-8")
+    assert [name for name in told(source) if name in SECOND] == SECOND
 
 
 def test_the_story_has_one_class() -> None:

@@ -18,6 +18,7 @@ PATIENCE = 30
 
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 
+import rooms_picture  # noqa: E402
 import tutorial_pictures  # noqa: E402
 
 sys.path.pop(0)
@@ -27,6 +28,18 @@ def test_the_pictures_are_those_of_the_steps():
     """Draw them anew with ``python docs/_ext/tutorial_pictures.py``."""
     for name, text in tutorial_pictures.pictures().items():
         assert (tutorial_pictures.PICTURES / name).read_text("utf-8") == text, name
+
+
+def test_the_picture_of_the_first_page_is_one_of_the_server():
+    assert tutorial_pictures.FIRST_PAGE.read_text("utf-8") == tutorial_pictures.first_page()
+
+
+def test_the_map_of_the_rooms_is_that_of_the_imports():
+    """Draw it anew with ``python docs/_ext/rooms_picture.py``."""
+    assert rooms_picture.PICTURE.read_text("utf-8") == rooms_picture.picture()
+    rooms = list(rooms_picture.known())
+    for room, others in rooms_picture.known().items():
+        assert all(rooms.index(other) <= rooms.index(room) for other in others), room
 
 
 def test_every_picture_is_shown_and_described():

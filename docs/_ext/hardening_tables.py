@@ -1,4 +1,4 @@
-"""Directives that make tables of :mod:`threats`, and of the attacks that the tests run.
+"""Directives that make tables of :mod:`threats` and :mod:`advisories`, and of the attacks that the tests run.
 
 ``.. threats:: time`` is a table of limits, ``.. advisories::``, ``.. attacks::`` and ``.. elsewhere::`` of advisories.
 """
@@ -13,12 +13,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from advisories import ADVISORIES, ELSEWHERE
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 from reference_tables import shown
 from sphinx.application import Sphinx
-from threats import ADVISORIES, ELSEWHERE, THREATS
+from threats import THREATS
 
 import roadrunner_trio
 from roadrunner_trio.command.options import show_duration, show_size

@@ -84,4 +84,20 @@ ROWS = (
         "404",
         ("tests/unit/apps/test_static.py::test_many_names_are_not_remembered_for_ever",),
     ),
+    (
+        "Makes a name of another site lead to the window into a server (DNS rebinding), or looks at it without end",
+        ("watching.window:EVERY",),
+        "421; it is on loopback addresses only, and takes a share of a core at most",
+        (
+            "tests/unit/watching/test_window.py::test_the_more_there_is_to_see_the_less_often_it_is_looked_at",
+            "tests/unit/watching/test_window.py::test_a_foreign_name_that_leads_here_is_refused",
+            "tests/e2e/test_window.py::test_what_it_is_not_put_on",
+        ),
+    ),
+    (
+        "Asks for a million paths, or by methods of its own making, for the metrics to remember (CVE-2024-52303)",
+        ("telemetry.metrics:MOST_ROUTES", "telemetry.snapshot:MOST_SERIES"),
+        "nothing: no label has what a peer can choose",
+        ("tests/unit/telemetry/test_metrics.py::test_paths_and_methods_make_no_new_series",),
+    ),
 )

@@ -244,6 +244,14 @@ def pictures() -> dict[str, str]:
     }
 
 
+def first_page() -> str:
+    """A drain of the real server, for the first page."""
+    return time_line("step_10", chapters.drain)
+
+
+FIRST_PAGE = ROOT / "docs" / "drain.svg"
+
 if __name__ == "__main__":
     for name, text in pictures().items():
         (PICTURES / name).write_text(text, "utf-8")
+    FIRST_PAGE.write_text(first_page(), "utf-8")

@@ -4,7 +4,7 @@ import errno
 import logging
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +48,7 @@ class Drain:
             scope.cancel(reason="the server drains")
 
     @contextmanager
-    def only_waiting(self, seconds: float) -> Iterator[trio.CancelScope]:
+    def only_waiting(self, seconds: float) -> Generator[trio.CancelScope, None, None]:
         """A wait of so many seconds at most, that a drain ends at once."""
         with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
             self.waiting.add(scope)

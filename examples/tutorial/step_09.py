@@ -4,7 +4,7 @@ import errno
 import logging
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -100,7 +100,7 @@ class Drain:
             scope.cancel(reason="the server drains")
 
     @contextmanager
-    def may_end(self, scope: trio.CancelScope) -> Iterator[None]:
+    def may_end(self, scope: trio.CancelScope) -> Generator[None, None, None]:
         """While this lasts, a drain ends ``scope`` at once."""
         self.waiting.add(scope)
         if self.started.is_set():

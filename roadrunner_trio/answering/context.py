@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -12,6 +12,7 @@ from ..fields import Field, Fields, FieldsLike, encoded
 from ..messages.exchange import App, Exchange
 from ..protocol.http1.encode import Wishes, sift
 from ..protocol.http1.scan import Seen
+from ..protocol.http2 import blocks
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..protocol.wishes import SPECIAL, checked
 from ..settings import Limits, Timeouts
@@ -91,6 +92,9 @@ class Counters:
     acknowledged: int = 0
     cut: int = 0
     accepts_failed: int = 0
+    streams_refused: int = 0
+    streams_reset: int = 0
+    goaways: int = 0
 
 
 @dataclass(slots=True)
@@ -105,11 +109,16 @@ class ServerContext:
         seen: what the engines of its connections share.
         gate: what keeps requests out of the application, if anything does.
         variables: the context variables of whoever serves; each request begins with a copy of them.
-        sift: reads the fields of a response, and remembers how they are said.
+        sift: reads the fields of a response, and remembers how they are said,
+        sift_http2: and how in HTTP/2.
         places: counts connections by their peers; None where nobody does.
         turns: where costly work of one connection waits, so that its neighbours do not.
         buffered: what its connections hold in memory for the application, all together.
         go_on: told of a connection whose peer has sent something that nobody waits for; None where nobody is.
+        protocols: what is spoken, by the names of ALPN, the preferred one first.
+        websockets: whether the app may make WebSockets of requests, which HTTP/2 has to say before it is asked.
+        http2: the story of a connection that speaks HTTP/2, told by its carrier and what has come of it; None where
+            nobody tells it.
     """
 
     app: App
@@ -127,9 +136,13 @@ class ServerContext:
     places: Places | None = None
     counters: Counters = field(default_factory=Counters)
     sift: Callable[[tuple[Field, ...]], Wishes] = sift
+    sift_http2: Callable[[tuple[Field, ...]], blocks.Wishes] = blocks.sift
     variables: Context = field(default_factory=copy_context)
     turns: Turns = field(default_factory=Turns)
     go_on: Callable[[Any], None] | None = None
+    protocols: tuple[str, ...] = ("http/1.1",)
+    websockets: bool = False
+    http2: Callable[[Any, bytes], Awaitable[None]] | None = None
     seen: Seen = field(init=False)
     buffered: Buffered = field(init=False)
 

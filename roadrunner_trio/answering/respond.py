@@ -139,6 +139,11 @@ def planned(handler: Handler | App, plan: Plan, around: tuple[Middleware, ...]) 
     return native(compose(around, guarded(plain, HANDLER)), replace(plan, early=early_of(around)))
 
 
+def serves_websockets(handler: Any) -> bool:
+    """Whether an application says that it may make WebSockets of requests, by ``serves_websockets``."""
+    return bool(getattr(handler, "serves_websockets", False))
+
+
 def lifetime_of(handler: Handler | App, failed: Callable[[], None] | None) -> AbstractAsyncContextManager[object]:
     """The block in which what ``handler`` needs is there: its ``lifetime``, if it has one (see :class:`App`)."""
     lifetime: Callable[..., AbstractAsyncContextManager[object]] | None = getattr(handler, "lifetime", None)

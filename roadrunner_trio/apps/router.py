@@ -15,7 +15,7 @@ from weakref import WeakSet
 from ..answering.callables import ON_ERROR, check
 from ..answering.faults import essence
 from ..answering.middleware import CallNext, Middleware, checked, compose, early_of
-from ..answering.respond import Handler, default_plan, lifetime_of, native, respond
+from ..answering.respond import Handler, default_plan, lifetime_of, native, respond, serves_websockets
 from ..errors import HTTPError, ProtocolError
 from ..messages.exchange import App, BodyMode, Exchange, Plan
 from ..messages.request import Request
@@ -241,6 +241,11 @@ class Router:
     def endpoints(self) -> Sequence[Endpoint]:
         """One for each route, in order."""
         return self._table.endpoints
+
+    @property
+    def serves_websockets(self) -> bool:
+        """Whether one of its routes may make a WebSocket of a request."""
+        return any(each.route is not None and serves_websockets(each.route.handler) for each in self.endpoints)
 
     def reload(self, routes: Iterable[Route | Group]) -> None:
         """Replaces all routes from the next request on; requests that have been routed keep what they have.

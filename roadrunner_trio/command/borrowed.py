@@ -82,6 +82,8 @@ ALIASES: Final = {
     "forwarded-allow-ips": Alias("proxy-headers", _networks),
     "limit-concurrency": Alias("max-concurrent-requests"),
     "timeout-graceful-shutdown": Alias("grace"),
+    "limit-max-requests": Alias("max-requests"),
+    "timeout-worker-healthcheck": Alias("worker-timeout"),
     "h11-max-incomplete-event-size": Alias("max-field-section"),
     "ssl-certfile": Alias("tls-cert"),
     "ssl-keyfile": Alias("tls-key"),
@@ -93,14 +95,15 @@ ALIASES: Final = {
     "ca-certs": Alias("tls-client-ca"),
     "cert-reqs": Alias("tls-client-cert", _verdict),
     "verify-mode": Alias("tls-client-cert", _verdict),
+    "access-logfile": Alias("access-log-file"),
     "websocket-ping-interval": Alias("ws-ping-interval"),
 }
 
-_RESTARTS: Final = "it restarts a worker after so many requests"
-_ONE: Final = "one process serves; start several with {}"
+_JITTER: Final = "a fifth of it is drawn by lot, always: leave it out"
 _PARSER: Final = "there is one implementation of it here: leave it out"
 _CONTEXT: Final = "a context of your own says so: Listener(app, tls=context) in Python"
 _STDERR: Final = "lines go to standard error, and the service manager or the shell has them: leave it out"
+_PASSWORD: Final = "everybody can read a command line: put it into a file, {} FILE"
 _COLORS: Final = "there are no colors here: leave it out"
 _OWNER: Final = "write the permissions into the address, {} unix:/run/app.sock?mode=660, and let the folder say whose"
 _SERVICE: Final = "a service manager sees to that: leave it out, and see the page on operating it"
@@ -112,35 +115,26 @@ REFUSED: Final = {
         RENAMED["max-requests"],
     ),
     # uvicorn
-    "reload": Refusal("nothing is loaded anew: end the server and start it"),
-    "reload-dir": Refusal("nothing is loaded anew: end the server and start it"),
-    "reload-include": Refusal("nothing is loaded anew: end the server and start it"),
-    "reload-exclude": Refusal("nothing is loaded anew: end the server and start it"),
-    "reload-delay": Refusal("nothing is loaded anew: end the server and start it"),
-    "workers": Refusal(_ONE, "reuse-port"),
+    "reload-exclude": Refusal(
+        "caches and folders that begin with a dot are left out: name others that count, {}", "reload-dir"
+    ),
+    "reload-delay": Refusal("changes are gathered for as long as they come in a row: leave it out"),
     "loop": Refusal("this server runs on Trio, always: leave it out"),
     "http": Refusal(_PARSER),
     "http2": Refusal("what a connection speaks is no switch here: leave it out"),
     "ws": Refusal(_PARSER),
-    "env-file": Refusal("variables come from the environment; settings may be in a file: --config"),
-    "log-config": Refusal("an application that sets up logging when it is imported has all lines: leave it out"),
     "use-colors": Refusal(_COLORS),
     "no-use-colors": Refusal(_COLORS),
     "no-proxy-headers": Refusal("nobody's are believed unless {} names them: leave it out", "proxy-headers"),
-    "limit-max-requests": Refusal(
-        _RESTARTS + ": write {} for requests on one connection", "max-requests-per-connection"
-    ),
-    "limit-max-requests-jitter": Refusal(_RESTARTS + ", and there are no workers here: leave it out"),
-    "max-requests-jitter": Refusal(_RESTARTS + ", and there are no workers here: leave it out"),
-    "timeout-worker-healthcheck": Refusal("there are no workers here: leave it out"),
-    "ssl-keyfile-password": Refusal("a key is read without one: decrypt it with openssl pkey, and guard the file"),
-    "keyfile-password": Refusal("a key is read without one: decrypt it with openssl pkey, and guard the file"),
+    "limit-max-requests-jitter": Refusal(_JITTER),
+    "max-requests-jitter": Refusal(_JITTER),
+    "ssl-keyfile-password": Refusal(_PASSWORD, "tls-password-file"),
+    "keyfile-password": Refusal(_PASSWORD, "tls-password-file"),
     "ssl-version": Refusal("TLS 1.2 and 1.3 are spoken; " + _CONTEXT),
     "ssl-ciphers": Refusal("those are offered that are thought safe; " + _CONTEXT),
     "ciphers": Refusal("those are offered that are thought safe; " + _CONTEXT),
     "reset-contextvars": Refusal("every request has context variables of its own here: leave it out"),
     # hypercorn
-    "access-logfile": Refusal(_STDERR),
     "access-logformat": Refusal("its templates are others here: write {} '{{peer}} {{method}}'", "access-log-format"),
     "error-log": Refusal(_STDERR),
     "error-logfile": Refusal(_STDERR),
@@ -162,7 +156,7 @@ REFUSED: Final = {
     "websocket-permessage-deflate": Refusal("write {}", "ws-per-message-deflate"),
 }
 
-SHORT: Final = {"-D": "daemon", "-g": "group", "-m": "umask", "-p": "pid", "-u": "user", "-w": "workers"}
+SHORT: Final = {"-D": "daemon", "-g": "group", "-m": "umask", "-p": "pid", "-u": "user"}
 
 
 def instead(name: str, spell: Callable[[Option], str]) -> str:

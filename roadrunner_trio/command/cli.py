@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import errno
-import math
+import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import trio
 
@@ -31,29 +31,33 @@ from ..demo import board, demo
 from ..errors import ShutdownError, StartupError
 from ..journal import log
 from ..messages.exchange import BodyMode
+from ..processes.systemd import SERVICE, Announcement, Herald, around
 from ..server.leaving import see_off
 from ..server.listener import Listener
-from ..server.listener_info import ConnectionInfo
 from ..server.serve import serve_watched
-from ..server.shell import Banner, give_up, report, url
+from ..server.services import Service
+from ..server.shell import Banner, give_up, report
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
-from ..telemetry import log_output
-from ..telemetry.access_lines import FORMATS
-from ..telemetry.logs import AccessLog
+from ..settings import Limits
+from ..telemetry.log_lines import THIS
+from ..telemetry.log_output import renewals, speak, spoken
 from ..telemetry.observe import Observer
-from ..transport.bind import open_listeners
-from ..transport.dump import render_tasks
+from ..transport.bind import Bindable, open_listeners
 from ..transport.stdio import open_closed, settle, tell
 from .configuration import Configuration, Values, render, resolve
-from .door_options import bounds, doors, names, places
+from .door_options import bounds, doors, names, opened, places
+from .dump import dump_on_signal
+from .env_file import with_file
+from .explain import PROGRAM, explain
 from .flags import Parser, add_flags
 from .folder import folder, names_folder, refuse_for_applications
 from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
-from .operation import measured
+from .operation import begin, configure_logging, end_logging, measured, start_logging, told
+from .supervise import is_supervised, supervise
+from .window import refuse_window, window_into
 
-PROGRAM: Final = "roadrunner-trio"
 BAD_START: Final = 3
 DEMO: Final = "the demo"
 
@@ -97,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ours = argv is None  # the process, too
     if ours:
         prepare_signals(signal.SIGUSR1, signal.SIGUSR2)
+        SERVICE.take(os.environ)
         atexit.register(outlast_to_the_end)
     open_closed()
     status = 1
@@ -116,10 +121,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def obey(argv: Sequence[str] | None) -> int:
     """Does what the command line says; returns the exit status."""
     chosen = parsers()[0].parse_args(argv)
+    chosen.words = sys.argv[1:] if argv is None else list(argv)
+    speak("text")
+    THIS.call("")
     try:
-        configuration = resolve(chosen, os.environ)
+        configuration = resolve(chosen, with_file(chosen.env_file, os.environ))
+        speak(configuration.server["log-format"])
         for note in configuration.notes:
-            tell(f"{PROGRAM}: {note}\n")
+            tell(spoken(logging.WARNING, f"{PROGRAM}: {note}"))
         status: int = chosen.command(configuration, chosen)
         return status
     except LoadError as exc:
@@ -130,9 +139,13 @@ def obey(argv: Sequence[str] | None) -> int:
         return 128 + signal.SIGINT
 
 
+Refuse: TypeAlias = Callable[..., int]
+"""Says why there is no server, in one line, after a traceback if there is one; gives the exit status."""
+
+
 def refuse(message: str, report: str = "") -> int:
     """Says why there is no server; returns the exit status."""
-    tell(f"{report}{PROGRAM}: {message}\n")
+    tell(spoken(logging.CRITICAL, f"{PROGRAM}: {message}", report))
     return BAD_START
 
 
@@ -178,7 +191,10 @@ def _command(
     parser.add_argument(
         "-c", "--config", metavar="FILE", help="settings in TOML (default [tool.roadrunner-trio] in pyproject.toml)"
     )
+    parser.add_argument("--env-file", metavar="FILE", help="variables for the application, and settings, NAME=value")
     add_flags(parser)
+    if name == "check":
+        parser.add_argument("--no-bind", action="store_true", help="leave the addresses to a server that runs already")
     if name == "serve":
         parser.add_argument("--print-config", action="store_true", help="print every setting and where it is from")
     return parser
@@ -192,24 +208,42 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     if chosen.print_config:
         return put_out(render(configuration))
     server = configuration.server
+    if is_supervised(server):
+        refuse_window(server)
+        try:
+            status = supervise(configuration, chosen.words, start_logging, refuse)
+            end_logging(status)
+            return status
+        except OSError as exc:
+            return refuse(explain(exc))
+    os.environ.update(with_file(chosen.env_file, os.environ))
     metrics = measured(server)
-    listeners, title = prepare(configuration, metrics.observers)
-    watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
-    status = 1
+    herald = Herald(SERVICE, server["grace"] + server["shutdown-delay"])
+    listeners, title = prepare(configuration, [herald, *metrics.observers])
+    window = window_into(server, listeners)
+    watchdog, status = Watchdog(server["grace"], server["shutdown-delay"], owner=True), 1
     try:
-        status = trio.run(serve_until_drained, listeners, title, watchdog, metrics.listeners)
+        beside = [*metrics.listeners, *window]
+        status = trio.run(partial(serve_until_drained, listeners, title, watchdog, beside=beside))
     finally:
+        end_logging(status)
         watchdog.finish(status, at_exit=True)
     return status
 
 
 def check_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """Says where it would listen."""
+    os.environ.update(with_file(chosen.env_file, os.environ))
     metrics = measured(configuration.server)
+    if chosen.no_bind:
+        _, title = prepare(configuration, sockets=lambda name: ["127.0.0.1:0"])
+        tell(f"{title} can be served\n", to="stdout")
+        return 0
     listeners, title = prepare(configuration)
+    beside = [*metrics.listeners, *window_into(configuration.server, listeners)]
     shared = [values["reuse-port"] for values in configuration.listeners]
     try:
-        trio.run(bind_and_let_go, [*listeners, *metrics.listeners], [*shared, False])
+        trio.run(bind_and_let_go, [*listeners, *beside], [*shared, *(False for _ in beside)])
     except OSError as exc:
         return refuse(explain(exc))
     for listener in listeners:
@@ -219,6 +253,7 @@ def check_command(configuration: Configuration, chosen: argparse.Namespace) -> i
 
 def routes_command(configuration: Configuration, chosen: argparse.Namespace) -> int:
     """A line for each route."""
+    os.environ.update(with_file(chosen.env_file, os.environ))
     handler: object
     handler, title = application(configuration.server)
     if isinstance(handler, made_by):
@@ -287,11 +322,16 @@ def application(server: Values) -> tuple[Handler, str]:
     return handler, f"{target} (ASGI)" if kind == "asgi" else target
 
 
-def prepare(configuration: Configuration, beside: Sequence[Observer] = ()) -> tuple[list[Listener], str]:
+def prepare(
+    configuration: Configuration,
+    beside: Sequence[Observer] = (),
+    sockets: Callable[[str], Sequence[Bindable]] | None = None,
+) -> tuple[list[Listener], str]:
     """The listeners that were asked for, and the name of what they serve.
 
     Args:
         beside: observers that all of them have.
+        sockets: gives those of a listener by its name, which are then listened on instead of its addresses.
 
     Raises:
         LoadError: there is no such handler.
@@ -299,24 +339,19 @@ def prepare(configuration: Configuration, beside: Sequence[Observer] = ()) -> tu
     """
     server = configuration.server
     binds = [places(values) for values in configuration.listeners]
+    configure_logging(server)
     handler, title = application(server)
     start_logging(server)
-    observers = [*([AccessLog(access_log_format(server))] if server["access-log"] else []), *beside]
+    observers = [*told(server), *beside]
     made: list[Listener] = []
     for values, bind, name in zip(configuration.listeners, binds, names(configuration.listeners), strict=True):
         timeouts, limits = bounds(values)
         served = bounded(handler, values, timeouts, limits)
-        hosted = isinstance(served, (asgi, Static))
-        body: BodyMode = values["body"] or ("streaming" if title == DEMO or hosted else "buffered")
-        if body == "buffered" and limits.max_body is None:
-            raise ValueError(
-                f"{values.where('max-body')} none needs {values.spell('body', like='max-body')} streaming: "
-                "a buffered body must have a bound"
-            )
+        body = reader(values, limits, itself=title == DEMO or isinstance(served, (asgi, Static)))
         made.append(
             Listener(
                 served,
-                bind=bind,
+                bind=opened(bind) if sockets is None else sockets(name),
                 name=name,
                 timeouts=timeouts,
                 limits=limits,
@@ -328,28 +363,19 @@ def prepare(configuration: Configuration, beside: Sequence[Observer] = ()) -> tu
     return made, title
 
 
-def access_log_format(server: Values) -> str:
-    """That of the access log, or else that of all logs.
+def reader(values: Values, limits: Limits, *, itself: bool) -> BodyMode:
+    """Who reads bodies, if nobody says so: the application ``itself``, or the server.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the server is to read bodies without a bound.
     """
-    name = "access-log-format" if server.has("access-log-format") else "log-format"
-    format: str = server[name]
-    if format.lower() in FORMATS:
-        format = format.lower()
-    try:
-        AccessLog(format)
-    except ValueError as exc:
-        raise ValueError(f"{server.where(name)}: {exc}") from None
-    return format
-
-
-def start_logging(server: Values) -> None:
-    """To standard error, unless the application set up logging of its own when it was imported."""
-    level: str = server["log-level"].upper()
-    log_output.start_logging(server["log-format"], level)
-    log.logger.setLevel(level)
+    body: BodyMode = values["body"] or ("streaming" if itself else "buffered")
+    if body == "buffered" and limits.max_body is None:
+        raise ValueError(
+            f"{values.where('max-body')} none needs {values.spell('body', like='max-body')} streaming: "
+            "a buffered body must have a bound"
+        )
+    return body
 
 
 async def bind_and_let_go(listeners: Sequence[Listener], reuse_port: Sequence[bool]) -> None:
@@ -366,38 +392,42 @@ async def bind_and_let_go(listeners: Sequence[Listener], reuse_port: Sequence[bo
 
 
 async def serve_until_drained(
-    listeners: Sequence[Listener], title: str, watchdog: Watchdog, beside: Sequence[Listener] = ()
+    listeners: Sequence[Listener],
+    title: str,
+    watchdog: Watchdog,
+    beside: Sequence[Listener] = (),
+    *,
+    banner: Banner | None = None,
+    refuse: Refuse = refuse,
 ) -> int:
     """Serves, with what else a server in a shell needs, and returns the exit status.
 
     Args:
         beside: listeners that are there before the others, and until all of those have closed: a drain can be watched.
+        banner: told when it listens.
+        refuse: told why it does not.
     """
     async with trio.open_nursery() as nursery:
         if hasattr(signal, "SIGUSR1"):
             await nursery.start(dump_on_signal, listeners, name="SIGUSR1")
-        status = await begin(beside, nursery) or await attempt(listeners, title, watchdog)
+        status = await begin(beside, nursery, refuse)
+        status = status or await attempt(listeners, title, watchdog, banner or Announcement(title), refuse)
         nursery.cancel_scope.cancel(reason="the server has ended")
     return status
 
 
-async def begin(beside: Sequence[Listener], nursery: trio.Nursery) -> int:
-    """Has listeners serve; returns an exit status if one cannot, else 0."""
-    for listener in beside:
-        try:
-            await nursery.start(listener.serve, name=f"{listener.name}: listener")
-        except OSError as exc:
-            return refuse(explain(exc))
-        log.info("%s at %s", listener.name, ", ".join(url(listener, each) for each in listener.addresses))
-    return 0
-
-
-async def attempt(listeners: Sequence[Listener], title: str, watchdog: Watchdog) -> int:
+async def attempt(
+    listeners: Sequence[Listener], title: str, watchdog: Watchdog, banner: Banner, refuse: Refuse = refuse
+) -> int:
     """Serves; what comes of it becomes an exit status here, before a nursery makes a group of it."""
-    banner = Banner(title)
-    services = [partial(board.beat, listeners[0])] if title == DEMO else []
+    services: list[Service] = [SERVICE.say_alive]
+    if title == DEMO:
+        services.append(partial(board.beat, listeners[0]))
     try:
-        report(await serve_watched(watchdog, *listeners, services=services, on_stuck=give_up, task_status=banner))
+        outcomes = await serve_watched(
+            watchdog, *listeners, services=services, on_stuck=give_up, renewals=around(renewals()), task_status=banner
+        )
+        report(outcomes)
     except OSError as exc:
         return ended(exc) if banner.shown else refuse(explain(exc))
     except StartupError as exc:
@@ -417,51 +447,3 @@ def ended(exc: BaseException, status: int = 1) -> int:
     """Says that the server is no more, although nobody has asked for its end; returns the exit status."""
     log.critical("the server has ended, and nobody has asked for it", exc_info=exc)
     return status
-
-
-def explain(exc: OSError) -> str:
-    """What to do about an address that cannot be had."""
-    where = exc.filename or "the address"
-    match exc.errno:
-        case errno.EADDRINUSE if where.startswith("unix:"):
-            return f"{where} is in use: stop what listens there, or choose another path"
-        case errno.EACCES if where.startswith("unix:"):
-            return f"{where} cannot be made: the folder has to be writable for this user"
-        case errno.EADDRINUSE:
-            return f"{where} is in use: stop what listens there, or choose another port"
-        case errno.EACCES:
-            return f"{where} needs a privilege: choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE"
-        case errno.EADDRNOTAVAIL:
-            return f"{where} is not an address of this machine: choose one that is, or :PORT for all of them"
-        case _:
-            return f"cannot listen on {where}: {exc.strerror or exc}"
-
-
-# -- the task dump -------------------------------------------------------------------------------
-
-
-async def dump_on_signal(
-    listeners: Sequence[Listener], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Prints every task to standard error whenever SIGUSR1 comes."""
-    with trio.open_signal_receiver(signal.SIGUSR1) as received:
-        task_status.started()
-        async for _ in received:
-            try:
-                text = render_tasks(connection_notes(listeners))
-            except Exception as exc:  # an awaitable that cannot be looked into, a name that is none
-                text = f"{PROGRAM}: the tasks cannot be shown: {type(exc).__name__}\n"
-            await trio.to_thread.run_sync(tell, text, abandon_on_cancel=True)  # somebody may have to read first
-
-
-def connection_notes(listeners: Sequence[Listener]) -> dict[trio.lowlevel.Task, str]:
-    """What listeners know of the tasks that serve their connections."""
-    connections = [each for listener in listeners for each in listener.connections()]
-    return {each.task: describe(each) for each in connections if each.task is not None}
-
-
-def describe(connection: ConnectionInfo) -> str:
-    """A connection in a few words: ``idle, 12.1 s old, 47.9 s left, 3 requests``."""
-    left = "no deadline" if connection.deadline == math.inf else f"{connection.deadline:.1f} s left"
-    many = "" if connection.requests == 1 else "s"
-    return f"{connection.phase}, {connection.age:.1f} s old, {left}, {connection.requests} request{many}"

@@ -18,6 +18,8 @@ from .setting_table import APP, BY_NAME, GROUPS, OPTIONS, VARIABLE
 
 PLACE: Final = ("bind", "host", "port")
 CONFIG: Final = VARIABLE + "CONFIG"
+COMMON: Final = {"workers": "WEB_CONCURRENCY"}
+"""What platforms call a setting; ours wins."""
 
 
 class Values:
@@ -108,13 +110,14 @@ def _from_flags(chosen: argparse.Namespace) -> Iterator[tuple[str, Given]]:
 
 def _from_variables(variables: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
     for option in (APP, *OPTIONS):
-        word = variables.get(option.variable)
-        if word:
+        names = (option.variable, COMMON.get(option.name, option.variable))
+        name = next((name for name in names if variables.get(name)), "")
+        if name:
             try:
-                value = option.kind.from_word(word)
+                value = option.kind.from_word(variables[name])
             except argparse.ArgumentTypeError as exc:
-                raise ValueError(f"{option.variable}: {exc}") from None
-            yield option.name, checked(option, Given(value, option.variable, option.variable))
+                raise ValueError(f"{name}: {exc}") from None
+            yield option.name, checked(option, Given(value, name, name))
 
 
 def _notes(variables: Mapping[str, str]) -> Iterator[str]:

@@ -9,125 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from ..protocol.trust import FORWARDED, X_FORWARDED
-from ..settings import OPTIONAL, Contradiction, Limits, Timeouts
-from ..websocket.handler import DEFAULT_CAP
-from .kinds import COUNT, OPTIONAL_COUNT, OPTIONAL_SIZE, SIZE, SWITCH, TIME, Kind, one_of, text_as, texts_as
-from .options import show_count, show_duration, show_size
+from ..server.listener_settings import PROTOCOLS
+from ..settings import OPTIONAL, Limits, Timeouts
+from .kinds import COUNT, OPTIONAL_COUNT, OPTIONAL_SIZE, SIZE, SWITCH, TIME, one_of, text_as, texts_as
+from .option import DOORS, ENDING, LIMITS, LOGGING, TIMEOUTS
+from .option import GROUPS as GROUPS
+from .option import SERVING as SERVING
+from .option import VARIABLE as VARIABLE
+from .option import Option as Option
+from .process_options import RELOADING, WORKERS
+from .session_options import WEBSOCKETS as WEBSOCKETS
 
-VARIABLE: Final = "ROADRUNNER_"
 GRACE: Final = 10.0
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 DEFAULT_FIELDS: Final = X_FORWARDED[:2]
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """A row.
-
-    Attributes:
-        name: ``"max-body"``: the flag without dashes, the key in a file.
-        kind: what its values are.
-        help: what it is for.
-        default: its value when nobody gives one; None is none.
-        note: the default in words, when it is not the same for all.
-        aliases: further flags.
-        group: under which heading the help has it.
-        server: it is the whole server's affair, not that of one listener.
-        field: the class it is a field of, and the field's name.
-        bounds: what values may be, in words.
-        endless: whether a time may be ``none``.
-        least: the least that they may be, where no field says so,
-        most: and the most.
-        bare: its flag may stand without a value, and then adds none; that of a switch with one, true or false.
-    """
-
-    name: str
-    kind: Kind
-    help: str
-    default: Any = None
-    note: str = ""
-    aliases: tuple[str, ...] = ()
-    group: str = ""
-    server: bool = False
-    field: tuple[type, str] | None = None
-    bounds: str = ""
-    endless: bool = True
-    least: int | None = None
-    most: int | None = None
-    bare: bool = False
-
-    @property
-    def flag(self) -> str:
-        """``--max-body``."""
-        return "--" + self.name
-
-    @property
-    def variable(self) -> str:
-        """``ROADRUNNER_MAX_BODY``."""
-        return VARIABLE + self.dest.upper()
-
-    @property
-    def dest(self) -> str:
-        """``max_body``."""
-        return self.name.replace("-", "_")
-
-    @property
-    def shown(self) -> str:
-        """The default, as it would be written; ``""`` when there is none to speak of."""
-        if self.note or self.default is None:
-            return self.note or ("none" if self.field else "")
-        if self.kind is SWITCH:
-            return "on" if self.default else "off"
-        shown: Callable[[Any], str] = {TIME: show_duration, SIZE: show_size, OPTIONAL_SIZE: show_size}.get(
-            self.kind, show_count if self.kind in (COUNT, OPTIONAL_COUNT) else str
-        )
-        return shown(self.default)
-
-    def check(self, value: Any) -> None:
-        """Whether a value is within its bounds.
-
-        Raises:
-            ValueError: it is not; the message begins with "must be".
-        """
-        if not self.endless and value == math.inf:
-            raise ValueError("must be a finite time, not none")
-        if self.least is not None and not self.least <= value <= (value if self.most is None else self.most):
-            raise ValueError(f"must be {self.bounds}, not {value}")
-        if self.field is not None:
-            kind, name = self.field
-            try:
-                kind(**{name: value})
-            except Contradiction:
-                pass  # with a default; what is said of the other is not known yet
-            except ValueError as exc:
-                raise ValueError(str(exc).removeprefix(f"{kind.__name__}.{name} ")) from None
-
-
-SERVING: Final = "what is served, and where"
-ENDING: Final = "how it ends"
-LOGGING: Final = "logs and metrics"
-DOORS: Final = "TLS and proxies"
-TIMEOUTS: Final = "timeouts"
-LIMITS: Final = "limits"
-SESSIONS: Final = "WebSockets of an ASGI application"
-
-GROUPS: Final = {
-    SERVING: "",
-    ENDING: "",
-    LOGGING: "",
-    DOORS: "NETWORK is 10.0.0.0/8, 2001:db8::/32, 192.0.2.1 or unix; again, or with commas, for more",
-    TIMEOUTS: "seconds, or with a unit: 500ms, 1.5s, 5m, 1h; none waits for ever",
-    LIMITS: "sizes in octets, or with a unit: 64K, 10M, 1G",
-    SESSIONS: "",
-}
-
-
 RENAMED: Final = {"max-requests": "max-requests-per-connection"}
-"""Fields that other servers have for something else, and so are called otherwise here."""
+"""Fields that are called otherwise here, for the name is that of a setting of the whole server."""
 
 
 def _from_fields(kind: type, group: str) -> tuple[Option, ...]:
@@ -152,55 +53,6 @@ def _from_fields(kind: type, group: str) -> tuple[Option, ...]:
         )
     return tuple(rows)
 
-
-WEBSOCKETS: Final = (
-    Option(
-        name="ws-max-size",
-        kind=SIZE,
-        help="a message, else 1009",
-        default=DEFAULT_CAP,
-        bounds="at least 1",
-        least=1,
-        group=SESSIONS,
-        server=True,
-    ),
-    Option(
-        name="ws-max-queue",
-        kind=COUNT,
-        help="messages that wait for the application",
-        default=16,
-        bounds="at least 1",
-        least=1,
-        group=SESSIONS,
-        server=True,
-    ),
-    Option(
-        name="ws-ping-interval",
-        kind=TIME,
-        help="time between pings; none sends none",
-        default=20.0,
-        group=SESSIONS,
-        server=True,
-    ),
-    Option(
-        name="ws-ping-timeout",
-        kind=TIME,
-        help="time for the answer to a ping, after which the session is lost",
-        default=20.0,
-        group=SESSIONS,
-        server=True,
-    ),
-    Option(
-        name="ws-per-message-deflate",
-        kind=SWITCH,
-        bare=True,
-        help="compress messages for peers that offer it",
-        default=False,
-        group=SESSIONS,
-        server=True,
-    ),
-)
-"""How the WebSockets of an ASGI application are; a native one says that itself, where it makes its handler."""
 
 OPTIONS: Final = (
     Option(
@@ -305,6 +157,8 @@ OPTIONS: Final = (
         note="buffered; the demo streaming",
         group=SERVING,
     ),
+    *WORKERS,
+    *RELOADING,
     Option(name="name", kind=text_as("NAME"), help="of a listener, in logs and events", default="main", group=SERVING),
     Option(
         name="grace",
@@ -331,6 +185,12 @@ OPTIONS: Final = (
         group=ENDING,
     ),
     Option(
+        name="live-path",
+        kind=text_as("PATH"),
+        help="answer GET on this path by 200 for as long as the process can, its end included",
+        group=ENDING,
+    ),
+    Option(
         name="access-log", kind=SWITCH, help="a line a request, at level info", default=True, group=LOGGING, server=True
     ),
     Option(
@@ -338,6 +198,13 @@ OPTIONS: Final = (
         kind=text_as("FORMAT"),
         help="text, json, logfmt, or a template such as '{peer} {method} {path} {status}'",
         default="text",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
+        name="access-log-file",
+        kind=text_as("FILE"),
+        help="where to, instead of the other lines' place; - is standard output; opened anew on SIGHUP",
         group=LOGGING,
         server=True,
     ),
@@ -358,6 +225,13 @@ OPTIONS: Final = (
         server=True,
     ),
     Option(
+        name="log-config",
+        kind=text_as("FILE"),
+        help="set up logging by this file instead, as logging.config has it: .json, .toml, or its own format",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
         name="log-context",
         kind=SWITCH,
         help="what a handler logs says which request it is about, with --log-format json or logfmt",
@@ -368,6 +242,22 @@ OPTIONS: Final = (
         name="metrics",
         kind=text_as("ADDRESS"),
         help="tell Prometheus at /metrics of this address, such as 127.0.0.1:9090",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
+        name="observe",
+        kind=text_as("ADDRESS"),
+        help="a page with the live tree of tasks and connections on this loopback address or Unix socket, such as "
+        "127.0.0.1:9001",
+        group=LOGGING,
+        server=True,
+    ),
+    Option(
+        name="otel",
+        kind=SWITCH,
+        help="a span of OpenTelemetry for every request, by the process's tracer provider",
+        default=False,
         group=LOGGING,
         server=True,
     ),
@@ -383,6 +273,13 @@ OPTIONS: Final = (
         help="responses carry the id of their request, as x-request-id",
         default=False,
         group=LOGGING,
+    ),
+    Option(
+        name="protocols",
+        kind=texts_as("NAMES"),
+        help="versions of HTTP to speak: h2, http/1.1; the first is preferred",
+        note=",".join(PROTOCOLS),
+        group=DOORS,
     ),
     Option(
         name="tls-cert",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import trio
@@ -29,11 +31,25 @@ class Board:
 
     def __init__(self) -> None:
         self.listener: Listener | None = None
+        self._readers = self._active = 0
         self._news = Broadcast()
 
     def subscribe(self, last_event_id: str | None = None) -> Subscription:
         """What is told from now on, and before that what was told after an id."""
         return self._news.subscribe(last_event_id)
+
+    @contextmanager
+    def reader(self) -> Generator[None, None, None]:
+        """Somebody reads, for as long as the block lasts."""
+        self._readers += 1
+        try:
+            yield
+        finally:
+            self._readers -= 1
+
+    def only_readers(self) -> bool:
+        """Whether, at the last beat, whoever was connected did nothing but read: of a drain all has been seen."""
+        return self._active <= self._readers
 
     def publish(self, name: str, value: Any) -> ServerSentEvent:
         """Tells every reader, without waiting for any."""
@@ -47,7 +63,9 @@ class Board:
         """Tells every reader, once a second and for ever, what ``listener`` sees."""
         self.listener = listener
         while True:
-            self.publish("beat", seen_by(listener))
+            seen = seen_by(listener)
+            self._active = seen["active"]
+            self.publish("beat", seen)
             await trio.sleep(BEAT)
 
 
@@ -71,4 +89,5 @@ def _described(connection: ConnectionInfo) -> dict[str, Any]:
         "age": round(connection.age, 2),
         "left": round(connection.deadline, 2) if bounded else None,
         "requests": connection.requests,
+        "doing": connection.doing,
     }

@@ -231,13 +231,13 @@ function see(beat) {
 function laneOf(peer) {
   const lane = document.createElement("li");
   lane.dataset.peer = peer;
-  lane.innerHTML = '<p><span></span><span class="phase"></span></p><p><small></small><small></small></p><div class="left"><b></b></div>';
+  lane.innerHTML = '<p><span></span><span class="phase"></span></p><p class="doing"></p><p><small></small><small></small></p><div class="left"><b></b></div>';
   lane.querySelector("span").textContent = peer;
   $("lanes").append(lane);
   return lane;
 }
 
-function show(lane, { phase, age, left, requests }) {
+function show(lane, { phase, age, left, requests, doing }) {
   const [served, rest] = lane.querySelectorAll("small");
   const key = `${lane.dataset.peer} ${phase}`;
   const full = Math.max(longest.get(key) ?? 0, left ?? 0);
@@ -245,6 +245,7 @@ function show(lane, { phase, age, left, requests }) {
   lane.dataset.phase = phase;
   lane.classList.toggle("you", lane.dataset.peer === you);
   lane.querySelector(".phase").textContent = phase;
+  lane.querySelector(".doing").textContent = doing;
   served.textContent = `${requests} request${requests === 1 ? "" : "s"}, ${Math.round(age)} s old`;
   rest.textContent = left === null ? "no deadline" : `${Math.max(0, Math.round(left))} s left`;
   lane.querySelector(".left").classList.toggle("none", left === null);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import re
 import time
@@ -77,8 +78,15 @@ def following(last: str | None) -> int:
 
 async def events(request: Request) -> EventStream:
     last = request.last_event_id or request.query.get("after")
-    news = board.subscribe(last)
-    return EventStream(request, news, drain_retry=1)
+
+    async def tell(sender: EventSender) -> None:
+        with board.reader():
+            async for event in board.subscribe(last):
+                await sender.send(event)
+                if request.drain.draining and board.only_readers():
+                    return  # the others have ended: the drain has been seen
+
+    return EventStream(request, tell, drain_grace=math.inf, drain_retry=1)
 
 
 async def note(request: Request) -> Response:

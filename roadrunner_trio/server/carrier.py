@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
-from typing import Final, TypeVarTuple
+from typing import ClassVar, Final, TypeVarTuple
 
 import trio
 
@@ -21,7 +22,7 @@ from ..protocol.proxy_header import ProxyHeader
 from ..telemetry.observe import ConnectionAccepted, ConnectionEnded
 from ..transport.files import SLICE, OpenFile
 from ..transport.patience import Patience
-from ..transport.phases import Phase, PhaseScope
+from ..transport.phases import BUSY, Phase, PhaseScope
 from ..transport.streams import Address, SendMeter, shown
 from ..transport.tls import TLSInfo
 from ..transport.tls_stream import RecordLayer, TLSStream, encrypted
@@ -34,6 +35,17 @@ WRITE_SIZE: Final = 65536
 """Octets that the write timeout is for: a slow but honest peer may take long for all of a large response."""
 HELD_MOST: Final = 16384
 """Octets that are held until a turn is over. What is larger is sent at once, and waits for a peer that is slow."""
+CROWD: Final = 2
+"""Connections awake at once, above which a whole response is written at the end of the turn, with those of the others:
+a peer that a write wakes takes the processor from us. With fewer it would only come later."""
+NEWBORN: Final = 1.0
+"""Seconds in which a connection that a drain finds silent may still send its first byte."""
+QUIET: Final = 1.0
+"""Seconds after which an idle peer is taken to have read its last answer: its end need only be acknowledged."""
+LAST_WORD: Final = 0.5
+"""Seconds in which a request that the drain's deadline cut off is told 503."""
+LINGER_OCTETS: Final = 20 * 1024 * 1024
+"""What a lingering close reads at most: twice the default body limit, as the original (N19)."""
 
 
 class Carrier:
@@ -60,6 +72,7 @@ class Carrier:
         was_reset: the latter.
         closed: all is over, and nobody is to be told of anything.
         moved: another has its wire, and it only waits for its application; see :mod:`.afterwards`.
+        parting: it is such another, and there is nothing to be done any more but to close the wire.
     """
 
     __slots__ = (
@@ -74,6 +87,7 @@ class Carrier:
         "hung_up",
         "layer",
         "moved",
+        "parting",
         "peer",
         "phase",
         "plain",
@@ -86,6 +100,9 @@ class Carrier:
         "was_reset",
         "wire",
     )
+
+    protocol: ClassVar[str] = "http/1.1"
+    """What it speaks, by its name in ALPN."""
 
     def __init__(self, stream: trio.abc.Stream, context: ServerContext, peer: Address) -> None:
         self.stream = stream
@@ -108,10 +125,47 @@ class Carrier:
         self.was_reset = False
         self.closed = False
         self.moved = False
+        self.parting = False
         self._meter: SendMeter | None = None
         self._accept_told = False
         if self.wire is not None:
             self.wire.attendant = self.wire.reader = self  # also when TLS comes between
+
+    def succeed(self, before: Carrier) -> None:
+        """Takes the place of another that stops here: its stream, its drain, its peer and its past."""
+        for name in Carrier.__slots__:
+            setattr(self, name, getattr(before, name))
+        before.phase.close()
+        before.closed = True
+        self.phase = PhaseScope(self.context.clock, self.wire)
+        self.drain.replace(before, self)
+        if self.wire is not None:
+            self.wire.attendant = self
+
+    # -- what a listener asks of it ----------------------------------------------------------------
+
+    @property
+    def doing(self) -> str:
+        """What it does, in words."""
+        return self.phase.phase.value
+
+    @property
+    def streams(self) -> int:
+        """Requests that it has in hand."""
+        return int(self.phase.phase in BUSY)
+
+    def told(self) -> None:
+        """The drain has started."""
+
+    def make_room(self) -> bool:
+        """Ends an idle connection for another's sake, at once; False when it is none after all."""
+        return False
+
+    def heard(self) -> int:
+        """Octets that have come of what is due."""
+        return 0
+
+    # -- encryption --------------------------------------------------------------------------------
 
     def encrypt(self, stream: TLSStream) -> bytes:
         """Goes on under TLS, and gives what came behind the handshake.
@@ -194,16 +248,32 @@ class Carrier:
 
     async def send_soon(self, data: bytes, sent: int) -> None:
         """Sends ``data``, where a poller ends turns with what else is sent in this one: a system call takes 5 µs."""
+        if not self.hold(data):
+            await self.send(data, sent)
+
+    def hold(self, data: bytes) -> bool:
+        """Keeps ``data`` until the turn is over; False when it has to be sent now.
+
+        Raises:
+            PeerGone: the peer is gone.
+        """
         wire = self.wire
         if wire is None or not wire.polled or len(data) + len(wire.held or b"") > HELD_MOST:
-            await self.send(data, sent)
-        elif self.broken:
+            return False
+        if self.broken:
             raise self._barred()
-        else:
-            try:
-                wire.hold(data if self.layer is None else self.layer.seal(data))
-            except trio.BrokenResourceError as exc:
-                raise self._lost("the peer went away") from exc
+        try:
+            wire.hold(data if self.layer is None else self.layer.seal(data))
+        except trio.BrokenResourceError as exc:
+            raise self._lost("the peer went away") from exc
+        return True
+
+    def send_with_others(self, data: bytes) -> memoryview | None:
+        """As :meth:`send_now`; while many connections are awake, ``data`` is kept until the turn is over."""
+        poller = self.context.poller
+        if poller is not None and poller.crowd > CROWD and self.hold(data):
+            return None
+        return self.send_now(data)
 
     async def send_large(self, data: memoryview, sent: int) -> None:
         """In slices, with a checkpoint between them: the kernel may take megabytes at once, while everybody waits."""
@@ -211,6 +281,15 @@ class Carrier:
             if (unsent := self.send_now(data[at : at + SLICE])) is not None:
                 await self.send_rest(unsent, sent)
             await trio.lowlevel.checkpoint()
+
+    async def send_held(self) -> None:
+        """Sends what is kept until the turn is over, before somebody else writes.
+
+        Raises:
+            PeerGone: as :meth:`send`.
+        """
+        if self.wire is not None and self.wire.held:
+            await self.send(b"")
 
     def send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
         """What the kernel has not taken, as it has to go out: encrypted, with what was held before; None is nothing."""
@@ -229,13 +308,29 @@ class Carrier:
             raise self._lost("the peer went away") from exc
         return None if sent == len(data) else memoryview(data)[sent:]
 
+    def end_wire(self) -> bool:
+        """Sends an end, if there is a wire; False, and it does not, when the peer has yet to take what was sent.
+
+        In the step in which the caller has looked: a request that comes from now on has crossed an end that was sent.
+        """
+        wire = self.wire
+        if wire is not None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                wire.flush()
+                if wire.held:
+                    return False
+                if self.layer is not None:
+                    wire.send_now(self.layer.farewell())
+                wire.send_eof_now()
+        return True
+
     async def send_rest(self, data: memoryview, sent: int) -> None:
         """Sends what :meth:`send_now` could not, as it is, while the peer takes it."""
         stream = self.stream if self.wire is None else self.wire
         with _Writing(self):
             for at in range(0, len(data), WRITE_SIZE):
                 part = data[at : at + WRITE_SIZE]
-                with self._taking(sent, len(part)) as taking:
+                with self.taking(sent, len(part)) as taking:
                     try:
                         await stream.send_all(part)
                     except trio.BrokenResourceError as exc:
@@ -250,7 +345,7 @@ class Carrier:
             await file.read(at, count)  # sendfile would block the loop on a cold page
         taken = 0
         with _Writing(self):
-            with self._taking(sent, count) as taking:
+            with self.taking(sent, count) as taking:
                 try:
                     taken = await wire.send_file(file.fd, at, count)
                 except trio.BrokenResourceError as exc:
@@ -260,7 +355,7 @@ class Carrier:
             self.broken = taken < count
         return taken
 
-    def _taking(self, sent: int, octets: int) -> _Taking:
+    def taking(self, sent: int, octets: int) -> _Taking:
         if self._meter is None:
             self._meter = SendMeter(self.context.limits.min_send_rate, self.context.timeouts.write)
         return _Taking(self, self._meter, min(self.context.timeouts.write, self._meter.allowance(sent, octets)), octets)
@@ -301,9 +396,9 @@ class Carrier:
     def tell_close(self) -> None:
         """Its end, if its beginning was told."""
         observers = self.context.observers
-        if self._accept_told and observers.listener_conn_close:
+        if self._accept_told and not self.moved and observers.listener_conn_close:
             age = trio.current_time() - self.born
-            event = ConnectionEnded(self.context.name, self.peer, age, self.served)
+            event = ConnectionEnded(self.context.name, self.peer, age, self.served, self.protocol)
             observers.tell(observers.listener_conn_close, event)
 
 

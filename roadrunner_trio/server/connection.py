@@ -9,14 +9,13 @@ listener's clock cancels when a phase's time has come. What the peer is owed the
 connections' nursery would cancel every neighbour.
 
 What carries the octets is in :mod:`.carrier`, what they say in :mod:`.http1_exchange`; who listens and who drains is in
-:mod:`.listener`.
+:mod:`.listener`. A connection that turns out to speak HTTP/2 goes on in :mod:`.http2.connection`.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from contextlib import suppress
 from typing import Final
 
 import trio
@@ -35,24 +34,16 @@ from ..transport.phases import Phase
 from ..transport.streams import Address, linger, shown
 from ..transport.tls_stream import close_notify
 from ..transport.wire import RECEIVE_SIZE, PeerTooSlow
-from .carrier import Carrier
-from .door import Answered, enter
-from .gathering import gather_body
+from .carrier import LAST_WORD, LINGER_OCTETS, NEWBORN, QUIET, Carrier
+from .door import Answered, begins_http2, chooses_http2, enter, go_on
 from .http1_exchange import Http1Exchange
 from .presence import look_away, miss
 from .refusals import Answer, fail, judge_early, turn_away
 from .report import tell_aborted, tell_end, tell_rejected
+from .subject import Subject
 
-NEWBORN: Final = 1.0
-"""Seconds in which a connection that a drain finds silent may still send its first byte."""
-QUIET: Final = 1.0
-"""Seconds after which an idle peer is taken to have read its last answer: its end need only be acknowledged."""
-LAST_WORD: Final = 0.5
-"""Seconds in which a request that the drain's deadline cut off is told 503."""
 OWED: Final = {Phase.READ_REQUEST: 408, Phase.READ_BODY: 408, Phase.DISPATCH: 503}
 """What a peer is told when the time of a phase is up (N62, N63); in the others there is nobody to be told."""
-LINGER_OCTETS: Final = 20 * 1024 * 1024
-"""What a lingering close reads at most: twice the default body limit, as the original (N19)."""
 
 
 class Connection(Carrier):
@@ -64,12 +55,13 @@ class Connection(Carrier):
         peer: who is at the other end.
     """
 
-    __slots__ = ("_idle_scope", "exchange", "finished")
+    __slots__ = ("_idle_scope", "exchange", "finished", "second")
 
     def __init__(self, stream: trio.abc.Stream, context: ServerContext, peer: Address) -> None:
         super().__init__(stream, context, peer)
         self.exchange = Http1Exchange(self, ScanEngine(context.limits, context.seen))
         self.finished = False
+        self.second: bytes | None = None  # what has come of HTTP/2, if that is spoken: then another story tells of it
         self._idle_scope: trio.CancelScope | None = None
         self.drain.join(self)
 
@@ -79,21 +71,17 @@ class Connection(Carrier):
             self._end_idle("the server is draining")
 
     def make_room(self) -> bool:
-        """Ends an idle connection for another's sake, at once; False when a request has reached it after all."""
-        if self.arrived():
+        """Ends an idle connection for another's sake, at once; False when it is not idle after all."""
+        if self.arrived() or (self.wire is not None and self.wire.held):
             return False
         self.gone = True  # it has been answered all it asked: there is nothing to say, nor to linger for
         self._end_idle("another connection needs its place")
         return True
 
     def _end_idle(self, reason: str) -> None:
-        if self.wire is not None:
-            # In the step of the look itself: a request that comes from now on has crossed an end that was sent.
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                if self.layer is not None:
-                    self.wire.send_now(self.layer.farewell())
-                self.wire.send_eof_now()
-        if self._idle_scope is None:
+        if not self.end_wire():  # the peer has yet to take an answer: it has the time of a write for that
+            self.phase.shorten(self.phase.now() + self.context.timeouts.write)
+        elif self._idle_scope is None:
             self.phase.end(reason)
         else:
             self._idle_scope.cancel(reason=reason)
@@ -117,6 +105,10 @@ class Connection(Carrier):
         if self.phase.phase is not Phase.IDLE:
             return 0.0
         return self.context.timeouts.keep_alive - self.phase.deadline + self.phase.now() if self.served else math.inf
+
+    def heard(self) -> int:
+        """Octets that have come of the head or the body that is due."""
+        return self.exchange.engine.buffered + (self.exchange.received if self.phase.phase is Phase.READ_BODY else 0)
 
     def arrived(self) -> bool:
         """Whether anything of a next request has reached us, down to the socket's buffer."""
@@ -148,14 +140,14 @@ class Connection(Carrier):
                     await self.try_to("take the last word", exchange.say, 503)
         finally:
             self.phase.close()
+            exchange.meter.close()
             exchange.dismiss()
             look_away(exchange)
             self.drain.leave(self)
             self.context.counters.cut += cut_short
             tell_aborted(exchange, "cancelled", exchange.status or None)
             exchange.request.detach()
-            if not self.moved:
-                self.tell_close()
+            self.tell_close()
             if self.wire is not None:  # without a wait, and without the cancelled one of aclose_forcefully
                 self.wire.reset() if exchange.truncated else self.wire.close()
             exchange.reset()
@@ -171,8 +163,7 @@ class Connection(Carrier):
             return False
         if self.phase.phase is Phase.HANDSHAKE or not isinstance(self.stream, trio.abc.HalfCloseableStream):
             return exchange.started
-        asked = exchange.ended and exchange.body_done and not exchange.head.keep_alive
-        return not asked or self.arrived()
+        return not (exchange.ended and exchange.body_done and not exchange.head.keep_alive) or self.arrived()
 
 
 async def serve_connection(conn: Connection) -> None:
@@ -181,12 +172,15 @@ async def serve_connection(conn: Connection) -> None:
     try:
         try:
             await live(conn)
+            if conn.second is not None:
+                await go_on(conn, conn.second)
             conn.finished = True
         except BaseException as exc:
             if await is_onward(conn, exc):
                 raise
     finally:
-        await conn.close()
+        if not conn.closed:  # else another has its place
+            await conn.close()
 
 
 async def live(conn: Connection) -> None:
@@ -194,9 +188,8 @@ async def live(conn: Connection) -> None:
     exchange, context = conn.exchange, conn.context
     try:
         with conn.phase.scope:
-            if not conn.served:  # else it goes on where another has stopped
-                await handshake(conn)
-            while await read_request(conn):
+            await handshake(conn)
+            while not conn.parting and await read_request(conn):
                 if (gate := context.gate) is not None and not gate.spares(exchange.request):
                     await admit(exchange, gate)
                 else:
@@ -216,11 +209,15 @@ async def live(conn: Connection) -> None:
 
 async def handshake(conn: Connection) -> None:
     """What lies between accept and the first byte: a PROXY header and TLS, within one deadline (N30, N36)."""
+    if conn.served:
+        return  # it goes on where another has stopped
     if conn.context.tls or conn.context.proxy_protocol or conn.tls:
         conn.phase.enter(Phase.HANDSHAKE, conn.context.timeouts.handshake)
         conn.exchange.take_early(await enter(conn))
         conn.born = trio.current_time()
     conn.tell_accept()
+    if chooses_http2(conn):
+        raise ProtocolError(505, "http2")
 
 
 async def read_request(conn: Connection) -> bool:
@@ -268,7 +265,7 @@ async def await_head(conn: Connection) -> RequestHead | Signal:
             return await exchange.complete_head()
 
 
-async def admit(exchange: Http1Exchange, gate: Gate) -> None:
+async def admit(exchange: Subject, gate: Gate) -> None:
     """Answers a request where not everybody is let in. Nobody reads the body of one that is not.
 
     One that is waits for its body outside: slow peers must not take the places of others.
@@ -283,7 +280,7 @@ async def admit(exchange: Http1Exchange, gate: Gate) -> None:
         return await dispatch(exchange)
 
 
-async def prepare(exchange: Http1Exchange) -> bool:
+async def prepare(exchange: Subject) -> bool:
     """What the plan wants done before the handler runs; False when the request has been answered by its head alone."""
     if exchange.plan.early and (answer := await judge_early(exchange)) is not None:
         await dispatch(exchange, answer)
@@ -293,19 +290,16 @@ async def prepare(exchange: Http1Exchange) -> bool:
     return True
 
 
-async def read_body(exchange: Http1Exchange) -> None:
+async def read_body(exchange: Subject) -> None:
     """The whole body, for the handler to find."""
     exchange.phase.enter(Phase.READ_BODY, exchange.timeouts.body)
-    exchange.request.keep_body(await gather_body(exchange))
+    exchange.request.keep_body(await exchange.gather_body())
     if exchange.phase.over:
         await trio.lowlevel.checkpoint()
 
 
-async def dispatch(exchange: Http1Exchange, app: Answer | None = None) -> None:
-    """Runs the application, or ``app`` in its place, which writes its response; one ``except`` covers both (N3).
-
-    Every start has its end.
-    """
+async def dispatch(exchange: Subject, app: Answer | None = None) -> None:
+    """Runs the application, or ``app``, which writes its response; one ``except`` covers both (N3)."""
     conn, request, context = exchange.conn, exchange.request, exchange.conn.context
     observers = context.observers
     if observers.request_start:
@@ -358,7 +352,10 @@ async def expire(conn: Connection) -> None:
 
 
 async def reject(conn: Connection, error: ProtocolError) -> None:
-    """The one answer to a peer that broke the protocol or a limit, and the end of the connection."""
+    """The one answer to a peer that broke the protocol or a limit, and the end of the connection; or it is HTTP/2."""
+    if (preface := begins_http2(conn, conn.exchange.engine)) is not None:
+        conn.second = preface
+        return
     tell_rejected(conn.exchange, error)
     await part(conn, None if isinstance(error, Answered) else error.status)
 
@@ -394,6 +391,7 @@ async def part(conn: Connection, status: int | None) -> None:
             await exchange.say(status)
         conn.finished = True  # whatever cuts the lingering short, the peer has had its due
         await exchange.settle()
+        await conn.send_held()
         if conn.tls is not None and not (conn.gone or conn.broken or exchange.taken_over or exchange.truncated):
             conn.stream = await close_notify(conn.tls)
         if conn.wants_linger():

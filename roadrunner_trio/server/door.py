@@ -15,11 +15,12 @@ from ..date import http_date
 from ..errors import ProtocolError
 from ..journal import log
 from ..protocol.http1 import encode
+from ..protocol.http1.engine import Http1Engine
 from ..protocol.proxy_header import ProxyHeader, read_proxy_header
 from ..transport.phases import Phase
 from ..transport.streams import Address, shown
 from ..transport.tls import TLSInfo, tls_info
-from ..transport.tls_stream import accept_tls
+from ..transport.tls_stream import TLSStream, accept_tls
 from ..transport.wire import RECEIVE_SIZE, PeerGone
 from .carrier import Carrier
 
@@ -29,6 +30,11 @@ _CLEAR: Final = (
     (b"content-type", b"text/plain"),
     (b"content-length", b"%d" % len(_ADVICE)),
 )
+
+
+H2: Final = "h2"
+PREFACE_LINE: Final = b"PRI * HTTP/2.0\r\n"
+"""The line that a client of HTTP/2 has ready for servers that speak HTTP/1 alone (RFC 9113 section 3.4)."""
 
 
 class Answered(ProtocolError):
@@ -53,6 +59,34 @@ async def enter(conn: Carrier) -> bytes:
         conn.context.counters.handshakes_failed += 1
         log.debug("no handshake with %s: %s", shown(conn.peer), exc.__cause__ or exc)
         raise
+
+
+def chooses_http2(conn: Carrier) -> bool:
+    """Whether HTTP/2 is spoken: by ALPN (RFC 7301), or since nothing else is spoken here."""
+    if conn.context.http2 is None:
+        return False
+    if isinstance(conn.tls, TLSStream):
+        chosen = conn.tls.layer.tls.selected_alpn_protocol()
+    else:
+        chosen = None if conn.tls is None else conn.tls.selected_alpn_protocol()
+    return chosen == H2 or (chosen is None and conn.context.protocols == (H2,))
+
+
+def begins_http2(conn: Carrier, engine: Http1Engine) -> bytes | None:
+    """What has come of HTTP/2, where that is spoken: by choice, or for it begins so (RFC 9113 section 3.4).
+
+    Asked when HTTP/1 has refused what a connection began with. So HTTP/1 need not be asked anything.
+    """
+    if conn.served or conn.context.http2 is None:
+        return None
+    early = engine.release()
+    return early if early.startswith(PREFACE_LINE) or chooses_http2(conn) else None
+
+
+async def go_on(conn: Carrier, early: bytes) -> None:
+    """The rest of a connection that speaks HTTP/2, which has its own story."""
+    if conn.context.http2 is not None:
+        await conn.context.http2(conn, early)
 
 
 async def _read_header(conn: Carrier) -> tuple[ProxyHeader | None, bytes]:

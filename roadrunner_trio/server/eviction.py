@@ -18,7 +18,7 @@ from typing import Final
 import trio
 
 from ..transport.phases import Phase
-from .connection import Connection
+from .carrier import Carrier
 
 LEAST: Final = 1.0
 """Seconds for which a connection has kept the server waiting at least, before it has to make room."""
@@ -26,7 +26,7 @@ SLOW: Final = 1024
 """Octets a second: a head, or a body, that comes faster is left alone."""
 
 
-def waits_since(conn: Connection, *, idle: bool) -> float:
+def waits_since(conn: Carrier, *, idle: bool) -> float:
     """Trio's time since which the server waits for the peer of a connection; ``math.inf`` when it does not.
 
     Args:
@@ -49,16 +49,14 @@ def waits_since(conn: Connection, *, idle: bool) -> float:
     return conn.born if patience == math.inf else conn.phase.deadline - patience
 
 
-def end(conn: Connection, seconds: float) -> bool:
+def end(conn: Carrier, seconds: float) -> bool:
     """Ends a connection for which the server has waited ``seconds``; False if that would hit the wrong one.
 
     An idle one is closed in silence. A head or a body that is due is answered as if its time had run out, with 408.
     """
     if conn.phase.phase is Phase.IDLE:
         return conn.make_room()
-    octets = 0 if conn.phase.phase is Phase.HANDSHAKE else conn.exchange.engine.buffered
-    if conn.phase.phase is Phase.READ_BODY:
-        octets += conn.exchange.received
+    octets = 0 if conn.phase.phase is Phase.HANDSHAKE else conn.heard()
     if octets >= SLOW * seconds or (conn.wire is not None and conn.wire.pending()):
         return False
     conn.gone = True  # its place is wanted now: nothing is lingered for
@@ -76,10 +74,10 @@ class Evictions:
 
     __slots__ = ("_idle", "_members", "_not_before", "_waiting")
 
-    def __init__(self, members: Callable[[], Iterable[Connection]], *, idle: bool) -> None:
+    def __init__(self, members: Callable[[], Iterable[Carrier]], *, idle: bool) -> None:
         self._members = members
         self._idle = idle
-        self._waiting: dict[Connection, float] = {}  # in the order in which they began to wait
+        self._waiting: dict[Carrier, float] = {}  # in the order in which they began to wait
         self._not_before = -math.inf
 
     def make_room(self) -> bool:
@@ -94,7 +92,7 @@ class Evictions:
                 return True
         return False
 
-    def forget(self, conn: Connection) -> None:
+    def forget(self, conn: Carrier) -> None:
         """A connection has closed."""
         self._waiting.pop(conn, None)
 

@@ -27,11 +27,11 @@ from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.patience import SPARED, Patience
 from ..transport.phases import Phase
-from ..transport.streams import Address, PrefixedStream, RateMeter, tidy
+from ..transport.streams import Address, PrefixedStream, RateMeter, own_end
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
-from .gathering import no_room
-from .http1_sender import Http1Sender
+from .gathering import gather_body, no_room
+from .http1_sender import OVER, Http1Sender
 from .presence import Grace, in_handler, miss
 from .report import tell_acknowledged, tell_send_failed
 
@@ -41,7 +41,6 @@ BULK_SIZE: Final = 262144
 NO_PLAN: Final = Plan()
 GULPS: Final = 2
 """Pieces of a body taken without a wait before the neighbours have a turn: the smallest chunks make one of 4 ms."""
-OVER: Final = "this request's exchange is over"
 RELEASED: Final = "nobody waits for this request's peer any more"
 
 
@@ -55,6 +54,7 @@ class Http1Exchange(Http1Sender):
         grace: the time it has left when its peer has gone; made when first needed.
         waits: those of the application for something of the request in hand; None is nobody's.
         judged: by its head alone, for the time being.
+        taken: what :attr:`received` was when another connection took its engine; None while it has it.
     """
 
     __slots__ = (
@@ -65,13 +65,13 @@ class Http1Exchange(Http1Sender):
         "_reading",
         "_received",
         "_spared",
-        "_taken",
         "_waiting",
         "engine",
         "grace",
         "judged",
         "meter",
         "plan",
+        "taken",
         "waits",
     )
 
@@ -79,7 +79,7 @@ class Http1Exchange(Http1Sender):
         super().__init__(conn)
         self.engine = engine
         self.plan = NO_PLAN
-        self.meter = RateMeter(conn.context.limits.min_bytes_per_second)
+        self.meter = RateMeter(conn.context.limits.min_bytes_per_second, conn.context.clock)
         self.grace: Grace | None = None
         self._reading = False
         self._received = 0
@@ -87,7 +87,7 @@ class Http1Exchange(Http1Sender):
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[_Wait] | None = None
         self._local: Address | None = None
-        self._taken: int | None = None
+        self.taken: int | None = None
         self.judged = False
 
     # -- what it has of its connection -------------------------------------------------------------
@@ -121,7 +121,7 @@ class Http1Exchange(Http1Sender):
     def local(self) -> Address:
         """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
         if self._local is None:
-            self._local = self.context.name if self.wire is None else _own_end(self.wire, self.context.name)
+            self._local = self.context.name if self.wire is None else own_end(self.wire, self.context.name)
         return self._local
 
     @property
@@ -142,19 +142,7 @@ class Http1Exchange(Http1Sender):
     @property
     def received(self) -> int:
         """Octets of the request's content that have been read."""
-        return self.engine.body_taken if self._taken is None else self._taken
-
-    def take_over_from(self, before: Http1Exchange) -> None:
-        """Goes on behind another, whose response is complete: with the octets that have come, and an engine for them.
-
-        The other keeps one that nothing comes to any more.
-        """
-        before._taken = before.received
-        self.engine, before.engine = before.engine, self.engine
-        self.memo, self._local = before.memo, before._local
-        self.engine.next_cycle()
-        before.engine.receive(b"")
-        before.keep = False
+        return self.engine.body_taken if self.taken is None else self.taken
 
     # -- the octets that come ----------------------------------------------------------------------
 
@@ -213,8 +201,8 @@ class Http1Exchange(Http1Sender):
         while (head := self.engine.next_head()) is NEED_DATA:
             if self.meter.slow and not self.engine.ended:
                 raise PeerTooSlow("the peer sends its head more slowly than the minimum rate")  # E7
-            before = trio.current_time()
-            self.meter.add(await self.fill(), trio.current_time() - before)
+            before = self.meter.begin()
+            self.meter.add(await self.fill(), self.phase.now() - before)
         return head
 
     def expect_body(self, plan: Plan) -> bool:
@@ -269,6 +257,10 @@ class Http1Exchange(Http1Sender):
                 await self._await_body(request)
         return b""
 
+    async def gather_body(self) -> bytes:
+        """The whole body, which counts among what all connections hold until the exchange is over."""
+        return await gather_body(self)
+
     def _next_piece(self) -> bytes | None:
         """A piece that is there, or None; at the end of the body too, which is then done."""
         try:
@@ -299,10 +291,10 @@ class Http1Exchange(Http1Sender):
             await self.send_interim(100)
             if request.over:
                 raise RuntimeError(OVER)
-        before, most = trio.current_time(), BULK_SIZE if self._bulk else RECEIVE_SIZE
+        before, most = self.meter.begin(), BULK_SIZE if self._bulk else RECEIVE_SIZE
         if self.phase.phase in (Phase.READ_BODY, Phase.FINISH):
             octets = await self.fill(most)
-            waited = trio.current_time() - before
+            waited = self.phase.now() - before
         else:
             octets, waited = await self._fill_for_handler(request, before, most)
         self._gulps = 0
@@ -353,8 +345,9 @@ class Http1Exchange(Http1Sender):
 
     def release_waiters(self) -> None:
         """The response is complete, or a WebSocket decided upon: nobody waits for the peer any more."""
-        for wait in self.waits or ():
-            wait.release()
+        if self.waits:
+            for wait in self.waits:
+                wait.release()
         if self.ended:
             if self.phase.deadline != math.inf:
                 self.phase.deadline = math.inf  # the time of a handler is until its response is complete
@@ -362,8 +355,8 @@ class Http1Exchange(Http1Sender):
 
     def _offer(self) -> None:
         """What has come of a next request need not wait for an application that goes on; what comes tells by itself."""
-        wire = self.conn.plain or self.conn.wire
-        if wire is not None and (self.engine.buffered or wire.readable):
+        wire = self.conn.wire
+        if wire is not None and (wire.readable or not self.keep or self.engine.buffered):
             self.conn.go_on_soon()
 
     async def settle(self) -> None:
@@ -450,6 +443,8 @@ class Http1Exchange(Http1Sender):
             except PeerGone as exc:
                 tell_send_failed(self, "handoff_response", exc)
                 raise
+        else:
+            await self.conn.send_held()  # the answer to the request before
         self.status = status or 101
         self.taken_over = True
         if self.wire is None or not self.wire.polled:
@@ -501,10 +496,3 @@ class _Wait(Patience):
         if (self.request.over or (self.dismissed and not self.released)) and (caught or kind is None):
             raise RuntimeError(OVER)
         return caught
-
-
-def _own_end(wire: SocketWire, otherwise: str) -> Address:
-    try:
-        return tidy(wire.socket.getsockname()) or otherwise
-    except OSError:  # it has been closed
-        return otherwise

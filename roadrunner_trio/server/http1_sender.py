@@ -32,6 +32,8 @@ NO_REQUEST: Final = Request(NO_HEAD, None, Drain(), "nobody", "http", "none")
 TURN: Final = 16
 """Pieces that a body may send before its neighbours have their turn. A turn costs 3 µs; so does a piece of 1 kB."""
 
+OVER: Final = "this request's exchange is over"
+
 HEADS: Final = {
     "stream": "stream_response_head",
     "loop": "loop_response_head",
@@ -142,6 +144,8 @@ class Http1Sender:
         """An interim response (RFC 9110 section 15.2); nothing to an HTTP/1.0 peer, or after the final head."""
         if not 100 <= status <= 199 or status == 101:
             raise ValueError(f"an interim response is 100 or 102 to 199, not {status}")
+        if self.request is NO_REQUEST:
+            raise RuntimeError(OVER)
         if self.head.version >= (1, 1) and not self.started:
             await self.conn.send(encode.head(encode.status_line(status), fields))
 
@@ -170,7 +174,7 @@ class Http1Sender:
             else:
                 rest = body
         try:
-            if (unsent := conn.send_now(data)) is not None:
+            if (unsent := conn.send_now(data) if rest else conn.send_with_others(data)) is not None:
                 await conn.send_rest(unsent, self.sent)
             if rest:
                 await conn.send_large(memoryview(rest), self.sent)
@@ -251,7 +255,13 @@ class Http1Sender:
             await self.send_body(data)
 
     async def end_response(self, trailers: Sequence[Field] = ()) -> None:
-        """The end of the body; with chunked framing its last chunk and trailers, elsewhere trailers are dropped."""
+        """The end of the body; with chunked framing its last chunk and trailers, elsewhere trailers are dropped.
+
+        Raises:
+            RuntimeError: no response has begun, or it has ended: another end would be where the next begins.
+        """
+        if not self.started or self.ended:
+            raise RuntimeError("a response is ended once, when it has begun")
         if self._left:
             raise ValueError(f"the response ended {self._left} octets short of its content-length")
         conn = self.conn
@@ -299,6 +309,8 @@ class Http1Sender:
         connection = b"" if keep else b"close"
         if keep and head.version == (1, 0):
             connection = b"keep-alive"
+        if not keep and self.request is NO_REQUEST:
+            raise RuntimeError(OVER)  # an app that was left behind
         # Refuses what is no final status (N24), so nothing is decided before.
         out = encode.final_head(encode.status_line(status, reason), wishes, framing, length, connection)
         self.keep, self.status, self.framing = keep, status, framing

@@ -16,7 +16,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from contextvars import copy_context
 from dataclasses import fields
 from typing import Any, Final, Literal, TypeAlias, Unpack
@@ -24,25 +24,28 @@ from typing import Any, Final, Literal, TypeAlias, Unpack
 import trio
 
 from ..answering.context import Counters
-from ..answering.respond import Handler, Routed, lifetime_of
+from ..answering.faults import STRAYS, leaves, part_ways
+from ..answering.respond import Handler, Routed, lifetime_of, serves_websockets
 from ..journal import log
 from ..messages.exchange import App
-from ..protocol.http1.encode import error_response
 from ..telemetry.logs import Damper
-from ..telemetry.observe import ConnectionRejected, ListenerClosed, ListenerDraining, ListenerRetiring
+from ..telemetry.observe import ListenerClosed, ListenerDraining, ListenerRetiring
 from ..transport import poller
 from ..transport.bind import Bindable, listed, open_listeners
 from ..transport.certificates import Certificates
 from ..transport.drain import Drain
 from ..transport.dump import stack_of
-from ..transport.streams import Address, linger, peer_of, shown, tidy, wired
-from ..transport.wire import RECEIVE_SIZE, SocketWire
+from ..transport.streams import Address, peer_of, shown, tidy, wired
+from ..transport.wire import SocketWire
 from ..units import Duration, seconds
-from .afterwards import may_go_on, succeed
+from .afterwards import Afterwards, succeed
+from .carrier import Carrier
+from .company import BATCH, Neighbours
 from .connection import Connection, serve_connection
-from .listener_info import ConnectionInfo, Drained, ListenerInfo
+from .listener_info import ConnectionInfo, Drained, ListenerInfo, described
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
 from .places import Roll, share_out
+from .rejections import Rejections
 
 ACCEPT_BATCH: Final = 64
 BACK_OFF: Final = 0.1
@@ -54,8 +57,6 @@ VANISHED: Final = frozenset(
     {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
 )
 """What accept says of a connection that broke while it waited (accept(2)): the next one may be well."""
-REJECTED_LINGER: Final = 1.0
-REJECTED_AT_ONCE: Final = 64
 PATIENCE: Final = 1.0
 """Seconds past a drain's deadline after which what still runs is called stuck."""
 
@@ -94,6 +95,12 @@ class Listener:
         middlewares: around the handler, or all that a router answers, the first outermost.
         health_path: a path, such as ``"/healthz"``, on which the server itself tells balancers 200, and 503 once its
             end is near; whatever limits there are on requests.
+        protocols: the versions of HTTP that are spoken, the preferred one first: ``("h2", "http/1.1")``, as it is if it
+            is left out, or one of the two. Over TLS the client chooses by ALPN, for which the context is told; in clear
+            by its first octets.
+        live_path: another, such as ``"/livez"``, on which it tells supervisors 200 for as long as it lives.
+        tracebacks: a request that fails is answered with its traceback, if it comes from this machine; for the time in
+            which an application is written.
         evict_idle: when there are as many connections as may be, the one that has kept the server waiting for longest
             (and for a second at least) makes room, instead of the newcomer being turned away: an idle one, or one that
             says nothing, or whose handshake, head or body comes too slowly. Without it only those of an address
@@ -108,9 +115,10 @@ class Listener:
     """
 
     status: Status = "new"
+    neighbours: Neighbours | None = None
+    """Other processes that accept on the same sockets; to be set before it serves."""
     task: trio.lowlevel.Task | None = None
     _connections: trio.Nursery | None = None
-    _rejected_now = 0
     _present = 0
     _retiring = False
     _shortage: Damper | None = None
@@ -133,6 +141,7 @@ class Listener:
         evict_idle = flag("evict_idle", settings.get("evict_idle", False))
         proxies = (settings.get("proxy_protocol"), settings.get("proxy_headers"))
         self._places = share_out(self._context, proxies, self._members, evict_idle=evict_idle)
+        self._rejections = Rejections(self._context)
         self._told: list[Drain] = []
         self._listeners: list[socket.socket | trio.abc.Listener[trio.abc.Stream]] = []
         self._accept_scopes: list[trio.CancelScope] = []
@@ -168,25 +177,25 @@ class Listener:
         """How many connections are in which phase, by the phase's name: ``{"idle": 12, "dispatch": 3}``."""
         return Counter(conn.phase.phase.name.lower() for conn in self._members())
 
+    @property
+    def in_hand(self) -> int:
+        """How many requests are being answered, or are on their way to that."""
+        return sum(conn.streams for conn in self._members())
+
     def connections(self) -> list[ConnectionInfo]:
         """Its connections, oldest first."""
         now = trio.current_time()
-        return [
-            ConnectionInfo(
-                conn.peer,
-                conn.phase.phase.value,
-                now - conn.born,
-                conn.phase.deadline - now,
-                conn.served,
-                conn.task,
-            )
-            for conn in sorted(self._members(), key=lambda conn: conn.born)
-        ]
+        return [described(conn, now) for conn in sorted(self._members(), key=lambda conn: conn.born)]
 
     @property
     def drained(self) -> bool:
         """Whether a drain has begun, or has forgone its start; else nothing but a cancellation ends it in order."""
         return self._context.drain.draining or self._start.cancel_called
+
+    @property
+    def drain_deadline(self) -> float:
+        """Trio's time at which a drain cuts what is left; ``math.inf`` before there is one."""
+        return self._context.drain.cut
 
     @property
     def leaving(self) -> bool:
@@ -197,9 +206,9 @@ class Listener:
     def _active(self) -> int:
         return len(self._context.drain.members) + sum(len(drain.members) for drain in self._told)
 
-    def _members(self) -> list[Connection]:
+    def _members(self) -> list[Carrier]:
         drains = [self._context.drain, *self._told]
-        return [member for drain in drains for member in drain.members if isinstance(member, Connection)]
+        return [member for drain in drains for member in drain.members if isinstance(member, Carrier)]
 
     def reload_routes(self, routes: Sequence[Any]) -> None:
         """Replaces all routes of its router from the next request on; see :meth:`Router.reload`.
@@ -211,6 +220,7 @@ class Listener:
         if not isinstance(self._handler, Routed):
             raise RuntimeError(f"listener {self.name!r} serves {self._handler!r}, which is no router and has no routes")
         self._handler.reload(routes)
+        self._context.websockets = serves_websockets(self._handler)
 
     # -- its life --------------------------------------------------------------------------------
 
@@ -246,8 +256,10 @@ class Listener:
                 helpers.start_soon(self._context.clock.run, name=f"{self.name}: clock")
                 if poller.AVAILABLE:
                     self._context.poller = poller.Poller()
-                    self._context.go_on = self._go_on
                     helpers.start_soon(self._context.poller.run, name=f"{self.name}: poller")
+                    afterwards = Afterwards(self._take_up)
+                    self._context.go_on = afterwards.look
+                    helpers.start_soon(afterwards.run, name=f"{self.name}: afterwards")
                 if self.certificates is not None:
                     helpers.start_soon(self.certificates.watch, name=f"{self.name}: certificates")
                 async with trio.open_nursery() as self._connections:
@@ -338,7 +350,7 @@ class Listener:
         if self.status == "accepting":
             self.status = "draining"
             for listener in self._listeners:
-                if isinstance(listener, socket.socket):
+                if isinstance(listener, socket.socket) and self.neighbours is None:  # else they serve who is waiting
                     self._accept_batch(listener, self._context.limits.backlog + 1)
             self._stop_accepting()
             self._present = self._active
@@ -381,11 +393,21 @@ class Listener:
             await trio.lowlevel.checkpoint_if_cancelled()  # a drain that began first has closed the socket
             while True:
                 await trio.lowlevel.wait_readable(sock)
-                if not self._accept_batch(sock, ACCEPT_BATCH):
+                if (others := self.neighbours) is None:
+                    done = self._accept_batch(sock, ACCEPT_BATCH)
+                elif wait := others.patience(self._active):
+                    await trio.sleep(wait)
+                    done = self._accept_batch(sock, others.insistence())
+                else:
+                    done = self._accept_batch(sock, BATCH, others)
+                if not done:
                     await trio.sleep(BACK_OFF)
 
-    def _accept_batch(self, sock: socket.socket, most: int) -> bool:
-        """Accepts up to ``most`` that wait; False when accepting fails for a reason that needs time to pass."""
+    def _accept_batch(self, sock: socket.socket, most: int, others: Neighbours | None = None) -> bool:
+        """Accepts up to ``most`` that wait, as long as it is not the turn of ``others``.
+
+        False when accepting fails for a reason that needs time to pass.
+        """
         for _ in range(most):
             try:
                 accepted, address = sock.accept()
@@ -397,11 +419,13 @@ class Listener:
                 self._cannot_accept(exc)
                 return False
             self._admit(accepted, tidy(address))
+            if others is not None and others.patience(self._active):
+                break
         return True
 
     def _admit(self, sock: socket.socket, peer: Address) -> None:
         if (reason := self._places.refusal(peer, self._active)) is not None:
-            self._turn_away(sock, reason)
+            self._rejections.turn_away(sock, reason, self._connections)
             return
         try:
             wire = SocketWire(sock, self._context.poller)
@@ -421,13 +445,13 @@ class Listener:
         self._places.enter(conn, peer)
         self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(peer)}")
 
-    def _go_on(self, conn: Connection) -> None:
-        """A connection's next request has come while its application still works: another task takes it up.
+    def _take_up(self, conn: Connection) -> None:
+        """A connection goes on although its application still works, in another task.
 
-        It waits where there is no place, for an application that keeps many of them would else shut out others.
+        Where there is no place it waits, for an application that keeps many of them would else shut out others.
         """
         room = self._active < self._context.limits.max_connections and self._places.has_room(conn.peer)
-        if self._connections is not None and room and may_go_on(conn):
+        if room and self._connections is not None:
             successor = succeed(conn)
             self._places.enter(successor, conn.peer)
             self._connections.start_soon(serve_connection, successor, name=f"{self.name}: {shown(conn.peer)}")
@@ -437,19 +461,27 @@ class Listener:
             while True:
                 try:
                     stream = await listener.accept()
-                except OSError as exc:
-                    if exc.errno not in EXHAUSTED:
+                except BaseException as exc:
+                    if not isinstance(exc, OSError) or exc.errno not in EXHAUSTED:
+                        self._stop_if_stray(exc)
                         raise
                     self._cannot_accept(exc)
                     await trio.sleep(BACK_OFF)
                     continue
                 peer = peer_of(stream)
                 if (reason := self._places.refusal(peer, self._active)) is not None:
-                    self._count_rejected(reason)
+                    self._rejections.count(reason)
                     await trio.aclose_forcefully(stream)
                 else:
                     self._spawn(wired(stream), peer)
         await _close(listener)  # drained: whoever still comes is refused at the door
+
+    def _stop_if_stray(self, exc: BaseException) -> None:
+        """Raises an error in place of what would end the nursery of all connections without a word."""
+        error, _ = part_ways(exc)
+        if error is not None and any(isinstance(leaf, STRAYS) for leaf in leaves(error)):
+            log.error("listener %r ends: what it accepts from raised somebody else's cancellation", self.name)
+            raise RuntimeError("accept() raised a cancellation, or an end, that was meant for somebody else") from exc
 
     def _cannot_accept(self, why: OSError) -> None:
         """Counts it; ten lines a second of it would fill the disk of a machine that is short of something already."""
@@ -459,42 +491,6 @@ class Listener:
             before = shortage.take()
             again = f"; {before} more failures since this was last said" if before else ""
             log.error("listener %r cannot accept: %s%s", self.name, why, again)
-
-    # -- the cap ---------------------------------------------------------------------------------
-
-    def _count_rejected(self, reason: str) -> None:
-        self._context.counters.rejected += 1
-        observers = self._context.observers
-        if observers.listener_conn_rejected:
-            event = ConnectionRejected(self.name, reason, time.time())
-            observers.tell(observers.listener_conn_rejected, event)
-
-    def _turn_away(self, sock: socket.socket, reason: str) -> None:
-        """503 by one send after one read, neither waiting; a few are read from a little longer (N70)."""
-        self._count_rejected(reason)
-        wire = SocketWire(sock)
-        if self._context.tls is not None:  # an answer in clear would be noise, and a handshake more work, not less
-            wire.close()
-            return
-        with suppress(OSError):
-            sock.recv(RECEIVE_SIZE)  # what has come already would turn the close into a reset
-        try:
-            sock.send(error_response(503, [(b"retry-after", b"1")]))
-        except OSError:
-            wire.close()
-            return
-        if self._connections is not None and self._rejected_now < REJECTED_AT_ONCE:
-            self._rejected_now += 1
-            self._connections.start_soon(self._see_off, wire, name=f"{self.name}: turned away")
-        else:
-            wire.close()
-
-    async def _see_off(self, wire: SocketWire) -> None:
-        try:
-            await linger(wire, REJECTED_LINGER, RECEIVE_SIZE)
-        finally:
-            self._rejected_now -= 1
-            wire.close()
 
 
 async def _close(listener: socket.socket | trio.abc.Listener[trio.abc.Stream]) -> None:

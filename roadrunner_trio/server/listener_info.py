@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import trio
 
+from ..transport.phases import Phase
 from ..transport.streams import Address
+from .carrier import Carrier
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ class ListenerInfo:
         cut: connections that a drain's deadline ended.
         accepts_failed: how often there was no connection to be had although one waited: the process or the machine had
             no descriptors or buffers left. Tried again ten times a second, and logged once a minute.
+        streams_refused: requests of HTTP/2 that were refused, unseen, for their peer had too many at once or was told
+            to open no more.
+        streams_reset: requests of HTTP/2 that were reset before their answer was complete: by their peer, or for a rule
+            that it broke.
+        goaways: connections of HTTP/2 that ended for a rule that their peer broke.
     """
 
     active: int
@@ -72,6 +79,9 @@ class ListenerInfo:
     acknowledged: int
     cut: int
     accepts_failed: int
+    streams_refused: int = 0
+    streams_reset: int = 0
+    goaways: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,9 @@ class ConnectionInfo:
         deadline: seconds until its phase has had its time; ``math.inf`` without a bound.
         requests: how many it has served, the current one included.
         task: the Trio task that serves it.
+        protocol: what it speaks: ``"http/1.1"`` or ``"h2"``.
+        streams: how many requests it has in hand now; never more than one with HTTP/1.
+        doing: the method and the path of the request it is in, without a query; ``""`` between two.
     """
 
     peer: Address
@@ -93,3 +106,29 @@ class ConnectionInfo:
     deadline: float
     requests: int
     task: trio.lowlevel.Task | None
+    protocol: str = "http/1.1"
+    streams: int = 0
+    doing: str = ""
+
+
+def described(conn: Carrier, now: float) -> ConnectionInfo:
+    """What there is to say of a connection."""
+    return ConnectionInfo(
+        conn.peer,
+        conn.doing,
+        now - conn.born,
+        conn.phase.deadline - now,
+        conn.served,
+        conn.task,
+        conn.protocol,
+        conn.streams,
+        _request_of(conn),
+    )
+
+
+def _request_of(conn: Carrier) -> str:
+    """The request of HTTP/1 that a connection is in, in two words; nothing between two."""
+    if conn.phase.phase in (Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST):
+        return ""
+    request = getattr(getattr(conn, "exchange", None), "request", None)  # given up before it leaves its drain
+    return "" if request is None else f"{request.method} {request.path}"

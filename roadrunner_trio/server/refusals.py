@@ -18,15 +18,15 @@ from ..messages.response import Response
 from ..protocol.heads import Framing
 from ..transport.phases import Phase
 from ..transport.wire import BodyTimeout, PeerGone
-from .http1_exchange import Http1Exchange
 from .presence import miss
 from .report import tell_throttled
+from .subject import Subject
 
 Answer: TypeAlias = Callable[[Exchange], Awaitable[None]]
 """What answers an exchange: an application, or what stands in for one."""
 
 
-async def judge_early(exchange: Http1Exchange) -> Answer | None:
+async def judge_early(exchange: Subject) -> Answer | None:
     """Asks those who judge by the head alone; gives the answer of the first who has one, be it an exception."""
     exchange.phase.enter(Phase.DISPATCH, exchange.plan.timeout)
     if exchange.conn.hung_up:
@@ -54,7 +54,7 @@ async def _respond(response: object, check: object, exchange: Exchange) -> None:
     await respond(exchange, response, check)
 
 
-async def turn_away(exchange: Http1Exchange, refusal: Refusal) -> None:
+async def turn_away(exchange: Subject, refusal: Refusal) -> None:
     """429 or 503, after which the connection goes on, if no body is in the way (E14)."""
     exchange.phase.enter(Phase.DISPATCH, math.inf)  # it is answered: an idle connection would end with a drain's word
     tell_throttled(exchange, refusal)
@@ -64,7 +64,7 @@ async def turn_away(exchange: Http1Exchange, refusal: Refusal) -> None:
     await exchange.respond(refusal.status, ((b"retry-after", b"%d" % refusal.retry_after), *close), b"")
 
 
-async def fail(exchange: Http1Exchange, error: BaseException) -> BaseException | None:
+async def fail(exchange: Subject, error: BaseException) -> BaseException | None:
     """Answers what the application raised; or gives what ends the connection, when that is the peer's doing.
 
     Gives, and does not raise: its frame would hold the exception that holds its frame. The body has had its use: in

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, TypeAlias, Unpack
 
 import trio
 
@@ -42,7 +42,11 @@ from .listener_settings import (
 )
 from .services import tended, titled
 from .shell import Banner, give_up, report
+from .signals import RENEWING
 from .watchdog import AT_ONCE, Stage, Watchdog
+
+Renewal: TypeAlias = Callable[[], Awaitable[object]]
+"""What is to be done again on SIGHUP: certificates are read, logs are opened."""
 
 
 def run(
@@ -141,11 +145,14 @@ async def serve_watched(
     *listeners: Listener,
     services: Sequence[Callable[[], Awaitable[object]]] = (),
     on_stuck: Callable[[tuple[Drained, ...]], None] | None = None,
+    renewals: Sequence[Renewal] = (),
     task_status: trio.TaskStatus[tuple[Listener, ...]] = trio.TASK_STATUS_IGNORED,
 ) -> tuple[Drained, ...]:
-    """:func:`serve`, with the watchdog of whoever owns the process."""
-    service, token = _Serving(_checked(listeners), watchdog, on_stuck), trio.lowlevel.current_trio_token()
-    beside_them = titled(services)
+    """:func:`serve`, with the watchdog of whoever owns the process, and what is done on SIGHUP."""
+    renewed = {each.certificates: None for each in _checked(listeners) if each.certificates is not None}
+    renewals = [*(certificates.renew for certificates in renewed), *renewals]
+    service, beside_them = _Serving(listeners, watchdog, on_stuck, renewals), titled(services)
+    token = trio.lowlevel.current_trio_token()
 
     def soon(do: Callable[[], None]) -> None:
         with suppress(trio.RunFinishedError):
@@ -157,6 +164,7 @@ async def serve_watched(
         async with trio.open_nursery() as beside:
             async with trio.open_nursery() as serving:
                 beside.start_soon(service.watch, serving, name="signals")
+                beside.start_soon(service.renew, name="renewals")
                 for name, each in beside_them:
                     beside.start_soon(tended, each, name, name=name)
                 for listener in listeners:
@@ -203,10 +211,13 @@ class _Serving:
         listeners: Sequence[Listener],
         watchdog: Watchdog,
         on_stuck: Callable[[tuple[Drained, ...]], None] | None,
+        renewals: Sequence[Renewal],
     ) -> None:
         self.listeners = listeners
         self.watchdog = watchdog
         self.on_stuck = on_stuck
+        self.renewals = renewals
+        self.wish = trio.Event()
         self.up = trio.Event()
         self.stages = {stage: trio.Event() for stage in Stage}
         self.name = ""
@@ -214,9 +225,13 @@ class _Serving:
 
     def told(self, stage: Stage, number: signal.Signals) -> None:
         """By the watchdog, in the loop: this far the end has come, by this signal."""
-        self.name = number.name
         if stage is Stage.SERVING:
-            log.info("%s: ignored", number.name)
+            if number is RENEWING:
+                self.wish.set()
+            else:
+                log.info("%s: ignored", number.name)
+            return
+        self.name = number.name
         for each in Stage:
             if each <= stage:
                 self.stages[each].set()
@@ -241,6 +256,20 @@ class _Serving:
             for each in listener.connections():
                 where = stack_of(each.task) if each.task else "it has no task yet"
                 log.error("the connection of %s does not end: %s", shown(each.peer), where)
+
+    async def renew(self) -> None:
+        """Does what is to be done on SIGHUP, in order; what fails is told, and left as it was."""
+        while True:
+            await self.wish.wait()
+            self.wish = trio.Event()
+            log.info(
+                "%s: renewing %s", RENEWING.name, ", ".join(map(named, self.renewals)) or "nothing, as there is none"
+            )
+            for each in self.renewals:
+                try:
+                    await each()
+                except Exception as exc:
+                    log.error("%s failed, and nothing has changed by it", named(each), exc_info=exc)
 
     async def keep(
         self, listener: Listener, *, task_status: trio.TaskStatus[Listener] = trio.TASK_STATUS_IGNORED

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 
 import trio
 
 from ..journal import log
+from ..telemetry.log_output import spoken
 from ..transport.stdio import has_room, tell, within
 from ..transport.streams import Address, shown
 from .leaving import TELLING, leave
@@ -31,16 +33,21 @@ class Banner(trio.TaskStatus[tuple[Listener, ...]]):
         self.shown = True
         for listener in value:
             for address in listener.addresses:
-                line = f"Serving {self.title} on {url(listener, address)} (Ctrl-C drains, twice stops)\n"
-                if has_room("stdout"):
-                    tell(line, to="stdout")
+                announce(self.title, address, tls=listener.tls is not None)
 
 
-def url(listener: Listener, address: Address) -> str:
+def announce(title: str, address: Address, *, tls: bool, by: str = "") -> None:
+    """One line: what is served where, and ``by`` whom."""
+    line = f"Serving {title} on {url(address, tls=tls)}{by} (Ctrl-C drains, twice stops)"
+    if has_room("stdout"):
+        tell(spoken(logging.INFO, line), to="stdout")
+
+
+def url(address: Address, *, tls: bool) -> str:
     """An address as a person would type it."""
     if isinstance(address, str):
         return f"unix:{address}"
-    return f"{'https' if listener.tls else 'http'}://{shown(address)}"
+    return f"{'https' if tls else 'http'}://{shown(address)}"
 
 
 def report(outcomes: Sequence[Drained]) -> None:

@@ -22,8 +22,10 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Final, NoReturn, Protocol
 
-ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Each ends a server."""
+RENEWING: Final = signal.SIGHUP
+"""Has certificates and logs renewed; or says that the terminal has gone, and then it ends a server, too."""
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, RENEWING)
+"""Each ends a server, or may."""
 IGNORED: Final = signal.SIGUSR2
 """Means something to other servers, and would kill this one."""
 HEARD: Final = (*ENDING, IGNORED)
@@ -53,6 +55,23 @@ class Hearer(Protocol):
         ...
 
 
+def has_terminal() -> bool:
+    """Whether this process has a terminal that controls it."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+_had_terminal: Final = has_terminal()
+
+
+def terminal_has_gone() -> bool:
+    """Whether there was one when the process began, and it has been closed: the same signal is an operator's else."""
+    return _had_terminal and not has_terminal()
+
+
 def end_at_once(number: int, frame: FrameType | None) -> NoReturn:
     """A handler that does what a signal without one does, for process 1, to which the kernel then passes nothing."""
     os._exit(128 + number)
@@ -62,8 +81,18 @@ def not_yet(number: int, frame: FrameType | None) -> None:
     """A handler that does nothing. Unlike ``SIG_IGN``, it is not inherited by programs that are started."""
 
 
+def not_unless_hung_up(number: int, frame: FrameType | None) -> None:
+    """A handler of SIGHUP that ends the process with its terminal, and else does nothing."""
+    if terminal_has_gone():
+        end_at_once(number, frame)
+
+
+OURS: Final = (end_at_once, not_yet, not_unless_hung_up)
+"""Handlers that are there only until somebody hears."""
+
+
 def prepare(*numbers: signal.Signals) -> None:
-    """Before there is a server: nobody is killed by ``numbers``, and process 1 can be ended.
+    """Before there is a server: nobody is killed by ``numbers``, nor by SIGHUP, and process 1 can be ended.
 
     Does nothing outside of the main thread.
     """
@@ -71,6 +100,7 @@ def prepare(*numbers: signal.Signals) -> None:
         if os.getpid() == 1:
             _handle_by(end_at_once, *ENDING[1:])
         _handle_by(not_yet, *numbers)
+        _handle_by(not_unless_hung_up, RENEWING)
 
 
 def _handle_by(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> None:
@@ -136,7 +166,7 @@ class Ears:
         if threading.current_thread() is not threading.main_thread():
             raise ValueError("signals are for the main thread")
         for optional in OPTIONAL:
-            if before[optional] not in (signal.SIG_DFL, end_at_once, not_yet):
+            if before[optional] not in (signal.SIG_DFL, *OURS):
                 del before[optional]
         self._ends = os.pipe()
         for end in self._ends:

@@ -20,7 +20,7 @@ from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 from ..transport.dump import step_of_loop
 from .leaving import leave, main_stack, see_off
-from .signals import EARS, ENDING, HEARD, IGNORED
+from .signals import EARS, ENDING, HEARD, IGNORED, RENEWING, terminal_has_gone
 
 TWICE: Final = 0.3
 """Seconds in which a signal that comes again is the same: `timeout` sends its signal to a child and to its group."""
@@ -64,6 +64,7 @@ class Watchdog:
         owner: the process is ours: it is left a second after the drain's deadline. In one that is not it is only left
             when a second signal has not ended everything within a second.
         leave: how.
+        gone: whether SIGHUP is the end of a terminal, and so that of the server.
 
     Attributes:
         stage: how far the end has come.
@@ -72,7 +73,15 @@ class Watchdog:
         until: when it wants to be woken.
     """
 
-    def __init__(self, grace: float, delay: float = 0.0, *, owner: bool = False, leave: Leave = leave) -> None:
+    def __init__(
+        self,
+        grace: float,
+        delay: float = 0.0,
+        *,
+        owner: bool = False,
+        leave: Leave = leave,
+        gone: Callable[[], bool] = terminal_has_gone,
+    ) -> None:
         self.grace = grace
         self.delay = delay
         self.stage = Stage.SERVING
@@ -81,6 +90,7 @@ class Watchdog:
         self.until = math.inf
         self._owner = owner
         self._leave = leave
+        self._gone = gone
         self._heard_at = -math.inf
         self._drains_at = math.inf
         self._open = False
@@ -164,8 +174,8 @@ class Watchdog:
 
     def heard(self, number: int, now: float) -> None:
         """A signal: the next stage."""
-        if number == IGNORED:
-            self._post(lambda: self._told(Stage.SERVING, IGNORED))
+        if number == IGNORED or (number == RENEWING and not self._gone()):
+            self._post(lambda: self._told(Stage.SERVING, signal.Signals(number)))
             return
         if self._is_the_same(number, now):
             return

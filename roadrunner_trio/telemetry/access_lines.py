@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from ..printable import printable
 from ..transport.streams import shown
-from .log_lines import Value, json_text, logfmt_text, timestamp
+from .log_lines import THIS, Value, json_text, logfmt_text, timestamp
 from .observe import RequestEnded
 
 Render: TypeAlias = Callable[[RequestEnded, int | None, str | None], str]
@@ -31,7 +31,7 @@ def text_line(event: RequestEnded, status: int | None, reason: str | None) -> st
 
 
 def json_access_line(event: RequestEnded, status: int | None, reason: str | None) -> str:
-    """A JSON object with all of :data:`NAMES`; null for what there is not."""
+    """A JSON object with all of :data:`NAMES`; null for what there is not. A process that is alone is no worker."""
     request = event.request
     major, minor = request.version
     return (
@@ -42,7 +42,7 @@ def json_access_line(event: RequestEnded, status: int | None, reason: str | None
         f',"duration":{event.duration:.6f},"request_id":{json_text(request.request_id)}'
         f',"kind":{json_text(event.kind)},"outcome":"{event.outcome}"'
         f',"phase":{json_text(event.phase) if event.phase else "null"}'
-        f',"reason":{json_text(reason) if reason else "null"}}}'
+        f',"reason":{json_text(reason) if reason else "null"}{THIS.json}}}'
     )
 
 
@@ -58,6 +58,7 @@ def logfmt_access_line(event: RequestEnded, status: int | None, reason: str | No
         f" duration={event.duration:.6f}"
         f" request_id={logfmt_text(request.request_id)} kind={logfmt_text(event.kind)} outcome={event.outcome}"
         f"{f' phase={event.phase}' if event.phase else ''}{f' reason={logfmt_text(reason)}' if reason else ''}"
+        f"{THIS.logfmt}"
     )
 
 
@@ -85,6 +86,7 @@ NAMES: Final[dict[str, Callable[[RequestEnded, int | None, str | None], Value]]]
     "outcome": lambda event, status, reason: event.outcome,
     "phase": lambda event, status, reason: event.phase,
     "reason": lambda event, status, reason: reason,
+    "worker": lambda event, status, reason: THIS.name or None,
 }
 """What an access log can tell. A template can also have ``{header:name}``, a field of the request."""
 

@@ -14,6 +14,7 @@ from typing import Final
 from ..messages.exchange import Exchange
 from ..messages.request import Request
 from ..transport.streams import shown
+from .log_lines import THIS
 
 current_request: Final[ContextVar[Request | None]] = ContextVar("roadrunner_trio.current_request", default=None)
 """The request that is being served; None outside of one, and on listeners without ``log_context=True``."""
@@ -35,8 +36,9 @@ def context_of(request: Request) -> tuple[str, str, str, str]:
 class LogContext(logging.Filter):
     """Puts ``request_id``, ``method``, ``path`` and ``peer`` on every record, from :data:`current_request`.
 
-    Add it to handlers; on a logger it would not see what that logger's children log. Outside of a request each of
-    the four is ``"-"``. What a record has already, by ``extra=`` say, stays.
+    And ``worker``, the name of this process among several. Add it to handlers; on a logger it would not see what that
+    logger's children log. What there is not, as outside of a request, is ``"-"``. What a record has already, by
+    ``extra=`` say, stays.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -45,4 +47,5 @@ class LogContext(logging.Filter):
         values = ("-",) * len(CONTEXT) if request is None else context_of(request)
         for name, value in zip(CONTEXT, values, strict=True):
             record.__dict__.setdefault(name, value)
+        record.__dict__.setdefault("worker", THIS.name or "-")
         return True

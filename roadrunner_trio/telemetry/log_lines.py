@@ -19,6 +19,27 @@ Value: TypeAlias = str | int | float | None
 _plain = re.compile(r"[!#-<>-\[\]-~]+").fullmatch
 """Visible ASCII without quote, equals sign and backslash."""
 
+
+class ThisProcess:
+    """Which of several processes this is; every line says so, if it has a name.
+
+    Attributes:
+        name: such as ``"3"`` or ``"supervisor"``; ``""`` of one that is alone.
+        json: what stands behind other pairs, in JSON,
+        logfmt: and in logfmt.
+    """
+
+    name = json = logfmt = ""
+
+    def call(self, name: str) -> None:
+        """Gives it a name; ``""`` takes it away."""
+        self.name = name
+        self.json = f',"worker":{json_text(name)}' if name else ""
+        self.logfmt = f" worker={logfmt_text(name)}" if name else ""
+
+
+THIS: Final = ThisProcess()
+
 _utc = _local = (-1, "")
 """The last second, and how it is written: one value, for threads that log at once."""
 

@@ -15,12 +15,16 @@ import select
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal, TextIO, TypeAlias
 from weakref import WeakSet
 
+import trio
+
+from ..journal import NAME
 from ..printable import one_line
-from .log_format import LogFormatter
+from .log_format import Colours, LogFormatter
 
 MOST: Final = 4 * 1024 * 1024
 """Characters that wait to be written. A line more is dropped."""
@@ -32,6 +36,7 @@ REPLACE: Final = "backslashreplace"
 """What becomes of characters that the encoding does not have."""
 Item: TypeAlias = str | int | threading.Event
 """What waits: a line; how many were dropped here; and who wants to know that all before it is written."""
+Notation: TypeAlias = Literal["text", "json", "logfmt"]
 LOSS: Final = "%d lines of the log were lost here"
 LAST_WORDS: Final = 1.0
 """Seconds that :meth:`LogOutput.flush` waits, at most: the end of the process must not hang on its log."""
@@ -193,6 +198,40 @@ class LogOutput(logging.Handler):
             return 0
 
 
+class LogFile(LogOutput):
+    """The same into a file, to the end of which it writes; the file is made if need be.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        super().__init__(_open(path))
+
+    async def renew(self) -> None:
+        """Opens the file anew: whoever has put the old one away wants a new one in its place.
+
+        Raises:
+            OSError: it cannot be opened; lines go where they went before.
+        """
+        await trio.to_thread.run_sync(self._reopen, abandon_on_cancel=True)
+
+    def _reopen(self) -> None:
+        new = _open(self._path)
+        try:
+            os.dup2(new, self._fd, inheritable=False)  # in one step, whatever the thread that writes is at
+        finally:
+            os.close(new)
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY, 0o644)
+
+
 _outputs: Final[WeakSet[LogOutput]] = WeakSet()
 
 
@@ -205,7 +244,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def log_output(notation: Literal["text", "json", "logfmt"], stream: TextIO | None = None) -> logging.Handler:
+def log_output(notation: Notation, stream: TextIO | None = None) -> logging.Handler:
     """A handler for all that a process logs, to standard error if nothing else is said.
 
     A stream that is no descriptor's, as one in memory, is written to as by :class:`logging.StreamHandler`.
@@ -223,6 +262,60 @@ def log_output(notation: Literal["text", "json", "logfmt"], stream: TextIO | Non
     return output
 
 
-def start_logging(notation: Literal["text", "json", "logfmt"], level: str) -> None:
+_spoken: Notation = "text"
+
+
+def speak(notation: Notation) -> None:
+    """From now on the process says in this notation what it has to say itself."""
+    global _spoken
+    _spoken = notation
+
+
+def speaks_text() -> bool:
+    """Whether that is text, for people."""
+    return _spoken == "text"
+
+
+def spoken(level: int, message: str, report: str = "") -> str:
+    """What the process says to whoever reads its standard streams: text as it is, or else a line as a record has it.
+
+    Args:
+        report: a traceback, many lines, or ``""``.
+    """
+    if _spoken == "text":
+        return f"{report}{message}\n"
+    record = logging.LogRecord(NAME, level, __file__, 0, "%s", (message,), None)
+    record.exc_text = report.rstrip("\n") or None
+    return LogFormatter(_spoken).format(record) + "\n"
+
+
+def start_logging(notation: Notation, level: str) -> None:
     """Logs to standard error from now on, unless the application has set up logging of its own."""
     logging.basicConfig(handlers=[log_output(notation)], level=level)
+
+
+def colour_terminal() -> None:
+    """What goes to a terminal has colours from now on, unless that is not wanted (no-color.org)."""
+    if os.environ.get("NO_COLOR") or not os.isatty(2):
+        return
+    for handler in logging.root.handlers:
+        if isinstance(handler, LogOutput) and isinstance(handler.formatter, LogFormatter):
+            handler.setFormatter(Colours())
+
+
+def log_apart(name: str, path: str, notation: Notation) -> None:
+    """What a logger is told goes into a file of its own, ``"-"`` being standard output, and nowhere else.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    output = log_output(notation, sys.stdout) if path == "-" else LogFile(path)
+    output.setFormatter(LogFormatter(notation))
+    logger = logging.getLogger(name)
+    logger.handlers[:] = [output]
+    logger.propagate = False
+
+
+def renewals() -> list[Callable[[], Awaitable[None]]]:
+    """What opens all files anew."""
+    return [output.renew for output in _outputs if isinstance(output, LogFile)]

@@ -25,95 +25,16 @@ from ..journal import log
 from ..messages.request import Request
 from ..transport.phases import PhaseScope
 from ..transport.streams import Address
+from .connection_events import ConnectionAccepted as ConnectionAccepted
+from .connection_events import ConnectionBroken as ConnectionBroken
+from .connection_events import ConnectionEnded as ConnectionEnded
+from .connection_events import ConnectionRejected as ConnectionRejected
+from .connection_events import ListenerClosed as ListenerClosed
+from .connection_events import ListenerDraining as ListenerDraining
+from .connection_events import ListenerRetiring as ListenerRetiring
 
 Outcome: TypeAlias = Literal["complete", "error", "gone", "rejected", "timeout", "cancelled"]
 Part: TypeAlias = Literal["head", "body", "handler", "response", "handoff"]
-
-
-# -- connections ---------------------------------------------------------------------------------
-# Events are named tuples: they cannot be changed, and cost a quarter of what a frozen dataclass costs to build.
-
-
-class ConnectionAccepted(NamedTuple):
-    """A connection was accepted, and its peer is known.
-
-    Attributes:
-        listener: the name of the listener.
-        peer: host and port, or the path of a Unix socket.
-        system_time: when.
-    """
-
-    listener: str
-    peer: Address
-    system_time: float
-
-
-class ConnectionEnded(NamedTuple):
-    """A connection is over.
-
-    Attributes:
-        listener: the name of the listener.
-        peer: as in :class:`ConnectionAccepted`.
-        duration: seconds since it was accepted.
-        requests: how many request heads it brought.
-    """
-
-    listener: str
-    peer: Address
-    duration: float
-    requests: int
-
-
-class ConnectionRejected(NamedTuple):
-    """A connection was turned away before it became one (N69). Who wanted it is not told, on purpose.
-
-    Attributes:
-        listener: the name of the listener.
-        reason: ``"max_connections"``, or ``"max_connections_per_peer"``.
-        system_time: when.
-    """
-
-    listener: str
-    reason: str
-    system_time: float
-
-
-class ListenerRetiring(NamedTuple):
-    """A listener is about to drain: balancers are told so, and nothing else has changed.
-
-    Attributes:
-        listener: its name.
-        system_time: when.
-    """
-
-    listener: str
-    system_time: float
-
-
-class ListenerDraining(NamedTuple):
-    """A listener has begun to drain.
-
-    Attributes:
-        listener: its name.
-        deadline: by when everything has to be over.
-        system_time: when.
-    """
-
-    listener: str
-    deadline: float
-    system_time: float
-
-
-class ListenerClosed(NamedTuple):
-    """A listener has served its last connection, by a drain or because it was cancelled.
-
-    Attributes:
-        listener: its name.
-        system_time: when.
-    """
-
-    listener: str
-    system_time: float
 
 
 # -- requests ------------------------------------------------------------------------------------
@@ -342,6 +263,9 @@ class Observer:
     def listener_conn_rejected(self, event: ConnectionRejected) -> None:
         """A connection was turned away at the cap."""
 
+    def connection_failed(self, event: ConnectionBroken) -> None:
+        """A connection of HTTP/2 ends for a rule that its peer has broken."""
+
     def listener_retire(self, event: ListenerRetiring) -> None:
         """A listener will drain soon; see :meth:`Listener.retire`."""
 
@@ -437,6 +361,7 @@ class Observers:
     listener_accept: Hook[ConnectionAccepted]
     listener_conn_close: Hook[ConnectionEnded]
     listener_conn_rejected: Hook[ConnectionRejected]
+    connection_failed: Hook[ConnectionBroken]
     listener_retire: Hook[ListenerRetiring]
     listener_drain: Hook[ListenerDraining]
     listener_close: Hook[ListenerClosed]

@@ -8,11 +8,28 @@ Use it with pytest-trio's ``autojump_clock`` and every timeout is exact and take
             assert response.status == 200
 """
 
-from .memory import Client as Client
-from .memory import ClientResponse as ClientResponse
+from .client import Client as Client
+from .client import ClientResponse as ClientResponse
+from .client import StreamedResponse as StreamedResponse
+from .events import ReceivedEvent as ReceivedEvent
+from .events import ReceivedEvents as ReceivedEvents
 from .memory import MemoryListener as MemoryListener
 from .memory import MemoryServer as MemoryServer
 from .memory import MemoryStream as MemoryStream
 from .memory import open_server as open_server
+from .nurseries import virtual_time as virtual_time
+from .sockets import ClientWebSocket as ClientWebSocket
 
-__all__ = ["Client", "ClientResponse", "MemoryListener", "MemoryServer", "MemoryStream", "open_server"]
+__all__ = [
+    "Client",
+    "ClientResponse",
+    "ClientWebSocket",
+    "MemoryListener",
+    "MemoryServer",
+    "MemoryStream",
+    "ReceivedEvent",
+    "ReceivedEvents",
+    "StreamedResponse",
+    "open_server",
+    "virtual_time",
+]

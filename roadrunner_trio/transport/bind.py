@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, cast
 
 import trio
 
-from .unix import OwnSocket, open_unix, parse_unix
+from .unix import OwnSocket, UnixSocket, open_unix, parse_unix
 
 Bindable: TypeAlias = str | socket.socket | trio.abc.Listener[trio.abc.Stream]
 """``"host:port"``, ``"unix:/path"``, ``"unix:@name"``, ``"fd://3"``, a bound or listening socket, a Trio listener."""
@@ -209,6 +209,13 @@ def _inherited(descriptor: int, backlog: int) -> socket.socket:
     except OSError:
         sock.detach()  # it was not ours to close
         raise
+
+
+def adopted(address: str, descriptor: int) -> socket.socket:
+    """A socket that this process, or the program that it was before, has opened on ``address``."""
+    if address.startswith(UNIX) and (where := parse_unix(address.removeprefix(UNIX))).mode is not None:
+        return UnixSocket.adopt(descriptor, where.path)
+    return socket.socket(fileno=descriptor)
 
 
 async def _open_tcp(address: str, backlog: int, reuse_port: bool) -> list[socket.socket]:

@@ -55,6 +55,12 @@ class Drain:
         """Removes a member; harmless when it is gone."""
         self.members.pop(member, None)
 
+    def replace(self, member: Member, successor: Member) -> None:
+        """Has another member in the place of one, if that is one."""
+        if member in self.members:
+            del self.members[member]
+            self.members[successor] = None
+
     def watch(self, watcher: Member) -> None:
         """Adds somebody who is told, after the members, but is not one of those who have to be gone in the end."""
         self.watchers[watcher] = None

@@ -36,7 +36,7 @@ def render_tasks(notes: Mapping[trio.lowlevel.Task, str] | None = None, root: tr
     if first is None:
         raise RuntimeError("the Trio run has no tasks yet")
     known: Mapping[trio.lowlevel.Task, str] = {} if notes is None else notes
-    shown = [first] if root is not None else _visible(_children(first))
+    shown = [first] if root is not None else _visible(children_of(first))
     lines = [line for task in shown for line in _lines(task, known)]
     count = f"{len(lines)} task{'' if len(lines) == 1 else 's'}"
     return "\n".join([count, *lines]) + "\n"
@@ -84,26 +84,28 @@ def _lines(top: trio.lowlevel.Task, notes: Mapping[trio.lowlevel.Task, str]) -> 
     while waiting:
         task, depth = waiting.pop()
         note = notes.get(task)
-        yield "  " * depth + visible(task.name + " @ " + _waits_at(task) + (f"  [{note}]" if note else ""))
-        waiting += [(child, depth + 1) for child in reversed(_children(task))]
+        yield "  " * depth + visible(task.name + " @ " + waits_at(task) + (f"  [{note}]" if note else ""))
+        waiting += [(child, depth + 1) for child in reversed(children_of(task))]
 
 
-def _children(task: trio.lowlevel.Task) -> list[trio.lowlevel.Task]:
+def children_of(task: trio.lowlevel.Task) -> list[trio.lowlevel.Task]:
+    """The tasks in a task's nurseries, by name."""
     children = [child for nursery in task.child_nurseries for child in nursery.child_tasks]
     return sorted(children, key=lambda child: child.name)  # a nursery keeps a set: without order, no two dumps compare
 
 
 def _visible(tasks: Iterable[trio.lowlevel.Task]) -> list[trio.lowlevel.Task]:
-    return [task for task in tasks if not _is_trios_own(task)]
+    return [task for task in tasks if not is_trios_own(task)]
 
 
-def _is_trios_own(task: trio.lowlevel.Task) -> bool:
+def is_trios_own(task: trio.lowlevel.Task) -> bool:
+    """Whether it is one of those that Trio itself keeps."""
     code: CodeType | None = getattr(task.coro, "cr_code", None)
     home = os.path.dirname(trio.lowlevel.spawn_system_task.__code__.co_filename)
     return code is not None and code.co_filename.startswith(home + os.sep)
 
 
-def _waits_at(task: trio.lowlevel.Task) -> str:
+def waits_at(task: trio.lowlevel.Task) -> str:
     """The innermost frame outside Trio and the standard library; else the function the task began with."""
     frames = list(_frames(task))
     telling = [step for step in frames if not _is_machinery(step[0])]

@@ -25,11 +25,14 @@ class Phase(enum.Enum):
     READ_REQUEST = "reading a request"
     READ_BODY = "reading a body"
     DISPATCH = "in the handler"
+    SERVING = "serving"
     RESPOND = "writing to a slow peer"
     FINISH = "finishing"
     HANDED_OFF = "handed off"
 
 
+BUSY: Final = frozenset({Phase.READ_BODY, Phase.DISPATCH, Phase.RESPOND, Phase.HANDED_OFF})
+"""Phases in which there is a request in hand."""
 WAITING: Final = frozenset({Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST, Phase.READ_BODY, Phase.FINISH})
 """Phases in which it is the peer's turn."""
 

@@ -67,9 +67,14 @@ class Watched(Holding, Protocol):
 
 
 class Poller:
-    """Wakes whoever waits for a socket, while :meth:`run` runs."""
+    """Wakes whoever waits for a socket, while :meth:`run` runs.
+
+    Attributes:
+        crowd: how many sockets had something to say when they were last asked.
+    """
 
     def __init__(self) -> None:
+        self.crowd = 0
         self._epoll = select.epoll()
         self._watched: dict[int, Watched] = {}
         self._holding: list[Holding] = []
@@ -141,7 +146,9 @@ class Poller:
         epoll, watched = self._epoll, self._watched
         while True:
             await trio.lowlevel.wait_readable(epoll.fileno())
-            for fd, events in epoll.poll(0):
+            edges = epoll.poll(0)
+            self.crowd = len(edges)
+            for fd, events in edges:
                 if (waiting := watched.get(fd)) is not None:
                     try:
                         waiting.edge(events)

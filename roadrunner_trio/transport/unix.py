@@ -94,6 +94,15 @@ class UnixSocket(OwnSocket):
             self.close()
             raise
 
+    @classmethod
+    def adopt(cls, descriptor: int, path: str) -> UnixSocket:
+        """The same, of a socket that is open and bound already: its file is the one that is there."""
+        sock = cls.__new__(cls)
+        socket.socket.__init__(sock, fileno=descriptor)
+        sock._path, sock._owner = os.path.abspath(path), os.getpid()
+        sock._made = _identity(sock._path)
+        return sock
+
     def close(self) -> None:
         """Closes the socket and removes its file."""
         made, self._made = self._made, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import Any, Final
 import trio
 import trio.testing
 
+from ..answering.faults import leaves
 from .chapters import CHAPTERS, Attack, title
-from .stage import Line, Missed, Unfit, fits, leaves, open_stage
+from .stage import Line, Missed, Unfit, fits, open_stage
 
 LONGEST: Final = 10
 """Real seconds that an attack may take, for a server that polls or spins."""
@@ -102,7 +103,7 @@ def report(verdict: Verdict) -> Iterator[str]:
 
 
 @contextmanager
-def _alarm() -> Iterator[None]:
+def _alarm() -> Generator[None, None, None]:
     def spun(number: int, frame: FrameType | None) -> None:
         raise Spun
 

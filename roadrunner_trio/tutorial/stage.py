@@ -6,13 +6,15 @@ import inspect
 import logging
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import trio
 import trio.testing
+
+from ..answering.faults import leaves
 
 PATIENCE: Final = 3600.0
 """Virtual seconds, an hour, for which a peer waits for an answer, and the judge for an end."""
@@ -321,13 +323,6 @@ class Stage:
         raise Missed(f"serve() ends within {within:g} s")
 
 
-def leaves(exc: BaseException) -> list[BaseException]:
-    """The exceptions in a group, or the one that is none."""
-    if isinstance(exc, BaseExceptionGroup):
-        return [leaf for each in exc.exceptions for leaf in leaves(each)]
-    return [exc]
-
-
 class _Logged(logging.Handler):
     def __init__(self, stage: Stage) -> None:
         super().__init__()
@@ -352,7 +347,7 @@ async def open_stage(server: Any) -> AsyncGenerator[Stage, None]:
 
 
 @contextmanager
-def _recorded(stage: Stage, logger: logging.Logger) -> Iterator[None]:
+def _recorded(stage: Stage, logger: logging.Logger) -> Generator[None, None, None]:
     """What is logged stands in the record, and nowhere else."""
     handler, propagated = _Logged(stage), logger.propagate
     logger.addHandler(handler)

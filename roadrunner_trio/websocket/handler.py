@@ -78,6 +78,8 @@ class websocket:
         TypeError: the handler is no async function of one request, or an argument is of another type.
     """
 
+    serves_websockets = True
+
     __slots__ = ("_settings", "_told", "handler")
 
     def __init__(

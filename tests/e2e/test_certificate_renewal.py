@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
 import trio
 from certificate_tools import Authority, serial, serial_of
+from process_tools import running
 from socket_tools import PATIENCE, eventually
 
 import roadrunner_trio as rr
@@ -97,3 +100,29 @@ async def test_two_listeners_with_the_same_certificates(tmp_path: Path) -> None:
         assert [await shown_by(listener.port, authority) for listener in made] == [new, new]
         nursery.cancel_scope.cancel()
     assert certificates.renewed == 1
+
+
+APP = """
+from roadrunner_trio import Response
+async def handler(request):
+    return Response.text("hello")
+"""
+
+
+async def test_the_command_renews_on_sighup_and_serves_on(tmp_path: Path) -> None:
+    authority = Authority()
+    cert, key = authority.write(tmp_path, "localhost")
+    (tmp_path / "app.py").write_text(APP)
+    serve = [sys.executable, "-m", "roadrunner_trio", "serve", "app:handler", "--bind", "127.0.0.1:0"]
+    command = [*serve, "--app-dir", str(tmp_path), "--tls-cert", str(cert), "--tls-key", str(key)]
+    async with running(command, tmp_path) as server:
+        assert await shown_by(server.port, authority) == serial_of(cert)
+        cert.write_text("nonsense")
+        server.process.send_signal(signal.SIGHUP)
+        await eventually(lambda: "the certificates stay as they were" in server.log())
+        new = serial_of(authority.write(tmp_path, "localhost")[0])
+        server.process.send_signal(signal.SIGHUP)
+        await eventually(lambda: "is in use, until" in server.log())
+        assert await shown_by(server.port, authority) == new
+        server.terminate()
+        assert await server.end() == 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -126,7 +129,7 @@ STUBBORN = ["/thread", "/shield", "/finally", "/swallows", "/websocket"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [INT, TERM, HUP])
+@pytest.mark.parametrize("number", [INT, TERM])
 @pytest.mark.parametrize("path", STUBBORN)
 async def test_case_31_a_second_signal_stops_at_once(tmp_path: Path, path: str, number: signal.Signals) -> None:
     async with command_line(APP, tmp_path, "--grace", FOR_EVER) as server:
@@ -301,7 +304,7 @@ async def test_case_45_a_crowd_in_nurseries_is_ended_in_time(tmp_path: Path, pat
 # -- signals that mean something else ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [INT, TERM, HUP])
+@pytest.mark.parametrize("number", [INT, TERM])
 @pytest.mark.parametrize("pause", [0.0, 0.01, 0.03, 0.05, 0.15])
 async def test_a_signal_that_comes_twice_is_one(tmp_path: Path, number: signal.Signals, pause: float) -> None:
     """As from `timeout`, which tells its child and then its group; also when the drain is over by then."""
@@ -315,7 +318,7 @@ async def test_a_signal_that_comes_twice_is_one(tmp_path: Path, number: signal.S
 
 
 @pytest.mark.skipif(shutil.which("timeout") is None, reason="there is no timeout here")
-@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
+@pytest.mark.parametrize("name", ["INT", "TERM"])
 async def test_timeout_drains(tmp_path: Path, name: str) -> None:
     (tmp_path / "app.py").write_text(APP)
     serve = [sys.executable, "-m", "roadrunner_trio", "serve", "app:handler", "--port", "0"]
@@ -333,6 +336,38 @@ async def test_sighup_that_comes_with_sigterm_does_not_stop(tmp_path: Path) -> N
             server.process.send_signal(HUP)
             assert await peer.end()
         assert await server.end() == 0
+
+
+async def test_sighup_ends_nothing(tmp_path: Path) -> None:
+    async with command_line(APP, tmp_path) as server:
+        server.process.send_signal(HUP)
+        await eventually(lambda: "SIGHUP: renewing" in server.log())
+        with await Peer.connect(server.port) as peer:
+            assert (await peer.get()).body == b"hello"
+        server.terminate()
+        assert await server.end() == 0
+
+
+def test_sighup_of_a_terminal_that_closes_drains(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    serve = [sys.executable, "-m", "roadrunner_trio", "serve", "app:handler", "--port", "0"]
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        serve,
+        cwd=tmp_path,
+        stdin=slave,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(slave)
+    assert process.stdout is not None
+    assert b"Serving" in process.stdout.readline()
+    os.close(master)
+    _, log = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert b"SIGHUP: draining" in log
 
 
 async def test_sigusr2_is_told_and_ignored(tmp_path: Path) -> None:

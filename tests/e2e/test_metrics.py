@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import urllib.request
 from pathlib import Path
@@ -81,3 +82,30 @@ def test_an_address_that_another_has(capsys: pytest.CaptureFixture[str]) -> None
         assert main(["check", "--bind", "127.0.0.1:0", "--metrics", f"127.0.0.1:{port}"]) == 3
         assert main(["serve", "--bind", "127.0.0.1:0", "--metrics", f"127.0.0.1:{port}"]) == 3
     assert capsys.readouterr().err.count(f"127.0.0.1:{port} is in use") == 2
+
+
+async def test_several_processes_are_told_as_one_and_none_runs_backwards(tmp_path: Path) -> None:
+    port = free_port()
+    options = ("--workers", "2", "--metrics", f"127.0.0.1:{port}")
+    async with command_line(APP, tmp_path, *options) as server:
+        for _ in range(20):
+            await fetch(f"http://127.0.0.1:{server.port}/")
+
+        async def counted(processes: int) -> dict[tuple[str, ...], float]:
+            for _ in range(200):
+                told = await scrape(port)
+                total = told.get(("http_server_request_duration_seconds_count", "GET", "", "2xx"), 0)
+                assert total <= 20
+                if total == 20 and told["roadrunner_processes",] == processes:
+                    return told
+                await trio.sleep(0.1)
+            raise AssertionError(told)
+
+        assert (await counted(2))["roadrunner_requests_total",] == 20
+        server.process.send_signal(signal.SIGHUP)  # other processes, and the same numbers
+        with trio.fail_after(PATIENCE):
+            while "generation 2" not in server.log():  # noqa: ASYNC110 - it can only be looked at
+                await trio.sleep(0.1)
+        assert (await counted(2))["roadrunner_requests_total",] == 20
+        server.terminate()
+        assert await server.end() == 0

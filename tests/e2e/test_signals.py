@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import time
+from functools import partial
 
 import pytest
 import trio
@@ -15,7 +16,8 @@ from process_tools import script
 from socket_tools import PATIENCE, Cut, Peer, eventually
 
 from roadrunner_trio import Drained, Listener, Request, Response, serve
-from roadrunner_trio.server.watchdog import TWICE
+from roadrunner_trio.server.serve import serve_watched
+from roadrunner_trio.server.watchdog import TWICE, Watchdog
 
 BOTH = [signal.SIGINT, signal.SIGTERM]
 ALL = [*BOTH, signal.SIGHUP]
@@ -53,7 +55,7 @@ def listeners(*names: str) -> list[Listener]:
     return [Listener(handler, bind="127.0.0.1:0", name=name) for name in names]
 
 
-@pytest.mark.parametrize("number", ALL)
+@pytest.mark.parametrize("number", BOTH)
 async def test_a_signal_drains_all_listeners_together(number):
     before = [signal.getsignal(each) for each in ALL]
     service = Service(*listeners("one", "other"))
@@ -77,6 +79,25 @@ async def test_a_signal_drains_all_listeners_together(number):
     assert service.outcome == (Drained(2, 0, 0), Drained(1, 0, 0))
     assert [one.status, other.status] == ["closed", "closed"]
     assert [signal.getsignal(each) for each in ALL] == before
+
+
+async def test_sighup_has_renewed_what_is_to_be_renewed_although_one_fails(caplog):
+    async def fails() -> None:
+        raise OSError("no such file")
+
+    async def renew() -> None:
+        renewed.set()
+
+    renewed = trio.Event()
+    service = listeners("one")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(serve_watched, Watchdog(PATIENCE), *service, renewals=[fails, renew]))
+        signal.raise_signal(signal.SIGHUP)
+        with trio.fail_after(PATIENCE):
+            await renewed.wait()
+        assert service[0].status == "accepting"
+        signal.raise_signal(signal.SIGTERM)
+    assert "fails failed, and nothing has changed by it" in caplog.text
 
 
 class Slow(Listener):

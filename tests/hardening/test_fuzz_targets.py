@@ -47,6 +47,12 @@ def test_a_target_notices(monkeypatch):
     monkeypatch.setattr(targets, "_proxy_verdict", lambda received: len(received) or None)
     with pytest.raises(targets.Broken):
         targets.proxy(b"\x00abc")
+    monkeypatch.setattr(targets, "_fields_of_hpack", lambda decoder, block: [(b"other", b"")])
+    with pytest.raises(targets.Broken):
+        targets.blocks(b"\x01\x82")
+    monkeypatch.setattr(targets, "_http2_outcome", lambda parts: len(parts))
+    with pytest.raises(targets.Broken):
+        targets.http2(b"\x00abc")
 
 
 def test_seeds_are_written(tmp_path):

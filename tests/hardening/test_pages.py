@@ -17,7 +17,8 @@ import roadrunner_trio as rr
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "docs" / "_ext"))
 
-from threats import ADVISORIES, ELSEWHERE, THREATS  # noqa: E402
+from advisories import ADVISORIES, ELSEWHERE  # noqa: E402
+from threats import THREATS  # noqa: E402
 
 ROWS = [threat for group in THREATS.values() for threat in group]
 PROOFS = sorted({proof for threat in ROWS for proof in threat.proofs} | {each.proof for each in ADVISORIES})

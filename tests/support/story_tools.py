@@ -143,6 +143,11 @@ class Peer:
         await wait_all_tasks_blocked()
         return self.take()
 
+    async def news(self) -> None:
+        """Waits until something more has been heard, or the end."""
+        await self._news.park()
+        await wait_all_tasks_blocked()
+
     async def end(self) -> bytes:
         """Waits until the server has finished sending; what was heard since the last time."""
         while self.ended_at is None:

@@ -34,7 +34,8 @@ _field_line = re.compile(rb"(" + _TOKEN + rb"):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]
 _PATH: Final = rb"[\x21\x22\x24-\x7e]*+"
 """What may follow in a target: visible ASCII without ``#``. Wider than RFC 3986, as browsers send ``|``."""
 
-_origin = re.compile(rb"/" + _PATH).fullmatch
+is_origin_form = re.compile(rb"/" + _PATH).fullmatch
+"""Truth when octets are a path and perhaps a query (RFC 9112 section 3.2.1)."""
 _absolute = re.compile(rb"(?i:https?)://([^/?#]++)(" + _PATH + rb")").fullmatch
 
 _NAME: Final = rb"0-9A-Za-z\-._~!$&'()*+,;="
@@ -193,7 +194,7 @@ def target_form(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     if method == b"CONNECT":
         if _is_tunnel(target):
             return target, None
-    elif _origin(target) or (target == b"*" and method == b"OPTIONS"):
+    elif is_origin_form(target) or (target == b"*" and method == b"OPTIONS"):
         return target, None
     elif absolute := _absolute(target):
         authority, rest = absolute.groups()
@@ -309,7 +310,7 @@ def _framing(line: RequestLine, fields: Sequence[Field]) -> tuple[Framing, int]:
         _check_codings(line.version, codings)
         return Framing.CHUNKED, 0
     if lengths:
-        return Framing.LENGTH, _content_length(lengths[0])
+        return Framing.LENGTH, content_length(lengths[0])
     return Framing.NONE, 0
 
 
@@ -323,7 +324,12 @@ def _check_codings(version: tuple[int, int], lines: Sequence[bytes]) -> None:
     raise ProtocolError(501 if unknown else 400, "bad_transfer_encoding")
 
 
-def _content_length(value: bytes) -> int:
+def content_length(value: bytes) -> int:
+    """The number that a Content-Length field says.
+
+    Raises:
+        ProtocolError: 400, it is none.
+    """
     # ASCII digits only: int() would take a sign, an underscore and surrounding space. Nineteen hold every
     # length that can arrive, h11 takes a twentieth; what is merely large is left to the body cap (413).
     if not _length(value):

@@ -45,7 +45,7 @@ class Handshake:
     """What a peer asks for.
 
     Attributes:
-        key: Sec-WebSocket-Key.
+        key: Sec-WebSocket-Key; none where an extended CONNECT asks (RFC 8441 section 5).
         subprotocols: in the peer's order of preference.
         offers: extensions, likewise.
     """
@@ -56,8 +56,10 @@ class Handshake:
 
     def fields(self, subprotocol: str | None, extensions: bytes | None) -> list[Field]:
         """The fields of the 101 (RFC 6455 section 4.2.2)."""
-        accept = base64.b64encode(hashlib.sha1(self.key + GUID, usedforsecurity=False).digest())
-        fields = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade"), (PREFIX + b"accept", accept)]
+        fields: list[Field] = []
+        if self.key:
+            accept = base64.b64encode(hashlib.sha1(self.key + GUID, usedforsecurity=False).digest())
+            fields = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade"), (PREFIX + b"accept", accept)]
         if subprotocol is not None:
             fields.append((PREFIX + b"protocol", subprotocol.encode("ascii")))
         if extensions is not None:
@@ -76,6 +78,8 @@ def judge(head: RequestHead) -> Handshake:
         raise HTTPError(400, "Sec-WebSocket fields are ASCII.\n")
     if head.method != b"GET":
         raise HTTPError(405, "A WebSocket begins with GET.\n", fields=[(b"allow", b"GET")])
+    if head.protocol:
+        return _extended(head)
     upgrades = b"websocket" in tokens(fields, b"upgrade") and b"upgrade" in tokens(fields, b"connection")
     if not upgrades or head.version < (1, 1):
         raise HTTPError(426, "Here is a WebSocket.\n", fields=WANTED)
@@ -85,6 +89,13 @@ def judge(head: RequestHead) -> Handshake:
     if len(keys) != 1 or not _is_key(keys[0]):
         raise HTTPError(400, "Sec-WebSocket-Key is 16 octets in base64, once.\n")
     return Handshake(keys[0], _subprotocols(fields), _offers(fields))
+
+
+def _extended(head: RequestHead) -> Handshake:
+    """Of an extended CONNECT, which is a GET here: neither a key nor an upgrade (RFC 8441 section 5)."""
+    if head.protocol != b"websocket" or _values(head.fields, b"version") not in ([], [VERSION]):
+        raise HTTPError(400, "Here are WebSockets of version 13.\n", fields=WANTED[2:])
+    return Handshake(b"", _subprotocols(head.fields), _offers(head.fields))
 
 
 def _values(fields: Fields, name: bytes) -> list[bytes]:

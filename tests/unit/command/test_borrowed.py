@@ -69,13 +69,17 @@ def test_every_flag_of_theirs_is_taken_or_told_what_to_write(flag, capsys):
         (["--fd", "3", "-b", ":80"], "bind", ["fd://3", ":80"]),
         (["--forwarded-allow-ips", "10.0.0.0/8"], "proxy-headers", ["10.0.0.0/8"]),
         (["--proxy-headers", "--forwarded-allow-ips", "*"], "proxy-headers", [EVERYBODY]),
+        (["--limit-max-requests", "7"], "max-requests", 7),
+        (["--timeout-worker-healthcheck", "7"], "worker-timeout", 7.0),
         (["--limit-concurrency", "7"], "max-concurrent-requests", 7),
         (["--timeout-graceful-shutdown", "7"], "grace", 7.0),
         (["--graceful-timeout", "7"], "grace", 7.0),
         (["--keep-alive", "7"], "timeout-keep-alive", 7.0),
         (["--h11-max-incomplete-event-size", "65536"], "max-field-section", 65536),
-        (["--ssl-keyfile", "k.pem"], "tls-key", "k.pem"),
-        (["--keyfile", "k.pem"], "tls-key", "k.pem"),
+        (["--ssl-keyfile", "k.pem"], "tls-key", ["k.pem"]),
+        (["--keyfile", "k.pem"], "tls-key", ["k.pem"]),
+        (["--access-logfile", "-"], "access-log-file", "-"),
+        (["--log-config", "log.ini"], "log-config", "log.ini"),
         (["--ssl-ca-certs", "ca.pem"], "tls-client-ca", "ca.pem"),
         (["--ca-certs", "ca.pem"], "tls-client-ca", "ca.pem"),
         (["--ssl-cert-reqs", "1"], "tls-client-cert", "optional"),
@@ -103,7 +107,7 @@ def test_what_their_flags_are_here(flags, name, value):
 def test_certificates_by_their_names():
     for flag in "--ssl-certfile", "--certfile":
         found = resolve(parsers()[0].parse_args(["serve", "app:app", flag, "c.pem"]), {}).server["tls-cert"]
-        assert found in ("c.pem", ["c.pem"])
+        assert found == ["c.pem"]
 
 
 @pytest.mark.parametrize(
@@ -112,8 +116,9 @@ def test_certificates_by_their_names():
         (["-k", "uvloop"], "'uvloop' is no loop of this server: it runs on Trio, always"),
         (["--ssl-cert-reqs", "0"], "'0' is none of 1 (optional) and 2 (required)"),
         (["--interface", "wsgi"], "'wsgi' is none of auto, native, asgi"),
+        (["--ssl-keyfile-password", "x"], "put it into a file, --tls-password-file FILE"),
         (["--debug"], "--debug: write --log-level debug"),
-        (["--max-requests", "9"], "for requests on one connection write --max-requests-per-connection"),
+        (["--max-requests-jitter", "9"], "a fifth of it is drawn by lot, always"),
         (["--access-logformat", "x"], "write --access-log-format '{peer} {method}'"),
         (["--ws-per-message-deflate", "perhaps"], "argument --ws-per-message-deflate: 'perhaps' is neither yes nor no"),
         (["--no-ws-per-message-deflate=true"], "--no-ws-per-message-deflate takes no value"),

@@ -151,8 +151,9 @@ def test_without_flags_the_defaults_are_the_dataclasses_own() -> None:
 @pytest.mark.parametrize("setting", EVERY_SETTING, ids=lambda setting: setting.name)
 def test_every_setting_has_a_flag(setting: Option) -> None:
     kind, name = setting.field or (object, "")
-    mine: Any = next(each for each in settings(parse(setting.flag, "77")) if isinstance(each, kind))
-    assert getattr(mine, name) == 77
+    value = max(77, next(each.metadata.get("least", 0) for each in dataclasses.fields(kind) if each.name == name))
+    mine: Any = next(each for each in settings(parse(setting.flag, str(value))) if isinstance(each, kind))
+    assert getattr(mine, name) == value
     default = kind()
     assert dataclasses.replace(mine, **{name: getattr(default, name)}) == default
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 import trio
 
-from roadrunner_trio.command import cli
+from roadrunner_trio.command import dump as dumping
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 
@@ -31,9 +31,9 @@ class Told:
 
 async def dump() -> None:
     async with trio.open_nursery() as nursery:
-        await nursery.start(cli.dump_on_signal, [], name="SIGUSR1")
+        await nursery.start(dumping.dump_on_signal, [], name="SIGUSR1")
         signal.raise_signal(signal.SIGUSR1)
-        told = cli.tell
+        told = dumping.tell
         assert isinstance(told, Told)
         assert await trio.to_thread.run_sync(told.came.wait, 30)
         nursery.cancel_scope.cancel(reason="the test is over")
@@ -41,7 +41,7 @@ async def dump() -> None:
 
 async def test_it_is_written_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     told = Told()
-    monkeypatch.setattr(cli, "tell", told)
+    monkeypatch.setattr(dumping, "tell", told)
     await dump()
     assert "SIGUSR1 @ " in told.texts[0]
     assert told.by_the_loop == [False]
@@ -52,7 +52,7 @@ async def test_tasks_that_cannot_be_shown_do_not_end_the_server(monkeypatch: pyt
         raise LookupError(notes)
 
     told = Told()
-    monkeypatch.setattr(cli, "tell", told)
-    monkeypatch.setattr(cli, "render_tasks", render)
+    monkeypatch.setattr(dumping, "tell", told)
+    monkeypatch.setattr(dumping, "render_tasks", render)
     await dump()
     assert told.texts == ["roadrunner-trio: the tasks cannot be shown: LookupError\n"]

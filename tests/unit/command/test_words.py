@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from roadrunner_trio.command.cli import access_log_format, main, parsers, prepare
+from roadrunner_trio.command.cli import parsers, prepare
 from roadrunner_trio.command.configuration import Configuration, resolve
 from roadrunner_trio.command.load import LoadError
+from roadrunner_trio.command.operation import access_log_format
 from roadrunner_trio.command.setting_table import BY_NAME, OPTIONS
 
 Write = Callable[..., Path]
@@ -150,37 +151,19 @@ def test_a_template_stays_as_it_is() -> None:
 # -- names that look like ours -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("argv", [["--max-requests", "1000"], ["--max-requests=1000"], ["--max-requests"]])
-def test_max_requests_is_refused_with_advice(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["serve", *argv])
-    assert caught.value.code == 2
-    assert (
-        capsys.readouterr()
-        .err.splitlines()[-1]
-        .endswith(
-            "--max-requests: in other servers it restarts workers, of which there are none here; for requests on one "
-            "connection write --max-requests-per-connection"
-        )
-    )
-
-
-def test_so_it_is_in_a_file_and_noted_as_a_variable(write: Write) -> None:
+def test_requests_of_a_worker_and_of_a_connection_are_two_settings(write: Write) -> None:
     write("\nmax_requests = 5\n")
-    assert complaint(lambda: resolved("-c", "app.toml")).startswith(
-        "max_requests in app.toml, line 2: in other servers it restarts workers"
-    )
-    assert complaint(lambda: resolved("-c", "app.toml")).endswith("write max-requests-per-connection")
-    (note,) = resolved(ROADRUNNER_MAX_REQUESTS="5").notes
-    assert note.startswith("the variable ROADRUNNER_MAX_REQUESTS is no setting: in other servers it restarts workers")
-    assert note.endswith("write ROADRUNNER_MAX_REQUESTS_PER_CONNECTION")
-    assert resolved("--max-requests-per-connection", "5").server["max-requests-per-connection"] == 5
+    server = resolved("-c", "app.toml", "--max-requests-per-connection", "7").server
+    assert (server["max-requests"], server["max-requests-per-connection"]) == (5, 7)
 
 
-def test_it_is_not_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["serve", "--help"])
-    assert "--max-requests " not in capsys.readouterr().out
+def test_web_concurrency_is_the_number_of_workers_unless_ours_says_something_else() -> None:
+    assert resolved(WEB_CONCURRENCY="3").server["workers"] == 3
+    assert resolved(WEB_CONCURRENCY="3").server.where("workers") == "WEB_CONCURRENCY"
+    assert resolved(WEB_CONCURRENCY="3", ROADRUNNER_WORKERS="2").server["workers"] == 2
+    assert resolved("-w", "1", WEB_CONCURRENCY="3").server["workers"] == 1
+    assert not resolved(WEB_CONCURRENCY="").server.has("workers")
+    assert complaint(lambda: resolved(WEB_CONCURRENCY="many")).startswith("WEB_CONCURRENCY: 'many' is no whole number")
 
 
 @pytest.mark.parametrize("name", ["roadrunner_trio", "roadrunner", "Roadrunner-Trio", "roadruner-trio"])

@@ -135,3 +135,54 @@ async def test_a_peer_that_is_gone_is_known_to_be(autojump_clock):
         await peer.finish()
         await peer.until(b"hi")
     assert told == [True]
+
+
+LATE = {
+    "respond": lambda exchange: exchange.respond(200, (), b"late"),
+    "start": lambda exchange: exchange.start_response(200, ()),
+    "send": lambda exchange: exchange.send_body(b"late"),
+    "end": lambda exchange: exchange.end_response(),
+    "interim": lambda exchange: exchange.send_interim(103, ((b"link", b"</late>"),)),
+    "take over": lambda exchange: exchange.take_over(101),
+}
+
+
+@pytest.mark.parametrize("call", LATE)
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_exchange_that_was_kept_says_nothing_between_two_requests(call, chunked, kind, autojump_clock):
+    kept = []
+
+    async def act(exchange):
+        kept.append(exchange)
+        if chunked:
+            await exchange.start_response(200, ())
+            await exchange.send_body(b"hi")
+            await exchange.end_response()
+
+    async with open_house(Asking(act), tcp=True) as house:
+        peer = house.meet(kind)
+        await peer.say(GET)
+        assert peer.take()
+        with pytest.raises(RuntimeError):
+            await LATE[call](kept[0])
+        await trio.sleep(1)
+        assert peer.take() == b""
+        await peer.say(GET)
+        assert b"late" not in peer.take()
+
+
+async def test_a_response_is_ended_once(autojump_clock):
+    """Another last chunk would be where the next response begins."""
+
+    async def act(exchange):
+        await exchange.start_response(200, ())
+        await exchange.send_body(b"hi")
+        await exchange.end_response()
+        with pytest.raises(RuntimeError, match="ended once"):
+            await exchange.end_response()
+
+    async with open_house(Asking(act)) as house:
+        peer = house.peer()
+        await peer.say(GET)
+        assert peer.take().endswith(b"\r\n\r\n2\r\nhi\r\n0\r\n\r\n")

@@ -180,7 +180,7 @@ REFUSED = [
     (b"GET /" + b"a" * 9000, b"414 URI Too Long", "request_line_too_long"),
     (b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"a" * 17000, b"431 Request Header Fields Too Large", "header_too_long"),
     (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 201, b"431 Request Header Fields Too Large", "too_many_headers"),
-    (b"PRI * HTTP/2.0\r\n", b"505 HTTP Version Not Supported", "bad_version"),
+    (b"GET / HTTP/2.0\r\n", b"505 HTTP Version Not Supported", "bad_version"),
     (
         b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
         b"501 Not Implemented",

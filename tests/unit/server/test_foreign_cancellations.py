@@ -12,7 +12,7 @@ import socket
 import pytest
 import trio
 from presence_tools import reset
-from story_tools import GET, answer, last_word, loud, open_house
+from story_tools import GET, answer, hello, last_word, loud, open_house
 from stray_tools import ANSWERED, FOREIGN, NEXT_DOOR, POINTS, Planning, asking, foreign, raising, watching
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
@@ -365,3 +365,33 @@ async def test_an_interrupt_of_the_operators_passes_beside_an_error_and_the_erro
         await interrupted()
     assert caught.group_contains(KeyboardInterrupt)
     assert "beside it" in caplog.text
+
+
+# Where connections come from
+
+
+class Astray(trio.abc.Listener):
+    """Ready-made, and its author's mistake."""
+
+    def __init__(self, error):
+        self.error = error
+
+    async def accept(self):
+        await trio.lowlevel.checkpoint()
+        raise self.error
+
+    async def aclose(self):
+        await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("what", FOREIGN)
+async def test_case_46_a_listener_whose_accept_raises_a_stray_does_not_end_in_silence(what, grouped, caplog):
+    error = await foreign(what)
+    listener = rr.Listener(hello, bind=Astray(BaseExceptionGroup("", [error]) if grouped else error))
+    with pytest.raises(ExceptionGroup) as caught:
+        await listener.serve()
+    assert caught.group_contains(RuntimeError, match="meant for somebody else")
+    [line] = loud(caplog)
+    assert line == "listener 'main' ends: what it accepts from raised somebody else's cancellation"
+    assert listener.status == "closed"

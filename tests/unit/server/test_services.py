@@ -173,9 +173,24 @@ class Door(trio.abc.Listener[trio.abc.Stream]):
         await trio.lowlevel.checkpoint()
 
 
+class Ends(Listener):
+    """One that just ends."""
+
+    async def serve(self, *, task_status: trio.TaskStatus[Listener] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started(self)
+
+
 async def test_a_listener_that_ends_although_nobody_has_asked_for_it_is_an_error() -> None:
     neighbour = a_listener("neighbour")
     with pytest.raises(RuntimeError, match=r"^listener 'odd' has ended, and nobody has asked for it$"):
+        await serve(neighbour, Ends(handler, name="odd"))
+    assert neighbour.status == "closed"
+    assert not neighbour.drained
+
+
+async def test_one_whose_door_raises_a_stray_says_so() -> None:
+    neighbour = a_listener("neighbour")
+    with pytest.raises(RuntimeError, match="meant for somebody else"):
         await serve(neighbour, Listener(handler, bind=Door(), name="odd"))
     assert neighbour.status == "closed"
     assert not neighbour.drained

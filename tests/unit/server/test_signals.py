@@ -215,6 +215,8 @@ def test_process_1_is_ended_before_there_is_a_server_and_nobody_by_what_only_tel
         assert signal.getsignal(signal.SIGTERM) == before[signal.SIGTERM]
         assert signal.getsignal(signal.SIGUSR1) == signal.getsignal(signal.SIGUSR2) == not_yet
         signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         monkeypatch.setattr(signals.os, "getpid", lambda: 1)
         prepare()
         assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGHUP) == end_at_once

@@ -33,8 +33,8 @@ def leave(status: int, why: str = "") -> NoReturn:
 class Scene:
     """A watchdog, and a loop that hears what it is told when the scene says so."""
 
-    def __init__(self, grace: float = 10.0, delay: float = 0.0, *, owner: bool = True) -> None:
-        self.dog = Watchdog(grace, delay, owner=owner, leave=leave)
+    def __init__(self, grace: float = 10.0, delay: float = 0.0, *, owner: bool = True, gone: bool = True) -> None:
+        self.dog = Watchdog(grace, delay, owner=owner, leave=leave, gone=lambda: gone)
         self.posted: list[Callable[[], None]] = []
         self.told: list[tuple[Stage, int]] = []
         self.dog._post, self.dog._told = self.posted.append, lambda stage, number: self.told.append((stage, number))
@@ -94,6 +94,14 @@ def test_a_signal_that_comes_twice_is_one(
     scene = Scene()
     scene.signal(first, 100)
     assert scene.signal(again, 100 + after) is stage
+
+
+def test_sighup_is_no_end_while_the_terminal_is_there_or_never_was() -> None:
+    scene = Scene(gone=False)
+    assert scene.signal(HUP, 100) is Stage.SERVING
+    assert scene.told == [(Stage.SERVING, HUP)]
+    assert scene.signal(TERM, 100.1) is Stage.DRAINING
+    assert scene.signal(HUP, 101) is Stage.DRAINING
 
 
 def test_the_second_one_twice_is_one_too_and_the_third_leaves() -> None:

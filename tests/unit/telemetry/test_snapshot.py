@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadrunner_trio.telemetry.snapshot import (
+    _MAGIC,
     BOUNDS,
     CELLS,
     MOST_SERIES,
@@ -82,7 +83,15 @@ def test_what_has_no_room_is_left_out() -> None:
     assert len(read.series) == MOST_SERIES
 
 
-@pytest.mark.parametrize("area", [b"", bytes(15), bytes(SIZE), b"rrtrio\x00\x01" + bytes(SIZE)])
+@pytest.mark.parametrize("octets", [0, 100, 4096, 20_000])
+def test_an_area_that_is_too_small_has_what_fits(octets: int) -> None:
+    snapshot, area = Snapshot(series={("GET", str(at), "2xx"): [at] * WIDTH for at in range(99)}), bytearray(octets)
+    snapshot.pack_into(area)
+    read = Snapshot.unpack(area)
+    assert read is None if octets < 4096 else read is not None and 1 < len(read.series) < 99
+
+
+@pytest.mark.parametrize("area", [b"", bytes(15), bytes(SIZE), _MAGIC + bytes(SIZE), _MAGIC + bytes(8) + bytes(SIZE)])
 def test_nobody_has_written_yet(area: bytes) -> None:
     assert Snapshot.unpack(area) is None
 

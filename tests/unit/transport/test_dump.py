@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from roadrunner_trio.command.cli import connection_notes, describe
+from roadrunner_trio.command.dump import connection_notes, describe
 from roadrunner_trio.messages.request import Request
 from roadrunner_trio.messages.response import Response
 from roadrunner_trio.server.listener import ConnectionInfo

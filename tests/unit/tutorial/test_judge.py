@@ -12,7 +12,7 @@ from roadrunner_trio.tutorial import judge as judging
 from roadrunner_trio.tutorial.__main__ import main
 from roadrunner_trio.tutorial.chapters import CHAPTERS, title
 from roadrunner_trio.tutorial.judge import SHOWN, Verdict, check, judge, load, report
-from roadrunner_trio.tutorial.stage import Line, Unfit, leaves
+from roadrunner_trio.tutorial.stage import Line, Unfit
 
 STEPS = Path(__file__).parents[3] / "examples" / "tutorial"
 ALL = range(1, 11)
@@ -140,12 +140,6 @@ def test_what_a_request_costs_is_printed(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["step_08.py", "step_09.py"]
     assert all(line.endswith("µs a request, client included") for line in lines)
-
-
-def test_the_leaves_of_a_group():
-    one, two = ValueError(), KeyError()
-    assert leaves(ExceptionGroup("", [one, ExceptionGroup("", [two])])) == [one, two]
-    assert leaves(one) == [one]
 
 
 @pytest.mark.parametrize("number", ALL)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 
 import pytest
 import trio
 from story_tools import Peer, loud, open_house
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
-from websocket_tools import BINARY, KINDS, PING, TEXT, Diary, closed, closing, echo, frame, handshake, said, sessions
+from websocket_tools import KINDS, PING, TEXT, Diary, closed, closing, echo, frame, handshake, said, sessions
 
 import roadrunner_trio as rr
 from roadrunner_trio import websocket
 from roadrunner_trio.websocket.core import Session
-from roadrunner_trio.websocket.link import Link
-from roadrunner_trio.websocket.offer import Offer, WebSocketRequest
-from roadrunner_trio.websocket.session import WebSocket
 from roadrunner_trio.websocket.told import Told, passes
 
 
@@ -270,67 +266,3 @@ async def test_case_43_what_is_told_of_peers_too(kind, autojump_clock, raising_f
 
 async def test_telling_raises_nothing(raising_filter):
     Told().tell("a kind", "nothing of %s", "this")
-
-
-# -- what is left --------------------------------------------------------------------------------------
-
-OURS = (Session, Link, Offer, WebSocket, WebSocketRequest)
-
-
-async def meets_the_end(session):
-    while True:
-        await session.get_message()
-
-
-async def returns(session):
-    pass
-
-
-async def raises_with_it(session):
-    raise ValueError(session)
-
-
-async def stays(session):
-    await trio.sleep_forever()
-
-
-def forget_errors(house) -> None:
-    """The watch keeps every event, and an event the error that it is about."""
-    events = house.watch.events
-    events[:] = [(name, event._replace(error=None) if hasattr(event, "error") else event) for name, event in events]
-
-
-@pytest.mark.parametrize("then", [meets_the_end, returns, raises_with_it, stays])
-@pytest.mark.parametrize("peers", ["closes", "vanishes", "breaks the protocol", "is silent"])
-async def test_case_47_a_session_that_is_over_is_freed_without_the_collector(then, peers, kind, autojump_clock, caplog):
-    """Also its messages, which may be large: no reference goes in a circle."""
-    caplog.set_level(logging.CRITICAL, "roadrunner_trio.error")  # a record that is kept keeps an exception
-
-    async def handler(request):
-        session = await request.accept()
-        with trio.move_on_after(1):
-            await trio.sleep_forever()
-        await then(session)
-
-    async with sessions(handler, kind, close_timeout=2, timeouts=rr.Timeouts(linger=0.1)) as (house, meet):
-        gc.collect()
-        gc.disable()
-        try:
-            peer = await meet()
-            await peer.say(frame(BINARY, bytes(1000)) + frame(BINARY, bytes(1000), fin=False))
-            if peers == "closes":
-                await peer.say(frame(0) + closing(1000))
-            elif peers == "vanishes":
-                await peer.close()
-            elif peers == "breaks the protocol":
-                await peer.say(frame(3))
-            await trio.sleep(5)
-            if then is stays and peers == "is silent":
-                await house.listener.drain(1)
-            await house.empty()
-            await wait_all_tasks_blocked()
-            forget_errors(house)
-            left = [type(each).__name__ for each in gc.get_objects() if isinstance(each, OURS)]
-        finally:
-            gc.enable()
-    assert left == []

@@ -37,6 +37,12 @@ def test_the_defaults_are_the_documented_ones():
         "max_fields": 200,
         "min_bytes_per_second": 100,
         "min_send_rate": 240,
+        "max_requests_http2": 10_000,
+        "max_concurrent_streams": 100,
+        "stream_window": 256 * 1024,
+        "connection_window": 1024 * 1024,
+        "max_resets": 200,
+        "max_control_frames": 1000,
         "backlog": 1024,
     }
 

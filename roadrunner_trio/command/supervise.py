@@ -1,0 +1,337 @@
+"""From settings to a supervisor: what ``serve`` does when there are to be several processes, or one that is renewed."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import signal
+import socket
+import subprocess
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from ..errors import StartupError
+from ..journal import log
+from ..processes.board import Board
+from ..processes.children import Child, python, start
+from ..processes.doors import Doors, pool_of
+from ..processes.roles import Member
+from ..processes.slots import Table
+from ..processes.states import Policy, Worker
+from ..processes.supervisor import Supervisor
+from ..processes.systemd import SERVICE
+from ..processes.upgrade import board_of, crew_of, descriptors_of, inherited, replace, state_of, watch
+from ..processes.watching import watch as watch_files
+from ..processes.watching import watcher
+from ..processes.wear import Wear
+from ..processes.zygote import Preloader
+from ..server.shell import announce
+from ..server.signals import prepare as prepare_signals
+from ..telemetry.log_lines import THIS
+from ..transport.streams import tidy
+from .configuration import Configuration, Values
+from .door_options import bounds, names, opened, places
+from .operation import WIDTH, Sum, metrics_place
+from .option import Option
+from .process_options import RELOADING, WORKERS
+
+WORKER: Final = "roadrunner_trio.command.worker"
+BRIEF: Final = 0.5
+"""Seconds for those that are replaced because a file has changed: whoever holds a stream open has it open again."""
+
+
+def is_supervised(server: Values) -> bool:
+    """Whether there is to be a supervisor.
+
+    Raises:
+        ValueError: there is not, and something is said that only one would do.
+    """
+    reloads = server["reload"] or server["dev"]
+    for option in RELOADING[1:3]:
+        if server.has(option.name) and not reloads:
+            raise _useless(server, option, "reload")
+    if server.has("workers") or reloads:
+        return True
+    for option in WORKERS:
+        if server.has(option.name):
+            raise _useless(server, option, "workers")
+    return False
+
+
+def _useless(server: Values, option: Option, needed: str) -> ValueError:
+    return ValueError(f"{server.where(option.name)} does nothing without {server.spell(needed, like=option.name)}")
+
+
+def supervise(
+    configuration: Configuration,
+    words: Sequence[str],
+    start_logging: Callable[[Values], None],
+    refuse: Callable[[str, str], int],
+) -> int:
+    """Supervises workers until all have ended; returns the exit status.
+
+    Args:
+        words: the command line, which is the workers', too.
+        refuse: says why there is no server.
+
+    Raises:
+        OSError: an address cannot be had.
+        ValueError: a setting is bad.
+    """
+    server = configuration.server
+    THIS.call("supervisor")
+    start_logging(server)
+    prepare_signals(signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU)
+    state = inherited()
+    try:
+        return trio.run(run, configuration, words, refuse, state)
+    except StartupError as exc:
+        return refuse(str(exc), "")
+    except (OSError, ValueError, LookupError, TypeError) as exc:
+        if state is None:
+            raise
+        log.critical("the upgrade has failed: workers serve on, and nobody replaces them", exc_info=exc)
+        return watch(state)
+
+
+async def run(
+    configuration: Configuration,
+    words: Sequence[str],
+    refuse: Callable[[str, str], int],
+    state: dict[str, Any] | None,
+) -> int:
+    """Opens the doors, or takes them over, and supervises."""
+    server = configuration.server
+    doors = Doors(pool_of(kept() if state is None else state["doors"]), opened)
+    try:
+        await open_doors(configuration, doors)
+        place = metrics_place(server)
+        table = Table(policy(server), random.random)
+        board, crew = company(state, table, WIDTH if place else 0)
+        metrics = Sum(place, board)
+        spawner, assignment = Spawner(words, doors, board), {"sockets": doors.descriptors()}
+        preloader = Preloader(spawner.start, assignment, table.policy.start_limit) if server["preload"] else None
+        supervisor = Supervisor(
+            table,
+            board,
+            preloader or spawner,
+            assignment,
+            Teller(configuration, doors, refuse, up=state is not None),
+            wear=wear(server),
+            retire=metrics.retire,
+            close=doors.close,
+            upgrade=partial(upgrade, words, partial(become, doors, server, preloader)),
+        )
+        doors.close_unwanted()
+        beside = services(server, preloader, supervisor, state)
+        beside.append(partial(metrics.tell, supervisor.numbers))
+        return await supervisor.run(count_of(server, state), *beside, adopted=crew)
+    finally:
+        doors.close()
+
+
+def kept() -> list[tuple[str, int]]:
+    """The sockets that the service manager has kept, as a predecessor would have left them."""
+    return [(key, descriptor) for key, found in SERVICE.kept.items() for descriptor in found]
+
+
+def company(state: dict[str, Any] | None, table: Table, width: int) -> tuple[Board, list[Member]]:
+    """The board, and the processes of a predecessor."""
+    if state is None:
+        return Board.create(width=width), []
+    board, known = board_of(state, width)
+    return board, crew_of(state, board if known else None, table, trio.current_time())
+
+
+def count_of(server: Values, state: dict[str, Any] | None) -> int:
+    """How many workers there are to be: as many as before an upgrade, if the setting has not changed since."""
+    count: int = server["workers"] or 1
+    if state is not None and state["more"]["workers"] == count:
+        count = state["slots"]  # which somebody may have changed by a signal
+    return count
+
+
+def services(
+    server: Values, preloader: Preloader | None, supervisor: Supervisor, state: dict[str, Any] | None
+) -> list[Callable[[], Awaitable[object]]]:
+    """What runs beside: who imports, who waits for those that have imported, and who watches files.
+
+    Raises:
+        StartupError: nothing is there that could watch.
+    """
+    found: list[Callable[[], Awaitable[object]]] = [] if preloader is None else [preloader.run]
+    if state is not None:
+        found += [Child(pid).wait for pid in state["more"]["zygotes"]]
+    if server["reload"] or server["dev"]:
+        watcher()
+        folders = server["reload-dir"] or [server["app-dir"]]
+        if missing := [folder for folder in folders if not os.path.isdir(folder)]:
+            raise StartupError(f"{server.where('reload-dir')}: there is no directory {missing[0]}")
+        found.append(partial(watch_files, folders, server["reload-include"] or [], supervisor.roll))
+    return found
+
+
+async def upgrade(words: Sequence[str], become: Callable[[Supervisor], None], supervisor: Supervisor) -> None:
+    """Becomes the program that is on the disk now, if that would start."""
+    log.info("SIGUSR2: upgrading")
+    table = supervisor.table
+    with trio.move_on_after(table.policy.start_limit):
+        verdict = await trio.run_process(
+            python("roadrunner_trio", "check", *words[1:], "--no-bind"),
+            stdin=subprocess.DEVNULL,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+        if verdict.returncode != 0:
+            log.error("not upgraded, for it would not start: %s", verdict.stderr.decode("utf-8", "replace").strip())
+            return
+        await supervisor.settled()
+        if not table.stopping:
+            become(supervisor)
+        return
+    log.error("not upgraded, for nothing has come of it in %g s", table.policy.start_limit)
+
+
+def become(doors: Doors, server: Values, preloader: Preloader | None, supervisor: Supervisor) -> None:
+    """Becomes the next program. Nothing else has a turn before that."""
+    zygotes = [] if preloader is None else preloader.pids
+    state = state_of(supervisor, doors.state(), {"workers": server["workers"] or 1, "zygotes": zygotes})
+    if (folder := home()) is not None:
+        os.chdir(folder)
+    try:
+        replace(state, descriptors_of(state), {**os.environ, **SERVICE.variables})
+    except OSError as exc:
+        log.error("not upgraded: %s", exc)
+
+
+def policy(server: Values) -> Policy:
+    """What the settings say of the life of workers."""
+    reloads = server["reload"] or server["dev"]
+    return Policy(
+        start_limit=server["worker-startup-timeout"],
+        silence_limit=server["worker-timeout"],
+        grace=BRIEF if reloads and not server.has("grace") else server["grace"],
+        delay=server["shutdown-delay"],
+        patient=reloads,
+    )
+
+
+def wear(server: Values) -> Wear:
+    """When a worker has served for long enough."""
+    requests, resident = server["max-requests"], server["worker-max-rss"]
+    return Wear(
+        math.inf if requests is None else requests,
+        server["worker-lifetime"],
+        math.inf if resident is None else resident,
+    )
+
+
+async def open_doors(configuration: Configuration, doors: Doors) -> None:
+    """The sockets of every listener.
+
+    Raises:
+        OSError: an address cannot be had.
+        ValueError: an address is malformed.
+    """
+    listeners = configuration.listeners
+    for values, name in zip(listeners, names(listeners), strict=True):
+        await doors.open(name, places(values), bounds(values)[1].backlog, reuse_port=values["reuse-port"])
+
+
+class Spawner:
+    """Begins programs of this one's kind: a worker, or one that forks workers."""
+
+    def __init__(self, words: Sequence[str], doors: Doors, board: Board) -> None:
+        self._words = words
+        self._doors = doors
+        self._board = board
+        self._folder = home()
+
+    def start(self, far: socket.socket) -> Child:
+        """Begins one, whose end of the talk is given.
+
+        Raises:
+            OSError: it cannot be begun.
+        """
+        passed = [far.fileno(), self._board.descriptor, *(sock.fileno() for _, _, sock in self._doors)]
+        return start(python(WORKER, str(far.fileno()), *self._words), passed, folder=self._folder, env=os.environ)
+
+    async def begin(self, worker: Worker, far: socket.socket) -> Child:
+        """Begins a worker: nothing is shared, each imports what is on the disk.
+
+        Raises:
+            OSError: it cannot be begun.
+        """
+        return self.start(far)
+
+    def rolled(self, generation: int) -> None:
+        """There is nothing of a generation to be kept."""
+
+
+def home() -> str | None:
+    """The current directory by the name by which it was entered: a link to a release may lead elsewhere tomorrow."""
+    name = os.environ.get("PWD", "")
+    with suppress(OSError):
+        if os.path.samefile(name, os.curdir):
+            return name
+    return None
+
+
+class Teller:
+    """Says how it is: to who reads standard output, and the log."""
+
+    def __init__(
+        self, configuration: Configuration, doors: Doors, refuse: Callable[[str, str], int], *, up: bool = False
+    ) -> None:
+        self._configuration = configuration
+        self._doors = doors
+        self._refuse = refuse
+        self._up = up
+
+    def up(self, title: str) -> None:
+        """All serve: where, and what."""
+        self._up = True
+        server, listeners = self._configuration.server, self._configuration.listeners
+        many: int | None = server["workers"]
+        by = "" if many is None else f" by {many} worker{'s' if many > 1 else ''}"
+        encrypted = {name: values.has("tls-cert") for name, values in zip(names(listeners), listeners, strict=True)}
+        for listener, _, sock in self._doors:
+            announce(title, tidy(sock.getsockname()), tls=encrypted[listener], by=by)
+        SERVICE.ready()
+        SERVICE.keep(self._doors.by_address(), os.environ)
+
+    def failed(self, message: str, report: str) -> None:
+        """A worker could not start."""
+        server = self._configuration.server
+        if not self._up or server["log-format"] == "text":
+            self._refuse(message, report)
+        elif report:
+            log.error("%s", report)
+        if not self._up and (server["reload"] or server["dev"]):
+            log.info("waiting for a file to change")
+
+    def status(self, text: str) -> None:
+        """For who asks the service manager."""
+        SERVICE.status(text)
+
+    def reloading(self) -> None:
+        """The service manager waits for it."""
+        SERVICE.reloading()
+
+    def reloaded(self) -> None:
+        """The same, or no worse, than before."""
+        SERVICE.ready()
+
+    def stopping(self, seconds: float) -> None:
+        """The service manager waits so long."""
+        SERVICE.stopping(seconds)
+
+    def alive(self) -> None:
+        """Somebody serves."""
+        SERVICE.alive()

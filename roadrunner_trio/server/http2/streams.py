@@ -1,0 +1,283 @@
+"""A connection of HTTP/2: what carries it, its streams in hand, the tasks that rest, and its deadlines.
+
+What is done with it is told in :mod:`.connection`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, Final, TypeAlias
+
+import trio
+
+from ...journal import log
+from ...protocol.http2.engine import ConnectionFailed, Http2Engine, Stream
+from ...protocol.http2.frames import REFUSED_STREAM
+from ...telemetry.observe import ConnectionBroken
+from ...transport.phases import Phase
+from ...transport.streams import RateMeter, shown
+from ...transport.wire import RECEIVE_SIZE
+from ..carrier import LAST_WORD, Carrier
+from .alarm import Alarm
+from .exchange import StreamExchange
+from .writer import Writer
+
+KEPT: Final = 32
+"""Tasks that rest at most, for as long as streams come."""
+DISMISSED: Final = 1.0
+"""Seconds without a stream after which all tasks but one are dismissed: each holds 2.5 kB."""
+FAREWELL: Final = 1.0
+"""Seconds between the two GOAWAYs, unless the peer's system has answered sooner (RFC 9113 section 6.8)."""
+
+
+class Http2Connection(Carrier):
+    """One connection: what carries it, its engine, and the exchanges it is in.
+
+    Args:
+        before: what has carried it until now; its place is taken.
+        serve: what a task of the pool does.
+
+    Attributes:
+        busy: exchanges that have a stream in hand, in the order in which they were begun.
+        resting: exchanges whose tasks wait for a stream.
+        most: octets that are read at once: more of a peer that sends much.
+        over: nothing more is read.
+        failure: the breach that has ended it.
+    """
+
+    __slots__ = (
+        "_dismissal",
+        "_farewell",
+        "_idle_since",
+        "_serve",
+        "_whole",
+        "busy",
+        "engine",
+        "failure",
+        "finished",
+        "meter_in",
+        "most",
+        "nursery",
+        "over",
+        "resting",
+        "writer",
+    )
+
+    protocol: ClassVar[str] = "h2"
+
+    def __init__(self, before: Carrier, serve: Served) -> None:
+        self.succeed(before)
+        self._serve = serve
+        context = self.context
+        self.engine = Http2Engine(
+            context.limits,
+            self.phase.now,
+            websocket=context.websockets,
+            tell_breach=self.tell_breach,
+            window_opened=self.window_opened,
+        )
+        self.writer = Writer(self, self.engine)
+        self.busy: dict[StreamExchange, None] = {}
+        self.resting: list[StreamExchange] = []
+        self.nursery: trio.Nursery | None = None
+        self.finished = self.over = False
+        self.failure: ConnectionFailed | None = None
+        self._dismissal: Alarm | None = None
+        self._farewell: Alarm | None = None
+        self._idle_since = self.born
+        self.meter_in = RateMeter(context.limits.min_bytes_per_second)
+        self._whole = -1
+        self.most = RECEIVE_SIZE
+
+    # -- what a listener asks of it ----------------------------------------------------------------
+
+    @property
+    def doing(self) -> str:
+        """What it does, in words."""
+        if self.phase.phase is not Phase.SERVING:
+            return super().doing
+        return f"serving {len(self.busy)} stream{'s' if len(self.busy) > 1 else ''}"
+
+    @property
+    def streams(self) -> int:
+        """Requests that it has in hand."""
+        return len(self.busy)
+
+    def told(self) -> None:
+        """The drain's word: the peer is to open no more streams; those there are will finish."""
+        self.engine.drain()
+        self.writer.soon()
+        self.say_farewell()
+
+    def make_room(self) -> bool:
+        """Ends an idle connection for another's sake, at once; False when a request has reached it after all."""
+        if self.busy or self.pending():
+            return False
+        self.engine.goaway()
+        if not self.writer.by_task:
+            self.writer.flush()
+            self.gone = True  # there is nothing to linger for
+        self.phase.end("another connection needs its place")
+        return True
+
+    def idle_for(self) -> float:
+        """Seconds for which it has had nothing in hand."""
+        return self.phase.now() - self._idle_since
+
+    def heard(self) -> int:
+        """Octets that have come of a frame that is due."""
+        return self.meter_in.octets
+
+    def peer_left(self) -> None:
+        """The poller's word: for every stream its grace begins, or it ends at once."""
+        for exchange in list(self.busy):
+            exchange.left()
+
+    # -- what the engine tells ---------------------------------------------------------------------
+
+    def window_opened(self) -> None:
+        """The connection's window, or those of all streams, let something through again."""
+        self.writer.window_opened()
+
+    def tell_breach(self, stream: int, code: int, reason: str) -> None:
+        """The engine has reset a stream, or refused one."""
+        counters = self.context.counters
+        if code == REFUSED_STREAM:
+            counters.streams_refused += 1
+        else:
+            counters.streams_reset += 1
+        log.debug("stream %d of %s is reset with %d: %s", stream, shown(self.peer), code, reason)
+
+    # -- the pool ----------------------------------------------------------------------------------
+
+    def begin(self, stream: Stream) -> None:
+        """Has a stream served, by a task that rests or by a new one."""
+        if stream.owner is not None:  # it was asked for once more, with its body
+            return stream.owner.body_arrived()
+        if not self.busy:
+            self.phase.phase, self.phase.deadline = Phase.SERVING, math.inf
+        self.served += 1
+        if self.resting:
+            exchange = self.resting.pop()
+        else:
+            exchange = StreamExchange(self, self.engine, self.writer)
+            self._hire(exchange)
+        self.busy[exchange] = None
+        return exchange.take(stream)
+
+    def _hire(self, exchange: StreamExchange) -> None:
+        if self.nursery is not None:
+            name = f"{self.context.name}: {shown(self.peer)}, a stream"
+            self.nursery.start_soon(self._serve, self, exchange, name=name)
+
+    def let_go(self, exchange: StreamExchange, *, rests: bool) -> bool:
+        """The stream of an exchange is over; whether its task may rest."""
+        self.busy.pop(exchange, None)
+        if not self.busy:
+            self.settle()
+            self.leave_if_done()
+        if not rests or self.over or len(self.resting) >= KEPT:
+            if exchange in self.resting:
+                self.resting.remove(exchange)
+            return False
+        self.resting.append(exchange)
+        return True
+
+    def settle(self) -> None:
+        """No frame is due any more, or no stream in hand: the connection is idle, or it serves."""
+        if self.phase.phase in (Phase.SERVING, Phase.READ_REQUEST):
+            timeouts = self.context.timeouts
+            if self.busy:
+                self.phase.enter(Phase.SERVING, math.inf)
+            else:
+                self.phase.enter(Phase.IDLE, timeouts.keep_alive if self.served else timeouts.request)
+                self._idle_since = self.phase.now()
+                if self.resting and (self._dismissal is None or self._dismissal.armed == math.inf):
+                    # One more will rest in a moment.
+                    self._dismissal = self._dismissal or Alarm(self.context.clock, self._dismiss)
+                    self._dismissal.set(self._idle_since + DISMISSED)
+
+    def _dismiss(self) -> None:
+        """The alarm's word: it may have been idle for a while."""
+        if self.busy or self._dismissal is None:
+            return
+        due = self._idle_since + DISMISSED
+        if due > self.phase.now():
+            self._dismissal.set(due)
+            return
+        while len(self.resting) > 1:
+            self.resting.pop().dismiss()
+
+    # -- its end -----------------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """All that has come has been looked at. A frame that has begun has its time, and so has the preface."""
+        engine = self.engine
+        if engine.closing or engine.draining:
+            self.say_farewell()
+        if engine.partial or not engine.greeted:
+            whole = engine.whole if engine.greeted else -1
+            if self.phase.phase is not Phase.READ_REQUEST or whole != self._whole:
+                self._whole = whole
+                self.meter_in.reset()
+                self.phase.enter(Phase.READ_REQUEST, self.context.timeouts.request)
+        elif self.phase.phase is Phase.READ_REQUEST:
+            self.settle()
+
+    def say_farewell(self) -> None:
+        """The first GOAWAY is out: the second follows in a second, or has followed an answer of the peer's system."""
+        if self.engine.closing:
+            self.leave_if_done()
+        elif self._farewell is None:
+            self._farewell = Alarm(self.context.clock, self._go_away)
+            self._farewell.set(trio.current_time() + FAREWELL)
+
+    def _go_away(self) -> None:
+        self.engine.goaway()
+        self.writer.soon()
+        self.leave_if_done()
+
+    def leave_if_done(self) -> None:
+        """Ends it, if nothing is in hand and nothing more will come."""
+        if (self.over or self.engine.closing) and not self.busy and self.nursery is not None:
+            self.nursery.cancel_scope.cancel(reason="every stream of the connection is done")
+
+    def fail(self, failure: ConnectionFailed) -> None:
+        """The peer has broken a rule, for which all ends; GOAWAY has been said."""
+        self.failure = failure
+        counters, observers = self.context.counters, self.context.observers
+        counters.goaways += 1
+        log.debug("the connection of %s ends with %d: %s", shown(self.peer), failure.code, failure.reason)
+        if observers.connection_failed:
+            event = ConnectionBroken(self.context.name, self.peer, failure.code, failure.reason, time.time())
+            observers.tell(observers.connection_failed, event)
+        if self.nursery is not None:
+            self.nursery.cancel_scope.cancel(reason=f"the peer has broken a rule of HTTP/2: {failure.reason}")
+
+    async def close(self) -> None:
+        """Gives up everything the connection holds; never waits for the peer beyond the last word."""
+        cut = not self.finished and self.drain.cut < math.inf
+        try:
+            if cut:
+                self.engine.goaway()
+                with trio.move_on_after(LAST_WORD, shield=True):
+                    await self.try_to("take the last word", self.writer.settle)
+        finally:
+            self.phase.close()
+            for alarm in (self._dismissal, self._farewell):
+                if alarm is not None:
+                    alarm.discard()
+            self.writer.close()
+            self.drain.leave(self)
+            self.context.counters.cut += cut
+            self.tell_close()
+            self.closed = True
+            if self.wire is not None:
+                self.wire.close()
+            else:
+                await self.try_to("close", trio.aclose_forcefully, self.stream)
+
+
+Served: TypeAlias = Callable[[Http2Connection, StreamExchange], Awaitable[None]]
