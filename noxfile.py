@@ -122,7 +122,8 @@ def interop(session: nox.Session) -> None:
     tools = Path(session.create_tmp()).resolve()
     session.run("npm", "install", "--silent", "--prefix", str(tools), "wscat@6", external=True)
     path = os.pathsep.join([str(tools / "node_modules" / ".bin"), *session.bin_paths, os.environ["PATH"]])
-    session.run("pytest", "tests/e2e/test_interop.py", "tests/e2e/test_nginx.py", *session.posargs, env={"PATH": path})
+    files = [f"tests/e2e/test_{name}.py" for name in ("interop", "interop_http2", "nginx")]
+    session.run("pytest", *files, *session.posargs, env={"PATH": path})
 
 
 @nox.session(default=False)
@@ -144,7 +145,10 @@ def find_python_2() -> str | None:
 
 @nox.session(default=False)
 def autobahn(session: nox.Session) -> None:
-    """Autobahn|Testsuite's 517 WebSocket cases, in ten minutes; ``-- --short`` leaves out compression at length."""
+    """Autobahn|Testsuite's 517 WebSocket cases, in ten minutes; ``-- --short`` leaves out compression at length.
+
+    ``-- --asgi`` has an application of ASGI echo.
+    """
     python = find_python_2()
     if python is None:
         session.error("this machine has no Python 2.7, which the suite is written for")

@@ -79,8 +79,8 @@ class Scenario:
 
     @property
     def protocol(self) -> str:
-        """``http`` or ``ws``."""
-        return "ws" if self.setup.websocket else "http"
+        """``http``, ``ws``, or ``asgi`` for applications of frameworks."""
+        return "ws" if self.setup.websocket else "asgi" if self.setup.frameworks else "http"
 
     @property
     def script(self) -> Sequence[str]:
@@ -119,8 +119,65 @@ WS64: Final = Scenario(
     needs="websocket",
 )
 
+FRAMEWORK: Final = Scenario(
+    "starlette",
+    "Starlette: 13 bytes of text",
+    "/starlette/text",
+    content.HELLO,
+    _hello,
+    setup=Setup(frameworks=True),
+)
+FRAMEWORKS: Final = (
+    FRAMEWORK,
+    replace(
+        FRAMEWORK,
+        name="starlette-json",
+        what="Starlette: an object of 1 kB, encoded for each request",
+        path="/starlette/json",
+        body=_json,
+        expect={"content-type": "application/json", "content-length": str(len(_json))},
+    ),
+    replace(
+        FRAMEWORK,
+        name="fastapi-json",
+        what="FastAPI: the same object",
+        path="/fastapi/json",
+        body=_json,
+        expect={"content-type": "application/json", "content-length": str(len(_json))},
+    ),
+    replace(
+        FRAMEWORK,
+        name="starlette-post",
+        what="Starlette: POST of 1 kB, read",
+        path="/starlette/post",
+        body=b"1024",
+        expect=_text,
+        post=1024,
+    ),
+    replace(
+        FRAMEWORK,
+        name="starlette-stream",
+        what="Starlette: StreamingResponse, 10 pieces of 1 kB",
+        path="/starlette/stream",
+        body=content.CHUNK * 10,
+        expect=_octets,
+    ),
+    replace(
+        FRAMEWORK,
+        name="starlette-file",
+        what="Starlette: FileResponse, 256 KiB",
+        path="/starlette/file",
+        body=content.LARGE * 4,
+        expect=_octets,
+    ),
+    replace(FRAMEWORK, name="starlette-sync", what="Starlette: a plain function, in a thread", path="/starlette/sync"),
+    replace(FRAMEWORK, name="starlette-middleware", what="Starlette: one BaseHTTPMiddleware", path="/middleware"),
+)
+
 SCENARIOS: Final = (
     HELLO,
+    replace(HELLO, name="hello-1", what="hello, on one connection", connections=1),
+    replace(HELLO, name="hello-4", what="hello, on four connections", connections=4),
     Scenario(
         "json",
         "an object of 1 kB, encoded for each request",
@@ -190,6 +247,7 @@ SCENARIOS: Final = (
         connections=IDLE,
         setup=Setup(crowd=IDLE + 200),
     ),
+    *FRAMEWORKS,
     replace(HELLO, name="latency", what="hello, at a fixed rate of 60 % of saturation", kind="rate"),
     WS64,
     replace(WS64, name="ws16k", what="WebSocket messages of 16 kB, echoed", message=16384),

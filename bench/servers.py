@@ -42,6 +42,7 @@ class Setup:
         tls: the files of a certificate and its key.
         file: what ``/file`` sends.
         websocket: every path is a WebSocket that echoes.
+        frameworks: the applications are those of frameworks.
     """
 
     access_log: bool = False
@@ -51,6 +52,7 @@ class Setup:
     tls: tuple[Path, Path] | None = None
     file: Path | None = None
     websocket: bool = False
+    frameworks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Server:
         packages: what has to be installed, this project apart.
         command: its arguments, Python left out, for a setup and a port.
         extra: what to say of it beside the versions.
-        speaks: ``http``, ``ws``, or both; of other scenarios it has no row.
+        speaks: some of ``http``, ``ws`` and ``asgi``, which is frameworks; of other scenarios it has no row.
         beside: packages that only some scenarios need.
         tree: the checkout whose ``roadrunner_trio`` runs; the applications are always those of this one.
     """
@@ -84,6 +86,12 @@ class Server:
 # -- the commands --------------------------------------------------------------------------------
 
 ASGI: Final = "bench.apps.asgi:app"
+FRAMEWORKS: Final = "bench.apps.frameworks:app"
+
+
+def asgi(setup: Setup) -> str:
+    """The application of ASGI that a scenario wants."""
+    return FRAMEWORKS if setup.frameworks else ASGI
 
 
 def ours(setup: Setup, port: int) -> list[str]:
@@ -107,7 +115,8 @@ def ours_asgi(setup: Setup, port: int) -> list[str]:
         options += ["--tls-cert", str(setup.tls[0]), "--tls-key", str(setup.tls[1])]
     if setup.crowd is not None:
         options += ["--max-connections", str(setup.crowd), "--timeout-keep-alive", str(KEEP_ALIVE)]
-    return ["roadrunner_trio", "serve", "bench.apps.hosted:app", "--bind", f"{HOST}:{port}", *options]
+    app = FRAMEWORKS if setup.frameworks else "bench.apps.hosted:app"
+    return ["roadrunner_trio", "serve", app, "--bind", f"{HOST}:{port}", *options]
 
 
 def uvicorn(loop: str, parser: str, ws: str = "auto") -> Callable[[Setup, int], list[str]]:
@@ -120,7 +129,7 @@ def uvicorn(loop: str, parser: str, ws: str = "auto") -> Callable[[Setup, int], 
             options += ["--ssl-certfile", str(setup.tls[0]), "--ssl-keyfile", str(setup.tls[1])]
         if setup.crowd is not None:
             options += ["--timeout-keep-alive", str(KEEP_ALIVE)]
-        return ["uvicorn", *options, ASGI]
+        return ["uvicorn", *options, asgi(setup)]
 
     return command
 
@@ -133,7 +142,7 @@ def granian(setup: Setup, port: int) -> list[str]:
         options += ["--ssl-certificate", str(setup.tls[0]), "--ssl-keyfile", str(setup.tls[1])]
     if setup.crowd is not None:
         options += ["--backpressure", str(setup.crowd)]
-    return ["granian", *options, ASGI]
+    return ["granian", *options, asgi(setup)]
 
 
 def hypercorn(loop: str) -> Callable[[Setup, int], list[str]]:
@@ -147,7 +156,7 @@ def hypercorn(loop: str) -> Callable[[Setup, int], list[str]]:
             options += ["--certfile", str(setup.tls[0]), "--keyfile", str(setup.tls[1])]
         if setup.crowd is not None:
             options += ["--keep-alive", str(KEEP_ALIVE)]
-        return ["hypercorn", *options, ASGI]
+        return ["hypercorn", *options, asgi(setup)]
 
     return command
 
@@ -157,13 +166,14 @@ def trio_websocket(setup: Setup, port: int) -> list[str]:
     return ["bench.apps.trio_ws", str(port)]
 
 
+EVERYTHING: Final = "http ws asgi"
 SERVERS: Final = (
     Server("ours", ("roadrunner-trio", "trio", "h11"), ours, speaks="http ws", beside=("wsproto",)),
     Server(
         "uvicorn",
         ("uvicorn", "uvloop", "httptools"),
         uvicorn("uvloop", "httptools", "websockets-sansio"),
-        speaks="http ws",
+        speaks=EVERYTHING,
         beside=("websockets",),
     ),
     Server("uvicorn-h11", ("uvicorn", "h11"), uvicorn("asyncio", "h11"), "asyncio"),
@@ -173,11 +183,11 @@ SERVERS: Final = (
         uvicorn("uvloop", "httptools", "wsproto"),
         speaks="ws",
     ),
-    Server("granian", ("granian", "uvloop"), granian, speaks="http ws"),
-    Server("hypercorn-trio", ("hypercorn", "trio", "h11"), hypercorn("trio"), speaks="http ws", beside=("wsproto",)),
+    Server("granian", ("granian", "uvloop"), granian, speaks=EVERYTHING),
+    Server("hypercorn-trio", ("hypercorn", "trio", "h11"), hypercorn("trio"), speaks=EVERYTHING, beside=("wsproto",)),
     Server("hypercorn-asyncio", ("hypercorn", "h11"), hypercorn("asyncio"), "asyncio"),
     Server("trio-websocket", ("trio-websocket", "trio", "wsproto"), trio_websocket, speaks="ws"),
-    Server("ours-asgi", ("roadrunner-trio", "trio", "h11"), ours_asgi, "ASGI", speaks="http ws", beside=("wsproto",)),
+    Server("ours-asgi", ("roadrunner-trio", "trio", "h11"), ours_asgi, "ASGI", speaks=EVERYTHING, beside=("wsproto",)),
 )
 
 

@@ -70,6 +70,15 @@ ROWS = (
         ("tests/unit/protocol/test_coders.py::test_a_thousand_open_streams_take_a_hundred_megabytes_at_most",),
     ),
     (
+        "Is a page of another site, and reads or changes what is its visitor's",
+        ("protocol.codec.negotiation:MOST_MEMBERS",),
+        "nothing to be read; 403",
+        (
+            "tests/unit/apps/test_cors.py::test_whoever_was_not_named_may_not",
+            "tests/unit/apps/test_guards.py::test_who_may_change_something",
+        ),
+    ),
+    (
         "Asks for very many files by name",
         ("apps.static:REMEMBERED",),
         "404",
@@ -84,5 +93,11 @@ ROWS = (
             "tests/unit/watching/test_window.py::test_a_foreign_name_that_leads_here_is_refused",
             "tests/e2e/test_window.py::test_what_it_is_not_put_on",
         ),
+    ),
+    (
+        "Asks for a million paths, or by methods of its own making, for the metrics to remember (CVE-2024-52303)",
+        ("telemetry.metrics:MOST_ROUTES", "telemetry.snapshot:MOST_SERIES"),
+        "nothing: no label has what a peer can choose",
+        ("tests/unit/telemetry/test_metrics.py::test_paths_and_methods_make_no_new_series",),
     ),
 )

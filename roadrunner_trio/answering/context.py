@@ -12,6 +12,7 @@ from ..fields import Field, Fields, FieldsLike, encoded
 from ..messages.exchange import App, Exchange
 from ..protocol.http1.encode import Wishes, sift
 from ..protocol.http1.scan import Seen
+from ..protocol.http2 import blocks
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..protocol.wishes import SPECIAL, checked
 from ..settings import Limits, Timeouts
@@ -108,7 +109,8 @@ class ServerContext:
         seen: what the engines of its connections share.
         gate: what keeps requests out of the application, if anything does.
         variables: the context variables of whoever serves; each request begins with a copy of them.
-        sift: reads the fields of a response, and remembers how they are said.
+        sift: reads the fields of a response, and remembers how they are said,
+        sift_http2: and how in HTTP/2.
         places: counts connections by their peers; None where nobody does.
         turns: where costly work of one connection waits, so that its neighbours do not.
         buffered: what its connections hold in memory for the application, all together.
@@ -134,6 +136,7 @@ class ServerContext:
     places: Places | None = None
     counters: Counters = field(default_factory=Counters)
     sift: Callable[[tuple[Field, ...]], Wishes] = sift
+    sift_http2: Callable[[tuple[Field, ...]], blocks.Wishes] = blocks.sift
     variables: Context = field(default_factory=copy_context)
     turns: Turns = field(default_factory=Turns)
     go_on: Callable[[Any], None] | None = None

@@ -1,8 +1,9 @@
-"""What a balancer asks: may this server have new traffic?
+"""What balancers and supervisors ask: may this server have new traffic, and does it live?
 
-The question is answered by the server itself, on one path, so that it is answered alike whatever the application does:
-200 while the listener is well, 503 from the moment its end is announced, which is before anything is refused. A
-listener without such a path has its application unwrapped, and pays nothing.
+Both are answered by the server itself, each on a path of its own, so that they are answered alike whatever the
+application does. *Ready* is 200 while the listener is well, and 503 from the moment its end is announced, which is
+before anything is refused. *Live* is 200 for as long as anybody can be answered: who is about to leave must not be
+killed for it. A listener without such paths has its application unwrapped, and pays nothing.
 """
 
 from __future__ import annotations
@@ -18,58 +19,69 @@ FIELDS: Final = ((b"content-type", b"text/plain; charset=utf-8"), (b"cache-contr
 
 
 class Health:
-    """An app around another, which answers GET and HEAD of ``path`` itself.
+    """An app around another, which answers GET and HEAD of two paths itself.
 
     Args:
         app: everything else is its affair.
-        path: the path of the question, such as ``"/healthz"``.
+        path: where it is asked whether it is ready, such as ``"/healthz"``; None is nowhere.
+        live: and where, whether it lives, such as ``"/livez"``.
 
     Attributes:
-        leaving: the answer is 503 from now on.
+        leaving: it is ready no more.
 
     Raises:
-        ValueError: ``path`` is no path.
+        ValueError: one is no path, or both are the same.
     """
 
-    __slots__ = ("_plan", "_probe", "app", "leaving", "path")
+    __slots__ = ("_plan", "_probes", "app", "leaving", "live", "path")
 
-    def __init__(self, app: App, path: str) -> None:
-        if not path.startswith("/") or not path.isprintable() or set(path) & set("?# "):
-            raise ValueError(f"health_path is a path such as '/healthz', not {path!r}")
+    def __init__(self, app: App, path: str | None, live: str | None = None) -> None:
+        for name, given, example in (("health_path", path, "/healthz"), ("live_path", live, "/livez")):
+            if given is not None and not _is_path(given):
+                raise ValueError(f"{name} is a path such as {example!r}, not {given!r}")
+        if path == live is not None:
+            raise ValueError(f"live_path is another path than health_path, {path!r}: a server that leaves is not dead")
         self.app = app
         self.path = path
+        self.live = live
         self.leaving = False
         self._plan = Plan("buffered", 0)
-        self._probe = Probe(path)
+        self._probes = {each: Probe(each) for each in (path, live) if each is not None}
 
     def asked(self, request: Request) -> bool:
-        """Whether this is the question."""
-        return request.path == self.path and request.method in METHODS
+        """Whether this is one of the questions."""
+        return request.path in self._probes and request.method in METHODS
 
     def plan(self, request: Request) -> Plan:
-        """The question has no content; with everything else it is as the app says."""
+        """A question has no content; with everything else it is as the app says."""
         if not self.asked(request):
             return self.app.plan(request)
-        request.endpoint = self._probe
+        request.endpoint = self._probes[request.path]
         return self._plan
 
     async def __call__(self, exchange: Exchange) -> None:
-        """Answers the question, or lets the app answer."""
+        """Answers a question, or lets the app answer."""
         if not self.asked(exchange.request):
             await self.app(exchange)
-        elif self.leaving or exchange.drain.draining:
+        elif exchange.request.path == self.path and (self.leaving or exchange.drain.draining):
             await exchange.respond(503, FIELDS, b"leaving\n")
         else:
             await exchange.respond(200, FIELDS, b"ok\n")
 
 
-def with_health(app: App, path: str | None) -> tuple[Health | None, Callable[[Request], bool] | None]:
-    """The app around ``app`` if there is a path, and what tells whether a request is the question.
+def _is_path(text: str) -> bool:
+    return text.startswith("/") and text.isprintable() and not set(text) & set("?# ")
+
+
+def with_health(
+    app: App, path: str | None, live: str | None = None
+) -> tuple[Health | None, Callable[[Request], bool] | None]:
+    """The app around ``app`` if there is a path, and what tells whether a request is one of the questions.
 
     Raises:
-        ValueError: ``path`` is no path.
+        ValueError: one is no path, or both are the same.
     """
-    if path is None:
+    if path is None and live is None:
         return None, None
-    health = Health(app, path)
+    health = Health(app, path, live)
     return health, health.asked

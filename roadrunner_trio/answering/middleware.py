@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from ..messages.exchange import Check
+from ..messages.exchange import Check, Exchange
 from ..messages.request import Request
 from ..messages.response import AnyResponse
 from .callables import EARLY, MIDDLEWARE, check, guarded, named
@@ -58,8 +58,15 @@ class early:
 
 
 def early_of(middlewares: Sequence[Middleware]) -> tuple[Check, ...]:
-    """The checks of those that are early, in order."""
-    return tuple(middleware.check for middleware in middlewares if isinstance(middleware, early))
+    """The checks of those that are early, in order; of those that are so for some requests, their ``early_check``."""
+    found = (getattr(each, "check" if isinstance(each, early) else "early_check", None) for each in middlewares)
+    return tuple(check for check in found if check is not None)
+
+
+def steps_of(*middlewares: Sequence[Middleware]) -> tuple[Callable[[Exchange], None], ...]:
+    """What those that have ``on_head(exchange)`` do once a head has been read: to what the server answers itself."""
+    found = (getattr(each, "on_head", None) for several in middlewares for each in several)
+    return tuple(step for step in found if step is not None)
 
 
 def checked(middlewares: Sequence[Middleware]) -> tuple[Middleware, ...]:

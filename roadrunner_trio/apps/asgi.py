@@ -28,6 +28,7 @@ from .asgi_faults import explain
 from .asgi_http import DONE, Cycle, DrainEvents
 from .asgi_lifespan import Lifespan, LifespanMode
 from .asgi_messages import ASGIApp, Disconnected, Message, Receive, Scope, Send
+from .asgi_routes import Endpoints
 from .asgi_scope import Template
 from .asgi_websocket import Conversation, WebSocketOptions
 from .routes import Group, Route
@@ -100,6 +101,7 @@ class asgi:
         self._state = self._lifespan.state
         self._websocket = _handler(self, websocket or WebSocketOptions())
         self._plan = _bounds(max_body, disconnect_grace, math.inf)
+        self._endpoints = Endpoints()
 
     def for_listener(self, defaults: Plan, middlewares: tuple[Middleware, ...]) -> App:
         """Itself, with the time that a listener gives its handlers.
@@ -155,14 +157,18 @@ class asgi:
             upgrade = cast("Upgrade", await self._websocket(exchange.request))
             await upgrade.decide(exchange, [*extra])
             return
-        cycle = Cycle(exchange, self._drain_events, extra)
+        cycle, scope = Cycle(exchange, self._drain_events, extra), template.make(self._state)
+        request = exchange.request
         try:
-            await self.app(template.make(self._state), cycle.receive, cycle.send)
+            await self.app(scope, cycle.receive, cycle.send)
         except BaseException as exc:
             if not cycle.excuses(exc):
                 cycle.state = DONE  # what it has left behind writes no more
                 explain(exc)
                 raise
+        finally:
+            if "route" in scope and request.endpoint is None:
+                request.endpoint = self._endpoints.of(scope["route"])
         if cycle.state is not DONE:
             await cycle.conclude()
 

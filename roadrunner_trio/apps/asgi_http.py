@@ -26,6 +26,7 @@ from .asgi_messages import (
     head_of,
     is_peers_doing,
     octets_of,
+    parted,
     status_of,
     unexpected,
 )
@@ -218,7 +219,7 @@ class Cycle:
 
     def _take_start(self, message: Message) -> None:
         self._status = status_of(message)
-        self._fields, self._declared = head_of(message.get("headers", ()))
+        self._fields, self._declared = parted(message.get("headers", ()))
         if message.get("trailers"):
             head = self._exchange.request.head
             chunked = self._declared is None and head.version >= (1, 1)
@@ -226,11 +227,20 @@ class Cycle:
             self._warned = not self._wants_trailers  # those that come will be ignored, which is nobody's mistake
         if self._extra:
             self._fields = (*self._fields, *self._extra)
+        if self._declared == 0:
+            self._declare()  # no body says it
         self.state = HELD
+
+    def _declare(self) -> None:
+        """Puts the length that was declared among the fields, where no body that comes with them says it."""
+        if self._declared is not None:
+            self._fields = (*self._fields, (b"content-length", b"%d" % self._declared))
 
     def _whole(self, given: Any) -> bytes:
         """A body that comes at once, where it may be one: else what it would be is said in the fields, or not known."""
         body = octets_of(given, "a body")
+        if self._declared:
+            self._declare()
         if self._status in (204, 304):
             return b""
         if self._exchange.request.head.method == b"HEAD":
@@ -257,6 +267,8 @@ class Cycle:
         exchange = self._exchange
         exchange.kind = kind
         self._trailers: list[Field] = []
+        if self._declared:
+            self._declare()
         self._writes = await exchange.start_response(self._status, self._fields)
         self.state = BODY
 
@@ -336,8 +348,9 @@ class Cycle:
                 there = max(0, file.size - offset)
                 raise ValueError(f"the file has {there} octets, and the response declares {length}")
             if last and self._declared is None and not self._wants_trailers:
-                self._fields = (*self._fields, (b"content-length", b"%d" % length))
                 self._declared = length
+                if not length:
+                    self._declare()
             await self._begin("file")
         if self._writes and length:
             self._count(length)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from ..answering.faults import leaves
 from ..fields import Field, encoded, lookup
@@ -47,6 +47,48 @@ def head_of(headers: Iterable[Iterable[object]]) -> Head:
         return _known_head(pairs)
     except TypeError:
         return _read_head(pairs)
+
+
+def parted(headers: Iterable[Iterable[object]]) -> Head:
+    """As :func:`head_of`, with the content-length taken out of the fields, if it stands there once and is a number.
+
+    It is what differs from response to response: all the rest is known then. Those are remembered besides in which it
+    does not differ either.
+    """
+    pairs: tuple[Any, ...] = tuple(headers)
+    try:
+        if (head := _parted.get(pairs)) is None:
+            head = _part(pairs)
+            if len(_parted) >= REMEMBERED:
+                _parted.clear()
+            _parted[pairs] = head
+    except (TypeError, ValueError, LookupError):  # they cannot be remembered, or are not right
+        return _part_slowly(pairs)
+    return head
+
+
+_parted: Final[dict[tuple[Any, ...], Head]] = {}
+REMEMBERED: Final = 1024
+"""Heads; then all are forgotten, and learned anew."""
+
+
+def _part(pairs: tuple[Any, ...]) -> Head:
+    for at, pair in enumerate(pairs):
+        if pair[0] == b"content-length":
+            rest = head_of(pairs[:at] + pairs[at + 1 :])
+            _, number = pair
+            if rest.length is None and type(number) is bytes and number.isdigit():
+                return Head(rest.fields, int(number))
+            break
+    return _part_slowly(pairs)
+
+
+def _part_slowly(pairs: tuple[Any, ...]) -> Head:
+    fields, length = head_of(pairs)
+    rest = tuple([field for field in fields if field[0] != b"content-length"])
+    if length is not None and len(rest) == len(fields) - 1:
+        return Head(rest, length)
+    return Head(fields, None)  # without one, or with what whoever writes the head refuses
 
 
 def _read_head(pairs: tuple[Iterable[object], ...]) -> Head:

@@ -17,7 +17,6 @@ from ..fields import Fields, tokens
 from ..messages.exchange import Exchange
 from ..messages.request import Request
 from ..protocol.heads import RequestHead
-from ..transport.drain import Drain
 from ..transport.tls import TLSInfo
 
 TLS_VERSIONS: Final = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
@@ -45,6 +44,8 @@ HTTP: Final = {
     "http.response.trailers": NOTHING,
     "http.response.zerocopysend": NOTHING,
 }
+DRAIN: Final = "roadrunner.drain"
+"""An extension, and the key of the scope where its objects are: some applications show their extensions as JSON."""
 WEBSOCKET: Final = {"websocket.http.response": NOTHING}
 
 
@@ -65,7 +66,7 @@ class Template:
         self.fields: Fields = _fields(request)
         self.websocket = _asks_for_websocket(request)
         self.scope = _scope(exchange, root_path, self.websocket)
-        self.extensions = _extensions(request, exchange.drain, self.websocket)
+        self.extensions = _extensions(request, self.websocket)
 
     def fits(self, maker: object, request: Request) -> bool:
         """Whether ``request``, of the same connection, is like it.
@@ -84,7 +85,7 @@ class Template:
 
 
 def _scope(exchange: Exchange, root_path: str, websocket: bool) -> dict[str, Any]:
-    request, local = exchange.request, exchange.local
+    request, local, drain = exchange.request, exchange.local, exchange.drain
     raw, _, query = request.head.path.partition(b"?")
     if request.head.method != request.head.method.upper() or request.head.method == b"CONNECT":
         raise HTTPError(501)  # "delete" is no DELETE for who filters those, and ASGI knows no other
@@ -102,6 +103,7 @@ def _scope(exchange: Exchange, root_path: str, websocket: bool) -> dict[str, Any
         "root_path": root_path + _text(below),
         "client": request.peer if isinstance(request.peer, tuple) else None,
         "server": local if isinstance(local, tuple) else (local, None),
+        DRAIN: {"started": drain.started, "deadline": lambda: drain.deadline},
     }
     if websocket:
         offered = [value.strip() for line in request.headers("sec-websocket-protocol") for value in line.split(",")]
@@ -151,9 +153,9 @@ def _asks_for_websocket(request: Request) -> bool:
 # -- extensions ---------------------------------------------------------------------------------------
 
 
-def _extensions(request: Request, drain: Drain, websocket: bool) -> dict[str, dict[str, Any]]:
+def _extensions(request: Request, websocket: bool) -> dict[str, dict[str, Any]]:
     extensions: dict[str, dict[str, Any]] = dict(WEBSOCKET if websocket else HTTP)
-    extensions["roadrunner.drain"] = {"started": drain.started, "deadline": lambda: drain.deadline}
+    extensions[DRAIN] = NOTHING
     if request.tls is not None:
         extensions["tls"] = tls_extension(request.tls)
     return extensions

@@ -6,7 +6,7 @@ is at hand is compressed where it is; all others are compressed while they are w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -61,7 +61,7 @@ _LEFT_ALONE: Final = (b"content-encoding", b"content-range", b"content-digest", 
 _NOT_SAID: Final = frozenset({b"content-length", b"accept-ranges"})
 
 
-class _Wanted(NamedTuple):
+class Wanted(NamedTuple):
     """What becomes of a response: its coding, None for none, and its fields."""
 
     coding: str | None
@@ -82,7 +82,7 @@ class Compress:
         minimum: octets that are worth it, where it is known how many there are.
         codings: those that are offered, best first: ``"zstd"``, ``"br"``, ``"gzip"``. None is all that can be had:
             gzip, and the others with the extras ``zstd`` and ``br``.
-        types: media types that are compressed.
+        types: media types that are compressed in place of :data:`COMPRESSIBLE`.
         unless: given a request, whether its response is left alone.
 
     Raises:
@@ -95,13 +95,13 @@ class Compress:
         *,
         minimum: Size = 1000,
         codings: Sequence[str] | None = None,
-        types: frozenset[str] | set[str] = COMPRESSIBLE,
+        types: Collection[str] | None = None,
         unless: Callable[[Request], object] | None = None,
     ) -> None:
         self._minimum = octets("minimum", minimum, least=0)
         offered = _offered(codings)
         self._codings = [name.encode("ascii") for name in offered]
-        self._types = types
+        self._types = COMPRESSIBLE if types is None else frozenset(types)
         self._unless = unless
 
     async def __call__(self, request: Request, call_next: CallNext) -> AnyResponse:
@@ -128,7 +128,7 @@ class Compress:
             response.body = await compressed(wanted.coding, body)
         return response
 
-    def wanted(self, status: int, fields: Sequence[Field], accepted: bytes | None, length: int | None) -> _Wanted:
+    def wanted(self, status: int, fields: Sequence[Field], accepted: bytes | None, length: int | None) -> Wanted:
         """Whether a response is compressed, and how; and what its head says.
 
         Args:
@@ -139,15 +139,15 @@ class Compress:
         if status == 304 and lookup(given, b"etag") is not None:
             # It has the fields of the 200 in whose place it stands, and that may have been compressed.
             coding = choose_coding(accepted, self._codings)
-            return _Wanted(None, with_vary(given if coding is None else _weakened(given), b"accept-encoding"))
+            return Wanted(None, with_vary(given if coding is None else _weakened(given), b"accept-encoding"))
         if status in _NONE or not self._is_worth_it(given, length):
-            return _Wanted(None, given)
+            return Wanted(None, given)
         coding = choose_coding(accepted, self._codings)
         if coding is None:
-            return _Wanted(None, with_vary(given, b"accept-encoding"))
+            return Wanted(None, with_vary(given, b"accept-encoding"))
         kept = [field for field in _weakened(given) if field[0] not in _NOT_SAID]
         kept = [*with_vary(kept, b"accept-encoding"), (b"content-encoding", coding)]
-        return _Wanted(coding.decode("ascii"), kept)
+        return Wanted(coding.decode("ascii"), kept)
 
     def _is_worth_it(self, fields: list[Field], length: int | None) -> bool:
         if length is not None and length < self._minimum:

@@ -31,9 +31,11 @@ from ..demo import board, demo
 from ..errors import ShutdownError, StartupError
 from ..journal import log
 from ..messages.exchange import BodyMode
+from ..processes.systemd import SERVICE, Announcement, Herald, around
 from ..server.leaving import see_off
 from ..server.listener import Listener
 from ..server.serve import serve_watched
+from ..server.services import Service
 from ..server.shell import Banner, give_up, report
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
@@ -44,7 +46,7 @@ from ..telemetry.observe import Observer
 from ..transport.bind import Bindable, open_listeners
 from ..transport.stdio import open_closed, settle, tell
 from .configuration import Configuration, Values, render, resolve
-from .door_options import bounds, doors, names, places
+from .door_options import bounds, doors, names, opened, places
 from .dump import dump_on_signal
 from .env_file import with_file
 from .explain import PROGRAM, explain
@@ -99,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ours = argv is None  # the process, too
     if ours:
         prepare_signals(signal.SIGUSR1, signal.SIGUSR2)
+        SERVICE.take(os.environ)
         atexit.register(outlast_to_the_end)
     open_closed()
     status = 1
@@ -215,7 +218,8 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
             return refuse(explain(exc))
     os.environ.update(with_file(chosen.env_file, os.environ))
     metrics = measured(server)
-    listeners, title = prepare(configuration, metrics.observers)
+    herald = Herald(SERVICE, server["grace"] + server["shutdown-delay"])
+    listeners, title = prepare(configuration, [herald, *metrics.observers])
     window = window_into(server, listeners)
     watchdog, status = Watchdog(server["grace"], server["shutdown-delay"], owner=True), 1
     try:
@@ -231,12 +235,15 @@ def check_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     """Says where it would listen."""
     os.environ.update(with_file(chosen.env_file, os.environ))
     metrics = measured(configuration.server)
+    if chosen.no_bind:
+        _, title = prepare(configuration, sockets=lambda name: ["127.0.0.1:0"])
+        tell(f"{title} can be served\n", to="stdout")
+        return 0
     listeners, title = prepare(configuration)
     beside = [*metrics.listeners, *window_into(configuration.server, listeners)]
     shared = [values["reuse-port"] for values in configuration.listeners]
     try:
-        if not chosen.no_bind:
-            trio.run(bind_and_let_go, [*listeners, *beside], [*shared, *(False for _ in beside)])
+        trio.run(bind_and_let_go, [*listeners, *beside], [*shared, *(False for _ in beside)])
     except OSError as exc:
         return refuse(explain(exc))
     for listener in listeners:
@@ -344,7 +351,7 @@ def prepare(
         made.append(
             Listener(
                 served,
-                bind=bind if sockets is None else sockets(name),
+                bind=opened(bind) if sockets is None else sockets(name),
                 name=name,
                 timeouts=timeouts,
                 limits=limits,
@@ -404,7 +411,7 @@ async def serve_until_drained(
         if hasattr(signal, "SIGUSR1"):
             await nursery.start(dump_on_signal, listeners, name="SIGUSR1")
         status = await begin(beside, nursery, refuse)
-        status = status or await attempt(listeners, title, watchdog, banner or Banner(title), refuse)
+        status = status or await attempt(listeners, title, watchdog, banner or Announcement(title), refuse)
         nursery.cancel_scope.cancel(reason="the server has ended")
     return status
 
@@ -413,10 +420,12 @@ async def attempt(
     listeners: Sequence[Listener], title: str, watchdog: Watchdog, banner: Banner, refuse: Refuse = refuse
 ) -> int:
     """Serves; what comes of it becomes an exit status here, before a nursery makes a group of it."""
-    services = [partial(board.beat, listeners[0])] if title == DEMO else []
+    services: list[Service] = [SERVICE.say_alive]
+    if title == DEMO:
+        services.append(partial(board.beat, listeners[0]))
     try:
         outcomes = await serve_watched(
-            watchdog, *listeners, services=services, on_stuck=give_up, renewals=renewals(), task_status=banner
+            watchdog, *listeners, services=services, on_stuck=give_up, renewals=around(renewals()), task_status=banner
         )
         report(outcomes)
     except OSError as exc:

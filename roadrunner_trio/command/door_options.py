@@ -13,11 +13,12 @@ from ..answering.health import with_health
 from ..answering.rate_limit import RateLimit
 from ..messages.exchange import Exchange, Plan
 from ..messages.request import Request
+from ..processes.systemd import SCHEME, SERVICE
 from ..protocol.trust import FORWARDED, X_FORWARDED, ProxyHeaders, ProxyProtocol
 from ..server.listener_settings import PROTOCOLS, protocols
 from ..settings import Contradiction, Limits, Timeouts
 from ..telemetry.request_ids import RequestIds
-from ..transport.bind import Bindable, listed
+from ..transport.bind import Bindable, adopted, listed
 from ..transport.certificates import Certificates
 from .configuration import Values
 from .options import addresses, count, duration
@@ -43,18 +44,39 @@ def addressed(values: Values) -> tuple[str, ...]:
 
 
 def places(values: Values) -> list[Bindable]:
-    """The same, looked at.
+    """The same, looked at; where nothing is said of them, those that the service manager has opened, if any.
 
     Raises:
         ValueError: also when one is malformed.
     """
     addresses = addressed(values)
+    if not values.place() and SERVICE.sockets:
+        addresses = tuple(f"fd://{descriptor}" for _, descriptor in SERVICE.sockets)
     try:
-        return listed(addresses)
+        if plain := [address for address in addresses if not address.startswith(SCHEME)]:
+            listed(plain)
+        return list(addresses)
     except ValueError as exc:
         given = next(iter(values.place().values()), None)
         elsewhere = given is not None and given.source != "flag"  # on the command line it is there to be seen
         raise ValueError(f"{given.where}: {exc}" if given and elsewhere else str(exc)) from None
+
+
+def opened(items: Sequence[Bindable]) -> list[Bindable]:
+    """The same, those that the service manager has opened, or kept for us, as what they are.
+
+    Raises:
+        ValueError: it has opened none of that name.
+    """
+    found: list[Bindable] = []
+    for item in items:
+        if isinstance(item, str) and item.startswith(SCHEME):
+            found += [f"fd://{descriptor}" for descriptor in SERVICE.named(item.removeprefix(SCHEME))]
+        elif isinstance(item, str) and item in SERVICE.kept:
+            found += [adopted(item, descriptor) for descriptor in SERVICE.kept[item]]
+        else:
+            found.append(item)
+    return found
 
 
 def names(listeners: Sequence[Values]) -> list[str]:
@@ -105,6 +127,7 @@ def doors(values: Values) -> dict[str, Any]:
     Raises:
         ValueError: a value is bad, a file cannot be read, or a setting has no effect without another.
     """
+    ready, live = _health_paths(values)
     return {
         "protocols": _protocols(values),
         "tls": _tls(values),
@@ -113,7 +136,9 @@ def doors(values: Values) -> dict[str, Any]:
         "rate_limit": _rate_limit(values),
         "request_ids": _request_ids(values),
         "reuse_port": values["reuse-port"],
-        "health_path": _health_path(values),
+        "health_path": ready,
+        "live_path": live,
+        "tracebacks": values["dev"],
         "evict_idle": values["evict-idle"],
         "log_context": values["log-context"],
         "fields": _fields(values),
@@ -190,13 +215,15 @@ def _proxy_protocol(values: Values) -> ProxyProtocol | None:
         raise ValueError(f"{values.where('proxy-protocol')}: {exc}") from None
 
 
-def _health_path(values: Values) -> str | None:
-    path: str | None = values["health-path"]
+def _health_paths(values: Values) -> tuple[str | None, str | None]:
+    ready, live = values["health-path"], values["live-path"]
     try:
-        with_health(_Nothing(), path)
+        with_health(_Nothing(), ready, live)
     except ValueError as exc:
-        raise ValueError(f"{values.where('health-path')} {str(exc).removeprefix('health_path ')}") from None
-    return path
+        told, name = str(exc), "live-path" if str(exc).startswith("live_path") else "health-path"
+        told = told.replace("health_path", values.spell("health-path", like=name))
+        raise ValueError(re.sub(r"^\S+", values.where(name), told)) from None
+    return ready, live
 
 
 class _Nothing:

@@ -204,6 +204,8 @@ def start_logging(server: Values) -> None:
     if server["log-config"] is None:
         log_output.start_logging(server["log-format"], level)
         log.logger.setLevel(level)
+        if server["dev"] and server["log-format"] == "text":
+            log_output.colour_terminal()
     path: str | None = server["access-log-file"]
     if path is None:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from .kinds import COUNT, OPTIONAL_COUNT, OPTIONAL_SIZE, SWITCH, TIME
+from .kinds import COUNT, OPTIONAL_COUNT, OPTIONAL_SIZE, SWITCH, TIME, texts_as
 from .option import PROCESSES, Option
 
 WORKERS: Final = (
@@ -72,3 +72,38 @@ WORKERS: Final = (
     ),
 )
 """How the processes of a server are; each is for those of a supervisor alone."""
+
+RELOADING: Final = (
+    Option(
+        name="reload",
+        kind=SWITCH,
+        help="start anew when a file changes; what is there serves until the new one does",
+        default=False,
+        group=PROCESSES,
+        server=True,
+    ),
+    Option(
+        name="reload-dir",
+        kind=texts_as("DIR"),
+        help="where files are looked at; again for more",
+        note="--app-dir",
+        group=PROCESSES,
+        server=True,
+    ),
+    Option(
+        name="reload-include",
+        kind=texts_as("PATTERN"),
+        help="names of files that count besides *.py, such as '*.html'; again for more",
+        group=PROCESSES,
+        server=True,
+    ),
+    Option(
+        name="dev",
+        kind=SWITCH,
+        help="for the author: --reload, and tracebacks in the browser on this machine",
+        default=False,
+        group=PROCESSES,
+        server=True,
+    ),
+)
+"""What an author wants while they write."""

@@ -20,7 +20,7 @@ from .option import GROUPS as GROUPS
 from .option import SERVING as SERVING
 from .option import VARIABLE as VARIABLE
 from .option import Option as Option
-from .process_options import WORKERS
+from .process_options import RELOADING, WORKERS
 from .session_options import WEBSOCKETS as WEBSOCKETS
 
 GRACE: Final = 10.0
@@ -158,6 +158,7 @@ OPTIONS: Final = (
         group=SERVING,
     ),
     *WORKERS,
+    *RELOADING,
     Option(name="name", kind=text_as("NAME"), help="of a listener, in logs and events", default="main", group=SERVING),
     Option(
         name="grace",
@@ -181,6 +182,12 @@ OPTIONS: Final = (
         name="health-path",
         kind=text_as("PATH"),
         help="answer GET on this path by 200, and by 503 once the end is near",
+        group=ENDING,
+    ),
+    Option(
+        name="live-path",
+        kind=text_as("PATH"),
+        help="answer GET on this path by 200 for as long as the process can, its end included",
         group=ENDING,
     ),
     Option(

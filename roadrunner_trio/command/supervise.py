@@ -15,14 +15,19 @@ from typing import Any, Final
 
 import trio
 
+from ..errors import StartupError
 from ..journal import log
 from ..processes.board import Board
 from ..processes.children import Child, python, start
 from ..processes.doors import Doors, pool_of
+from ..processes.roles import Member
 from ..processes.slots import Table
 from ..processes.states import Policy, Worker
 from ..processes.supervisor import Supervisor
+from ..processes.systemd import SERVICE
 from ..processes.upgrade import board_of, crew_of, descriptors_of, inherited, replace, state_of, watch
+from ..processes.watching import watch as watch_files
+from ..processes.watching import watcher
 from ..processes.wear import Wear
 from ..processes.zygote import Preloader
 from ..server.shell import announce
@@ -30,11 +35,14 @@ from ..server.signals import prepare as prepare_signals
 from ..telemetry.log_lines import THIS
 from ..transport.streams import tidy
 from .configuration import Configuration, Values
-from .door_options import bounds, names, places
+from .door_options import bounds, names, opened, places
 from .operation import WIDTH, Sum, metrics_place
-from .process_options import WORKERS
+from .option import Option
+from .process_options import RELOADING, WORKERS
 
 WORKER: Final = "roadrunner_trio.command.worker"
+BRIEF: Final = 0.5
+"""Seconds for those that are replaced because a file has changed: whoever holds a stream open has it open again."""
 
 
 def is_supervised(server: Values) -> bool:
@@ -43,14 +51,20 @@ def is_supervised(server: Values) -> bool:
     Raises:
         ValueError: there is not, and something is said that only one would do.
     """
-    if server.has("workers"):
+    reloads = server["reload"] or server["dev"]
+    for option in RELOADING[1:3]:
+        if server.has(option.name) and not reloads:
+            raise _useless(server, option, "reload")
+    if server.has("workers") or reloads:
         return True
     for option in WORKERS:
         if server.has(option.name):
-            raise ValueError(
-                f"{server.where(option.name)} does nothing without {server.spell('workers', like=option.name)}"
-            )
+            raise _useless(server, option, "workers")
     return False
+
+
+def _useless(server: Values, option: Option, needed: str) -> ValueError:
+    return ValueError(f"{server.where(option.name)} does nothing without {server.spell(needed, like=option.name)}")
 
 
 def supervise(
@@ -76,6 +90,8 @@ def supervise(
     state = inherited()
     try:
         return trio.run(run, configuration, words, refuse, state)
+    except StartupError as exc:
+        return refuse(str(exc), "")
     except (OSError, ValueError, LookupError, TypeError) as exc:
         if state is None:
             raise
@@ -91,15 +107,13 @@ async def run(
 ) -> int:
     """Opens the doors, or takes them over, and supervises."""
     server = configuration.server
-    doors = Doors({} if state is None else pool_of(state["doors"]))
+    doors = Doors(pool_of(kept() if state is None else state["doors"]), opened)
     try:
         await open_doors(configuration, doors)
         place = metrics_place(server)
-        width = WIDTH if place else 0
-        board, known = (Board.create(width=width), False) if state is None else board_of(state, width)
-        metrics = Sum(place, board)
         table = Table(policy(server), random.random)
-        crew = [] if state is None else crew_of(state, board if known else None, table, trio.current_time())
+        board, crew = company(state, table, WIDTH if place else 0)
+        metrics = Sum(place, board)
         spawner, assignment = Spawner(words, doors, board), {"sockets": doors.descriptors()}
         preloader = Preloader(spawner.start, assignment, table.policy.start_limit) if server["preload"] else None
         supervisor = Supervisor(
@@ -111,20 +125,55 @@ async def run(
             wear=wear(server),
             retire=metrics.retire,
             close=doors.close,
-            upgrade=partial(upgrade, words, partial(become, doors, server["workers"], preloader)),
+            upgrade=partial(upgrade, words, partial(become, doors, server, preloader)),
         )
         doors.close_unwanted()
-        count: int = server["workers"]
-        if state is not None and state["more"]["workers"] == count:
-            count = state["slots"]  # which somebody may have changed by a signal
-        services: list[Callable[[], Awaitable[object]]] = [partial(metrics.tell, supervisor.numbers)]
-        if preloader is not None:
-            services.append(preloader.run)
-        if state is not None:
-            services += [Child(pid).wait for pid in state["more"]["zygotes"]]
-        return await supervisor.run(count, *services, adopted=crew)
+        beside = services(server, preloader, supervisor, state)
+        beside.append(partial(metrics.tell, supervisor.numbers))
+        return await supervisor.run(count_of(server, state), *beside, adopted=crew)
     finally:
         doors.close()
+
+
+def kept() -> list[tuple[str, int]]:
+    """The sockets that the service manager has kept, as a predecessor would have left them."""
+    return [(key, descriptor) for key, found in SERVICE.kept.items() for descriptor in found]
+
+
+def company(state: dict[str, Any] | None, table: Table, width: int) -> tuple[Board, list[Member]]:
+    """The board, and the processes of a predecessor."""
+    if state is None:
+        return Board.create(width=width), []
+    board, known = board_of(state, width)
+    return board, crew_of(state, board if known else None, table, trio.current_time())
+
+
+def count_of(server: Values, state: dict[str, Any] | None) -> int:
+    """How many workers there are to be: as many as before an upgrade, if the setting has not changed since."""
+    count: int = server["workers"] or 1
+    if state is not None and state["more"]["workers"] == count:
+        count = state["slots"]  # which somebody may have changed by a signal
+    return count
+
+
+def services(
+    server: Values, preloader: Preloader | None, supervisor: Supervisor, state: dict[str, Any] | None
+) -> list[Callable[[], Awaitable[object]]]:
+    """What runs beside: who imports, who waits for those that have imported, and who watches files.
+
+    Raises:
+        StartupError: nothing is there that could watch.
+    """
+    found: list[Callable[[], Awaitable[object]]] = [] if preloader is None else [preloader.run]
+    if state is not None:
+        found += [Child(pid).wait for pid in state["more"]["zygotes"]]
+    if server["reload"] or server["dev"]:
+        watcher()
+        folders = server["reload-dir"] or [server["app-dir"]]
+        if missing := [folder for folder in folders if not os.path.isdir(folder)]:
+            raise StartupError(f"{server.where('reload-dir')}: there is no directory {missing[0]}")
+        found.append(partial(watch_files, folders, server["reload-include"] or [], supervisor.roll))
+    return found
 
 
 async def upgrade(words: Sequence[str], become: Callable[[Supervisor], None], supervisor: Supervisor) -> None:
@@ -149,25 +198,27 @@ async def upgrade(words: Sequence[str], become: Callable[[Supervisor], None], su
     log.error("not upgraded, for nothing has come of it in %g s", table.policy.start_limit)
 
 
-def become(doors: Doors, workers: int, preloader: Preloader | None, supervisor: Supervisor) -> None:
+def become(doors: Doors, server: Values, preloader: Preloader | None, supervisor: Supervisor) -> None:
     """Becomes the next program. Nothing else has a turn before that."""
     zygotes = [] if preloader is None else preloader.pids
-    state = state_of(supervisor, doors.state(), {"workers": workers, "zygotes": zygotes})
+    state = state_of(supervisor, doors.state(), {"workers": server["workers"] or 1, "zygotes": zygotes})
     if (folder := home()) is not None:
         os.chdir(folder)
     try:
-        replace(state, descriptors_of(state), os.environ)
+        replace(state, descriptors_of(state), {**os.environ, **SERVICE.variables})
     except OSError as exc:
         log.error("not upgraded: %s", exc)
 
 
 def policy(server: Values) -> Policy:
     """What the settings say of the life of workers."""
+    reloads = server["reload"] or server["dev"]
     return Policy(
         start_limit=server["worker-startup-timeout"],
         silence_limit=server["worker-timeout"],
-        grace=server["grace"],
+        grace=BRIEF if reloads and not server.has("grace") else server["grace"],
         delay=server["shutdown-delay"],
+        patient=reloads,
     )
 
 
@@ -246,31 +297,41 @@ class Teller:
     def up(self, title: str) -> None:
         """All serve: where, and what."""
         self._up = True
-        many = self._configuration.server["workers"]
-        by = f" by {many} worker{'s' if many > 1 else ''}"
-        listeners = self._configuration.listeners
+        server, listeners = self._configuration.server, self._configuration.listeners
+        many: int | None = server["workers"]
+        by = "" if many is None else f" by {many} worker{'s' if many > 1 else ''}"
         encrypted = {name: values.has("tls-cert") for name, values in zip(names(listeners), listeners, strict=True)}
         for listener, _, sock in self._doors:
             announce(title, tidy(sock.getsockname()), tls=encrypted[listener], by=by)
+        SERVICE.ready()
+        SERVICE.keep(self._doors.by_address(), os.environ)
 
     def failed(self, message: str, report: str) -> None:
         """A worker could not start."""
-        if not self._up:
+        server = self._configuration.server
+        if not self._up or server["log-format"] == "text":
             self._refuse(message, report)
         elif report:
             log.error("%s", report)
+        if not self._up and (server["reload"] or server["dev"]):
+            log.info("waiting for a file to change")
 
     def status(self, text: str) -> None:
-        """Nobody asks."""
+        """For who asks the service manager."""
+        SERVICE.status(text)
 
     def reloading(self) -> None:
-        """The log has it."""
+        """The service manager waits for it."""
+        SERVICE.reloading()
 
     def reloaded(self) -> None:
-        """The log has it."""
+        """The same, or no worse, than before."""
+        SERVICE.ready()
 
     def stopping(self, seconds: float) -> None:
-        """The log has it."""
+        """The service manager waits so long."""
+        SERVICE.stopping(seconds)
 
     def alive(self) -> None:
-        """Nobody asks."""
+        """Somebody serves."""
+        SERVICE.alive()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
@@ -19,10 +19,12 @@ class Doors:
 
     Args:
         pool: sockets that somebody has left; those that are wanted are taken out of it.
+        find: says what is to be opened in place of an address that stands for others.
     """
 
-    def __init__(self, pool: Pool | None = None) -> None:
-        self.pool = {} if pool is None else pool
+    def __init__(self, pool: Pool, find: Callable[[Sequence[Bindable]], list[Bindable]] = list) -> None:
+        self.pool = pool
+        self._find = find
         self._doors: dict[str, Pool] = {}
 
     async def open(self, listener: str, items: Sequence[Bindable], backlog: int, *, reuse_port: bool) -> None:
@@ -37,7 +39,7 @@ class Doors:
             if key in self.pool:
                 own[key] = self.pool.pop(key)
             else:
-                found = await open_listeners([item], backlog, reuse_port=reuse_port)
+                found = await open_listeners(self._find([item]), backlog, reuse_port=reuse_port)
                 own[key] = [sock for sock in found if isinstance(sock, socket.socket)]
 
     def __iter__(self) -> Iterator[tuple[str, str, socket.socket]]:
@@ -52,6 +54,13 @@ class Doors:
         found: dict[str, list[int]] = {}
         for listener, _, sock in self:
             found.setdefault(listener, []).append(sock.fileno())
+        return found
+
+    def by_address(self) -> dict[str, list[int]]:
+        """The descriptors, by the address as it was written."""
+        found: dict[str, list[int]] = {}
+        for _, key, sock in self:
+            found.setdefault(key, []).append(sock.fileno())
         return found
 
     def state(self) -> list[tuple[str, int]]:

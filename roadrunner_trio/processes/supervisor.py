@@ -225,7 +225,8 @@ class Supervisor:
         """Renews all workers."""
         if self.table.stopping:
             return
-        log.info("%s: renewing %d workers, one after the other", why, len(self.table.slots))
+        many = len(self.table.slots)
+        log.info("%s: renewing %s", why, f"{many} workers, one after the other" if many > 1 else "the worker")
         self.teller.reloading()
         self._nursery.start_soon(self._roll, name="roll")
 

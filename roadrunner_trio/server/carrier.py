@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import ClassVar, Final, TypeVarTuple
 
@@ -281,6 +282,15 @@ class Carrier:
                 await self.send_rest(unsent, sent)
             await trio.lowlevel.checkpoint()
 
+    async def send_held(self) -> None:
+        """Sends what is kept until the turn is over, before somebody else writes.
+
+        Raises:
+            PeerGone: as :meth:`send`.
+        """
+        if self.wire is not None and self.wire.held:
+            await self.send(b"")
+
     def send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
         """What the kernel has not taken, as it has to go out: encrypted, with what was held before; None is nothing."""
         if self.broken:
@@ -297,6 +307,22 @@ class Carrier:
         except trio.BrokenResourceError as exc:
             raise self._lost("the peer went away") from exc
         return None if sent == len(data) else memoryview(data)[sent:]
+
+    def end_wire(self) -> bool:
+        """Sends an end, if there is a wire; False, and it does not, when the peer has yet to take what was sent.
+
+        In the step in which the caller has looked: a request that comes from now on has crossed an end that was sent.
+        """
+        wire = self.wire
+        if wire is not None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                wire.flush()
+                if wire.held:
+                    return False
+                if self.layer is not None:
+                    wire.send_now(self.layer.farewell())
+                wire.send_eof_now()
+        return True
 
     async def send_rest(self, data: memoryview, sent: int) -> None:
         """Sends what :meth:`send_now` could not, as it is, while the peer takes it."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import suppress
 from typing import Final
 
 import trio
@@ -80,20 +79,12 @@ class Connection(Carrier):
         return True
 
     def _end_idle(self, reason: str) -> None:
-        if self.wire is not None:
-            # In the step of the look itself: a request that comes from now on has crossed an end that was sent.
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                self.wire.flush()
-                if self.wire.held:  # the peer has yet to take an answer: it has the time of a write for that
-                    return self.phase.shorten(self.phase.now() + self.context.timeouts.write)
-                if self.layer is not None:
-                    self.wire.send_now(self.layer.farewell())
-                self.wire.send_eof_now()
-        if self._idle_scope is None:
+        if not self.end_wire():  # the peer has yet to take an answer: it has the time of a write for that
+            self.phase.shorten(self.phase.now() + self.context.timeouts.write)
+        elif self._idle_scope is None:
             self.phase.end(reason)
         else:
             self._idle_scope.cancel(reason=reason)
-        return None
 
     def peer_left(self) -> None:
         """The poller's word, passed on."""
@@ -149,6 +140,7 @@ class Connection(Carrier):
                     await self.try_to("take the last word", exchange.say, 503)
         finally:
             self.phase.close()
+            exchange.meter.close()
             exchange.dismiss()
             look_away(exchange)
             self.drain.leave(self)
@@ -399,8 +391,7 @@ async def part(conn: Connection, status: int | None) -> None:
             await exchange.say(status)
         conn.finished = True  # whatever cuts the lingering short, the peer has had its due
         await exchange.settle()
-        if conn.wire is not None and conn.wire.held:
-            await conn.send(b"")
+        await conn.send_held()
         if conn.tls is not None and not (conn.gone or conn.broken or exchange.taken_over or exchange.truncated):
             conn.stream = await close_notify(conn.tls)
         if conn.wants_linger():

@@ -79,7 +79,7 @@ class Http1Exchange(Http1Sender):
         super().__init__(conn)
         self.engine = engine
         self.plan = NO_PLAN
-        self.meter = RateMeter(conn.context.limits.min_bytes_per_second)
+        self.meter = RateMeter(conn.context.limits.min_bytes_per_second, conn.context.clock)
         self.grace: Grace | None = None
         self._reading = False
         self._received = 0
@@ -201,8 +201,8 @@ class Http1Exchange(Http1Sender):
         while (head := self.engine.next_head()) is NEED_DATA:
             if self.meter.slow and not self.engine.ended:
                 raise PeerTooSlow("the peer sends its head more slowly than the minimum rate")  # E7
-            before = trio.current_time()
-            self.meter.add(await self.fill(), trio.current_time() - before)
+            before = self.meter.begin()
+            self.meter.add(await self.fill(), self.phase.now() - before)
         return head
 
     def expect_body(self, plan: Plan) -> bool:
@@ -291,10 +291,10 @@ class Http1Exchange(Http1Sender):
             await self.send_interim(100)
             if request.over:
                 raise RuntimeError(OVER)
-        before, most = trio.current_time(), BULK_SIZE if self._bulk else RECEIVE_SIZE
+        before, most = self.meter.begin(), BULK_SIZE if self._bulk else RECEIVE_SIZE
         if self.phase.phase in (Phase.READ_BODY, Phase.FINISH):
             octets = await self.fill(most)
-            waited = trio.current_time() - before
+            waited = self.phase.now() - before
         else:
             octets, waited = await self._fill_for_handler(request, before, most)
         self._gulps = 0
@@ -443,8 +443,8 @@ class Http1Exchange(Http1Sender):
             except PeerGone as exc:
                 tell_send_failed(self, "handoff_response", exc)
                 raise
-        elif self.wire is not None and self.wire.held:
-            await self.conn.send(b"")  # the answer to the request before
+        else:
+            await self.conn.send_held()  # the answer to the request before
         self.status = status or 101
         self.taken_over = True
         if self.wire is None or not self.wire.polled:

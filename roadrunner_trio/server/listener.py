@@ -38,7 +38,7 @@ from ..transport.dump import stack_of
 from ..transport.streams import Address, peer_of, shown, tidy, wired
 from ..transport.wire import SocketWire
 from ..units import Duration, seconds
-from .afterwards import may_go_on, succeed
+from .afterwards import Afterwards, succeed
 from .carrier import Carrier
 from .company import BATCH, Neighbours
 from .connection import Connection, serve_connection
@@ -98,6 +98,9 @@ class Listener:
         protocols: the versions of HTTP that are spoken, the preferred one first: ``("h2", "http/1.1")``, as it is if it
             is left out, or one of the two. Over TLS the client chooses by ALPN, for which the context is told; in clear
             by its first octets.
+        live_path: another, such as ``"/livez"``, on which it tells supervisors 200 for as long as it lives.
+        tracebacks: a request that fails is answered with its traceback, if it comes from this machine; for the time in
+            which an application is written.
         evict_idle: when there are as many connections as may be, the one that has kept the server waiting for longest
             (and for a second at least) makes room, instead of the newcomer being turned away: an idle one, or one that
             says nothing, or whose handshake, head or body comes too slowly. Without it only those of an address
@@ -174,6 +177,11 @@ class Listener:
         """How many connections are in which phase, by the phase's name: ``{"idle": 12, "dispatch": 3}``."""
         return Counter(conn.phase.phase.name.lower() for conn in self._members())
 
+    @property
+    def in_hand(self) -> int:
+        """How many requests are being answered, or are on their way to that."""
+        return sum(conn.streams for conn in self._members())
+
     def connections(self) -> list[ConnectionInfo]:
         """Its connections, oldest first."""
         now = trio.current_time()
@@ -248,8 +256,10 @@ class Listener:
                 helpers.start_soon(self._context.clock.run, name=f"{self.name}: clock")
                 if poller.AVAILABLE:
                     self._context.poller = poller.Poller()
-                    self._context.go_on = self._go_on
                     helpers.start_soon(self._context.poller.run, name=f"{self.name}: poller")
+                    afterwards = Afterwards(self._take_up)
+                    self._context.go_on = afterwards.look
+                    helpers.start_soon(afterwards.run, name=f"{self.name}: afterwards")
                 if self.certificates is not None:
                     helpers.start_soon(self.certificates.watch, name=f"{self.name}: certificates")
                 async with trio.open_nursery() as self._connections:
@@ -435,13 +445,13 @@ class Listener:
         self._places.enter(conn, peer)
         self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(peer)}")
 
-    def _go_on(self, conn: Connection) -> None:
-        """A connection's next request has come while its application still works: another task takes it up.
+    def _take_up(self, conn: Connection) -> None:
+        """A connection goes on although its application still works, in another task.
 
-        It waits where there is no place, for an application that keeps many of them would else shut out others.
+        Where there is no place it waits, for an application that keeps many of them would else shut out others.
         """
         room = self._active < self._context.limits.max_connections and self._places.has_room(conn.peer)
-        if self._connections is not None and room and may_go_on(conn):
+        if room and self._connections is not None:
             successor = succeed(conn)
             self._places.enter(successor, conn.peer)
             self._connections.start_soon(serve_connection, successor, name=f"{self.name}: {shown(conn.peer)}")

@@ -122,13 +122,13 @@ def described(conn: Carrier, now: float) -> ConnectionInfo:
         conn.task,
         conn.protocol,
         conn.streams,
-        _request_of(conn),
+        _in_hand(conn),
     )
 
 
-def _request_of(conn: Carrier) -> str:
+def _in_hand(conn: Carrier) -> str:
     """The request of HTTP/1 that a connection is in, in two words; nothing between two."""
     if conn.phase.phase in (Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST):
         return ""
-    request = getattr(getattr(conn, "exchange", None), "request", None)  # given up before it leaves its drain
-    return "" if request is None else f"{request.method} {request.path}"
+    exchange = getattr(conn, "exchange", None)  # HTTP/1's, which is given up before the connection leaves its drain
+    return "" if exchange is None else f"{exchange.request.method} {exchange.request.path}"

@@ -16,13 +16,15 @@ from typing import Any, Final, NamedTuple, TypedDict, TypeVar, cast
 
 from ..answering.admission import gate
 from ..answering.context import ServerContext, of_every_response, steps
+from ..answering.explaining import Explaining
 from ..answering.health import Health, with_health
-from ..answering.middleware import Middleware
+from ..answering.middleware import Middleware, steps_of
 from ..answering.rate_limit import RateLimit
-from ..answering.respond import Handler, as_app, serves_websockets
+from ..answering.respond import Handler, Routed, as_app, serves_websockets
 from ..fields import FieldsLike
 from ..messages.exchange import App, BodyMode
 from ..protocol.http1.encode import sift_as_written, undated
+from ..protocol.http2 import blocks
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..settings import Limits, Timeouts
 from ..telemetry.logs import AccessLog, with_error_log
@@ -63,7 +65,9 @@ class ConnectionSettings(TypedDict, total=False):
     proxy_headers: ProxyHeaders | None
     rate_limit: RateLimit | None
     health_path: str | None
+    tracebacks: bool
     protocols: Sequence[str]
+    live_path: str | None
 
 
 class ListenerSettings(ConnectionSettings, total=False):
@@ -108,24 +112,34 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
     proxy_headers = optional("proxy_headers", given.get("proxy_headers"), ProxyHeaders, "ProxyHeaders('10.0.0.0/8')")
     rate_limit = optional("rate_limit", given.get("rate_limit"), RateLimit, "RateLimit(20)")
     health_path = optional("health_path", given.get("health_path"), str, "'/healthz'")
+    live_path = optional("live_path", given.get("live_path"), str, "'/livez'")
     log_context = flag("log_context", given.get("log_context", False))
     told = Observers(with_error_log(_observers(given.get("observers", ()))))
     drain = optional("drain", drain, Drain, "Drain()") or Drain()
 
-    app = as_app(handler, given.get("body", "buffered"), limits, timeouts, given.get("middlewares", ()))
-    health, asked = with_health(app, health_path)
+    middlewares = given.get("middlewares", ())
+    app = as_app(handler, given.get("body", "buffered"), limits, timeouts, middlewares)
+    if flag("tracebacks", given.get("tracebacks", False)):
+        app = Explaining(app)
+    health, asked = with_health(app, health_path, live_path)
     fields = of_every_response(given.get("fields", ()))
     on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
+    on_head += steps_of(middlewares, getattr(handler, "middlewares", ()) if isinstance(handler, Routed) else ())
     context = ServerContext(health or app, name, timeouts, limits, told, drain, on_head, tls, proxy_protocol)
+    _settle_speech(context, given)
+    context.websockets = serves_websockets(handler)
+    context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
+    return Served(context, health)
+
+
+def _settle_speech(context: ServerContext, given: ConnectionSettings) -> None:
+    """Which versions of HTTP are spoken, and how."""
     if flag("preserve_case", given.get("preserve_case", False)):
         context.sift = sift_as_written
     if not flag("date", given.get("date", True)):
-        context.sift = undated(context.sift)
-    context.protocols = protocols(given.get("protocols", PROTOCOLS), tls)
-    context.websockets = serves_websockets(handler)
+        context.sift, context.sift_http2 = undated(context.sift), blocks.sift_undated
+    context.protocols = protocols(given.get("protocols", PROTOCOLS), context.tls)
     context.http2 = serve_http2 if H2 in context.protocols else None
-    context.gate = gate(rate_limit, limits.max_concurrent_requests, asked)
-    return Served(context, health)
 
 
 def context_of(given: object) -> ssl.SSLContext | None:

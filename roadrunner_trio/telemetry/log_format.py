@@ -11,6 +11,8 @@ from .log_context import CONTEXT, context_of, current_request
 from .log_lines import NOTATIONS, THIS, Value, local_time, timestamp
 
 TEXT: Final = "text"
+COLOURS: Final = ((logging.ERROR, "31;1"), (logging.WARNING, "33"), (logging.INFO, "32"), (0, "2"))
+"""Of each level and those above it, as terminals are told (ECMA-48 section 8.3.117)."""
 
 
 class LogFormatter(logging.Formatter):
@@ -42,6 +44,19 @@ class LogFormatter(logging.Formatter):
         if getattr(record, "notation", None) == self._notation:
             return record.getMessage()
         return NOTATIONS[self._notation](_pairs(record))
+
+
+class Colours(LogFormatter):
+    """Text for a terminal, in which the level of a line can be told from afar."""
+
+    def __init__(self) -> None:
+        super().__init__("text")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The same, its level in its colour."""
+        colour = next((code for level, code in COLOURS if record.levelno >= level), "")
+        level = record.levelname
+        return super().format(record).replace(f" {level} ", f" \x1b[{colour}m{level}\x1b[0m ", 1)
 
 
 def _text(record: logging.LogRecord) -> str:

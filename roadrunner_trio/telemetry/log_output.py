@@ -24,7 +24,7 @@ import trio
 
 from ..journal import NAME
 from ..printable import one_line
-from .log_format import LogFormatter
+from .log_format import Colours, LogFormatter
 
 MOST: Final = 4 * 1024 * 1024
 """Characters that wait to be written. A line more is dropped."""
@@ -292,6 +292,15 @@ def spoken(level: int, message: str, report: str = "") -> str:
 def start_logging(notation: Notation, level: str) -> None:
     """Logs to standard error from now on, unless the application has set up logging of its own."""
     logging.basicConfig(handlers=[log_output(notation)], level=level)
+
+
+def colour_terminal() -> None:
+    """What goes to a terminal has colours from now on, unless that is not wanted (no-color.org)."""
+    if os.environ.get("NO_COLOR") or not os.isatty(2):
+        return
+    for handler in logging.root.handlers:
+        if isinstance(handler, LogOutput) and isinstance(handler.formatter, LogFormatter):
+            handler.setFormatter(Colours())
 
 
 def log_apart(name: str, path: str, notation: Notation) -> None:

@@ -62,6 +62,8 @@ COUNTERS: Final = {
     "handshakes_failed": "roadrunner_handshakes_failed_total",
     "requests": "roadrunner_requests_total",
     "send_failed": "roadrunner_sends_failed_total",
+    "streams_refused": "roadrunner_streams_refused_total",
+    "streams_reset": "roadrunner_streams_reset_total",
     "acknowledged": "roadrunner_drains_acknowledged_total",
     "max_connections": "roadrunner_connections_max",
     "buffered": "roadrunner_buffered_bytes",
@@ -77,6 +79,11 @@ class Measured(Protocol):
     """
 
     certificates: Certificates | None
+
+    @property
+    def in_hand(self) -> int:
+        """How many requests are being answered."""
+        ...
 
     @property
     def leaving(self) -> bool:
@@ -261,8 +268,7 @@ def _add_listener(numbers: list[int], listener: Measured) -> None:
         numbers[PLACE[name,]] += getattr(info, attribute)
     for phase, count in listener.phases().items():
         numbers[PLACE["roadrunner_connections", phase]] += count
-        if phase in ("dispatch", "respond"):
-            numbers[PLACE["http_server_active_requests",]] += count
+    numbers[PLACE["http_server_active_requests",]] += listener.in_hand
     numbers[PLACE["roadrunner_draining",]] |= listener.leaving
 
 

@@ -26,6 +26,7 @@ PHASES: Final = (
     "read_request",
     "read_body",
     "dispatch",
+    "serving",
     "respond",
     "finish",
     "handed_off",
@@ -66,7 +67,7 @@ def _phases() -> Iterator[Number]:
 NUMBERS: Final = (
     *_phases(),
     Number("roadrunner_connections_max", "gauge", "Connections that there may be at once."),
-    Number("http_server_active_requests", "gauge", "Requests that the application is at."),
+    Number("http_server_active_requests", "gauge", "Requests that are being answered."),
     Number("roadrunner_buffered_bytes", "gauge", "Bodies and messages that wait for the application."),
     Number("roadrunner_draining", "gauge", "1 while a listener drains, or is about to.", (), max),
     Number("roadrunner_connections_accepted_total", "counter", "Connections that got a place."),
@@ -76,6 +77,8 @@ NUMBERS: Final = (
     Number("roadrunner_handshakes_failed_total", "counter", "Connections that ended in TLS, or before it."),
     Number("roadrunner_requests_total", "counter", "Request heads that were read."),
     Number("roadrunner_sends_failed_total", "counter", "Responses of which the first write failed."),
+    Number("roadrunner_streams_refused_total", "counter", "Requests of HTTP/2 that were refused, unseen."),
+    Number("roadrunner_streams_reset_total", "counter", "Requests of HTTP/2 that were reset before their answer."),
     Number("roadrunner_drains_total", "counter", "Drains that have begun."),
     Number("roadrunner_drains_acknowledged_total", "counter", "Requests whose handler acknowledged a drain."),
     Number("roadrunner_tls_not_after_seconds", "gauge", "When the first certificate expires.", (), earliest),
@@ -120,7 +123,9 @@ _HEAD: Final = struct.Struct("=8sII")
 _COUNTS: Final = struct.Struct(f"={len(NUMBERS)}qII")
 _TALLY: Final = struct.Struct(f"={MOST_TEXT}sq")
 _SERIES: Final = struct.Struct(f"={MOST_TEXT}s{WIDTH}q")
-_MAGIC: Final = b"rrtrio\x00\x01"
+_LAYOUT: Final = f"{list(PLACE)} {BOUNDS} {MOST_TEXT}".encode()
+_MAGIC: Final = b"rrtrio" + struct.pack("=H", zlib.crc32(_LAYOUT) & 0xFFFF)
+"""Another version of this program may have another layout, and may be who reads."""
 _PAGE: Final = 4096
 _NEEDED: Final = _HEAD.size + _COUNTS.size + MOST_TALLIES * _TALLY.size + MOST_SERIES * _SERIES.size
 SIZE: Final = -(-_NEEDED // _PAGE) * _PAGE

@@ -13,6 +13,7 @@ import trio
 
 from ..addresses import unmapped
 from ..printable import printable
+from .clock import Clock
 from .wire import RECEIVE_SIZE, TCP, SocketWire
 
 GRACE: Final = 5.0
@@ -32,31 +33,69 @@ class RateMeter:
     Time counts only from the first byte (N5) and only while the server waits for the peer, so neither an idle gap nor
     a slow application can make a peer look slow. Judged when bytes have come; silence is left to the deadline.
 
+    Where there is a clock, it has to say that the moment has come from which on the peer is too slow: one that comes
+    while the loop does not turn is put off, as any deadline is. Each wait is then begun by :meth:`begin`.
+
     Args:
         least: octets a second; 0 turns the rule off.
+        clock: the listener's.
     """
 
-    __slots__ = ("least", "octets", "waited")
+    __slots__ = ("_clock", "_come", "armed", "deadline", "forgiven", "least", "octets", "waited")
 
-    def __init__(self, least: int) -> None:
+    def __init__(self, least: int, clock: Clock | None = None) -> None:
         self.least = least
         self.octets = 0
         self.waited = 0.0
+        self.forgiven = 0.0
+        """Of that, what does not count for the rate."""
+        self.deadline = self.armed = math.inf
+        self._clock = clock if least else None
+        self._come = False
 
     def reset(self, octets: int = 0) -> None:
         """Begins anew: another head, another body, of which ``octets`` are there already."""
         self.octets = octets
-        self.waited = 0.0
+        self.waited = self.forgiven = 0.0
+
+    def begin(self) -> float:
+        """A wait for the peer begins, and at which time."""
+        now = trio.current_time()
+        if self._clock is not None:
+            self._come = False
+            self.deadline = now + max(0.0, self._allowed - self.waited + self.forgiven)
+            if self.deadline <= self.armed:  # of the same time, it may be one that the clock has put off before
+                self._clock.arm(self)
+        return now
+
+    def fire(self) -> None:
+        """The clock's word: the peer has had its time."""
+        self._come = True
 
     def add(self, octets: int, seconds: float) -> None:
         """Counts octets that took ``seconds`` to come."""
-        self.octets += octets
         self.waited += seconds
+        if self._clock is not None:
+            if not self._come:
+                early_or_late = abs(self.deadline - self._clock.time())
+                self.forgiven = max(self.forgiven, self.waited - max(0.0, self._allowed - early_or_late))
+            self.deadline = math.inf
+        self.octets += octets
+
+    def close(self) -> None:
+        """Nobody is measured any more."""
+        if self._clock is not None and self.armed != math.inf:
+            self._clock.disarm(self)
+
+    @property
+    def _allowed(self) -> float:
+        return max(GRACE, self.octets / self.least)
 
     @property
     def slow(self) -> bool:
         """Whether the peer is too slow; to be asked when what has come is not enough."""
-        return self.waited > GRACE and self.octets < self.least * self.waited
+        seconds = self.waited - self.forgiven
+        return seconds > GRACE and self.octets < self.least * seconds
 
 
 class SendMeter:

@@ -2,9 +2,10 @@
 
 Run by ``nox -s autobahn``, which installs the suite. By hand::
 
-    python tests/conformance/autobahn.py path/to/wstest [--short] [--cases '7.*' ...] [--reports folder]
+    python tests/conformance/autobahn.py path/to/wstest [--short] [--asgi] [--cases '7.*' ...] [--reports folder]
 
-``--short`` leaves out 12.* and 13.*, compression at length, which take most of the time. The exit status is 0 when
+``--short`` leaves out 12.* and 13.*, compression at length, which take most of the time. ``--asgi`` has an application
+of ASGI echo, in place of a handler; the counts are to be the same. The exit status is 0 when
 every case is OK, close behaviour too, but for those that only inform.
 """
 
@@ -17,14 +18,17 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import trio
 
 from roadrunner_trio import Limits, Listener, WebSocketRequest, websocket
+from roadrunner_trio.apps.asgi import Receive, Scope, Send, WebSocketOptions, asgi
 
 EXPECTED = {True: Counter({"OK": 298, "INFORMATIONAL": 3}), False: Counter({"OK": 514, "INFORMATIONAL": 3})}
 """Verdicts on behaviour, of the short run and of the whole."""
 LONG = ["12.*", "13.*"]
+LARGEST = 32 * 1024 * 1024
 AGENT = "roadrunner-trio"
 PASSED = {"OK", "INFORMATIONAL"}
 
@@ -36,9 +40,26 @@ async def echo(request: WebSocketRequest) -> None:
         await session.send_message(message)
 
 
-async def play(wstest: list[str], cases: list[str], exclude: list[str], reports: Path) -> dict[str, dict[str, str]]:
+async def echo_by_asgi(scope: Scope, receive: Receive, send: Send) -> None:
+    """The same, as ASGI has it."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+
+
+def make(by_asgi: bool) -> Any:
+    """What is served."""
+    if not by_asgi:
+        return websocket(echo, compression=True, max_message=LARGEST)
+    options = WebSocketOptions(compression=True, max_message=LARGEST)
+    return asgi(echo_by_asgi, lifespan="off", websocket=options)
+
+
+async def play(
+    handler: Any, wstest: list[str], cases: list[str], exclude: list[str], reports: Path
+) -> dict[str, dict[str, str]]:
     """Serves an echo, lets the suite loose on it, and gives its verdicts by case."""
-    handler = websocket(echo, compression=True, max_message=32 * 1024 * 1024)
     listener = Listener(handler, bind="127.0.0.1:0", limits=Limits(max_connections=64))
     async with trio.open_nursery() as nursery:
         await nursery.start(listener.serve)
@@ -79,6 +100,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wstest", nargs="+", help="the command")
     parser.add_argument("--short", action="store_true", help="without 12.* and 13.*")
+    parser.add_argument("--asgi", action="store_true", help="an application of ASGI echoes")
     parser.add_argument("--cases", nargs="+", default=["*"], help="these only")
     parser.add_argument("--reports", type=Path, help="where the suite's own reports go")
     arguments = parser.parse_args()
@@ -86,7 +108,7 @@ def main() -> int:
         reports = arguments.reports or Path(folder)
         reports.mkdir(parents=True, exist_ok=True)
         exclude = LONG if arguments.short else []
-        verdicts = trio.run(play, arguments.wstest, arguments.cases, exclude, reports)
+        verdicts = trio.run(play, make(arguments.asgi), arguments.wstest, arguments.cases, exclude, reports)
     total = report(verdicts)
     bad = [v for v in verdicts.values() if {v["behavior"], v["behaviorClose"]} - PASSED]
     complete = arguments.cases != ["*"] or total == EXPECTED[arguments.short]

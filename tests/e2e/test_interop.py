@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 import trio
-import trustme
+from program_tools import Files, ask, haproxy, needs
 from socket_tools import PATIENCE, eventually, serving
 
 import roadrunner_trio as rr
 from roadrunner_trio.apps.static import Static
-
-
-def needs(program: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(program) is None, reason=f"this machine has no {program}")
 
 
 async def echo(request: rr.Request) -> rr.Response:
@@ -43,17 +35,6 @@ async def echo(request: rr.Request) -> rr.Response:
     )
 
 
-class Files:
-    """Certificates of a test's own authority, in files."""
-
-    def __init__(self, folder: Path) -> None:
-        authority = trustme.CA()
-        self.server, self.client, self.authority = folder / "server.pem", folder / "client.pem", folder / "ca.pem"
-        authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(self.server))
-        authority.issue_cert("alice@example.org").private_key_and_cert_chain_pem.write_to_path(str(self.client))
-        authority.cert_pem.write_to_path(str(self.authority))
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return Files(tmp_path_factory.mktemp("tls"))
@@ -62,17 +43,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 @pytest.fixture(scope="module")
 def context(files: Files) -> ssl.SSLContext:
     return rr.server_context(files.server)
-
-
-async def ask(*command: object, stdin: bytes = b"", check: bool = True) -> str:
-    """What a program prints."""
-    with trio.fail_after(PATIENCE):
-        done = await trio.run_process(
-            [str(word) for word in command], stdin=stdin, capture_stdout=True, capture_stderr=True, check=False
-        )
-    if check:
-        assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode(errors="replace") + ("" if check else done.stderr.decode(errors="replace"))
 
 
 async def curl(*arguments: object) -> Any:
@@ -178,7 +148,7 @@ async def s_client(port: int, files: Files, *arguments: object, check: bool = Tr
 @needs("openssl")
 async def test_s_client(files: Files, context: ssl.SSLContext) -> None:
     async with serving(echo, tls=context) as listener:
-        said = await s_client(listener.port, files, "-alpn", "h2,http/1.1", "-verify_return_error")
+        said = await s_client(listener.port, files, "-alpn", "http/1.1", "-verify_return_error")
         assert "Verify return code: 0 (ok)" in said
         assert "ALPN protocol: http/1.1" in said
         assert "No client certificate CA names sent" in said
@@ -255,33 +225,6 @@ async def test_s_client_asks_for_new_keys(files: Files, context: ssl.SSLContext)
 
 
 # -- HAProxy -------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
-@asynccontextmanager
-async def haproxy(folder: Path, *backend: str, mode: str = "tcp", bind: str = "") -> AsyncIterator[int]:
-    """HAProxy in front of the server that the lines of ``backend`` name; its port."""
-    port = free_port()
-    lines = ["defaults", f" mode {mode}", " timeout connect 5s", " timeout client 30s", " timeout server 30s"]
-    lines += ["frontend f", f" bind 127.0.0.1:{port} {bind}", " default_backend b", "backend b", *backend, ""]
-    config = folder / "haproxy.cfg"
-    config.write_text("\n".join(lines))
-    async with trio.open_nursery() as nursery:
-        process = await nursery.start(trio.run_process, ["haproxy", "-db", "-q", "-f", str(config)])
-        with trio.fail_after(PATIENCE):
-            while True:
-                try:
-                    (await trio.open_tcp_stream("127.0.0.1", port)).socket.close()
-                    break
-                except OSError:
-                    await trio.sleep(0.05)
-        yield port
-        nursery.cancel_scope.cancel()
-        assert process.returncode is None
 
 
 PROXIED = rr.ProxyProtocol(["127.0.0.1", "unix"])

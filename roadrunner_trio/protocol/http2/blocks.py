@@ -7,7 +7,7 @@ together of four pieces: the status, Date, what is remembered, and the length.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -58,6 +58,12 @@ def sift(fields: Fields) -> Wishes:
     return Wishes(encode(passed), names, wishes.dated, wishes.length, wishes.close)
 
 
+@lru_cache(maxsize=128)
+def sift_undated(fields: Fields) -> Wishes:
+    """As :func:`sift`, for a server that does not say when a response was made."""
+    return replace(sift(fields), dated=True)
+
+
 def and_extra(wishes: Wishes, extra: Iterable[Field]) -> Wishes:
     """``wishes`` with the server's ``extra`` fields, those apart that the application has set itself.
 
@@ -82,10 +88,10 @@ def final_head(status: int, wishes: Wishes, length: int | None) -> bytes:
     line = _STATUS.get(status)
     if line is None or status < 200:
         raise ValueError(f"a response needs a final status from 200 to 599, not {status!r}")
-    date = b"" if wishes.dated else _dated(http_date())
-    if length is None:
-        return line + date + wishes.block
-    return line + date + wishes.block + _length(length)
+    delimiter = b"" if length is None else _length(length)
+    if wishes.dated:
+        return line + wishes.block + delimiter
+    return line + _dated(http_date()) + wishes.block + delimiter
 
 
 def interim_head(status: int, fields: Iterable[Field]) -> bytes:

@@ -269,8 +269,8 @@ class Http2Engine(Ledger):
             ValueError, RuntimeError: as :meth:`send_head`.
         """
         size, outgoing = len(body), self.outgoing
-        room = min(MAX_FRAME, outgoing.connection, outgoing.base + stream.window_out)
-        if not 0 < size <= room or stream.lost or stream.answered:
+        fits = size <= MAX_FRAME and size <= outgoing.connection and size <= outgoing.base + stream.window_out
+        if not (fits and size) or stream.lost or stream.answered:
             self.send_head(stream, status, wishes, length, not size)
             return self.send_data(stream, body, end=True) if size else 0
         block = self.prefix + final_head(status, wishes, length)

@@ -68,10 +68,11 @@ def field(name: bytes, value: bytes) -> Field:
         The field; with a :class:`.hpack.Malformed` name when no request may have it.
     """
     check = _CHECKS.get(name)
-    good = check(value) if check is not None else name in _PERHAPS_INDEXED or _is_name(name)
-    if good and is_value(value):
-        return name, value
-    return malformed(name), value
+    if check is not None:
+        good = check(value)
+    else:
+        good = (name in _PERHAPS_INDEXED or _is_name(name) is not None) and is_value(value)
+    return (name if good else malformed(name)), value
 
 
 def is_value(value: bytes) -> bool:

@@ -175,7 +175,8 @@ class Ledger:
         if stream.released:
             return
         stream.released = True
-        stream.owner = None
+        if stream.owner is not None:
+            stream.owner = None
         self.places -= 1
         if self.streams.get(stream.id) is stream:
             self.reset(stream, NO_ERROR if stream.finished else code)

@@ -41,7 +41,7 @@ class Numbers:
 
     def open(self, number: int) -> None:
         """A stream begins, with a number above all before."""
-        if number - self.highest > 2 and number > 1:
+        if number > self.highest + 2 and number > 1:
             self._skipped = [*(self._skipped or ())[-SKIPPED + 1 :], (self.highest + 1, number - 1)]
         self.highest = number
 

@@ -19,7 +19,6 @@ from ...fields import Field
 from ...messages.exchange import Plan
 from ...messages.request import Request
 from ...protocol.heads import Framing
-from ...protocol.http2.blocks import sift
 from ...protocol.http2.engine import Http2Engine, Stream
 from ...protocol.http2.frames import CANCEL, INTERNAL_ERROR
 from ...protocol.wishes import undelimited
@@ -460,7 +459,7 @@ class StreamExchange(StreamSender):
         said = undelimited((*fields, *self.extra))
         if self.gone:
             raise self._failed("handoff_response", PeerGone("the peer has taken its request back"))
-        self.engine.send_head(self.stream, status, sift(said), None, False)
+        self.engine.send_head(self.stream, status, self.context.sift_http2(said), None, False)
         self.writer.soon()
         self.status, self.taken_over, self.extra = status, True, ()
         self.phase.enter(Phase.HANDED_OFF, math.inf)

@@ -6,6 +6,7 @@ The other half, which reads, is in :mod:`.exchange`; when its frames leave is th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import trio
@@ -14,7 +15,7 @@ from ...answering.context import ServerContext
 from ...errors import HTTPError
 from ...fields import Field
 from ...messages.request import Request
-from ...protocol.http2.blocks import Wishes, and_extra, sift
+from ...protocol.http2.blocks import Wishes, and_extra
 from ...protocol.http2.engine import Http2Engine, Stream
 from ...protocol.wishes import bodiless, content, declared
 from ...transport.files import READ_SIZE, OpenFile
@@ -28,7 +29,6 @@ from .writer import FRAME, MOST, Content, Writer
 NO_STREAM: Final = Stream(0, NO_HEAD)
 """What is in hand between two streams: one that is lost."""
 NO_STREAM.lost = True
-NO_WISHES: Final = sift(())
 
 
 class StreamSender:
@@ -127,7 +127,7 @@ class StreamSender:
             ValueError, TypeError: it cannot be said, or the body is no octets; nothing is out, and a 500 can be said.
         """
         self.kind = "buffered"
-        wishes = sift(tuple(fields))
+        wishes = self.conn.context.sift_http2(tuple(fields))
         if type(body) is not bytes:
             body = content(body)
         length: int | None = len(body)
@@ -157,7 +157,7 @@ class StreamSender:
 
     async def start_response(self, status: int, fields: Sequence[Field], *, reason: bytes | None = None) -> bool:
         """The head of a response whose content follows; False when none will be written."""
-        wishes = sift(tuple(fields))
+        wishes = self.conn.context.sift_http2(tuple(fields))
         empty = bodiless(status, self.head.method)
         length = declared(status, wishes.length) if empty else wishes.length
         wishes = self._checked(status, wishes)
@@ -217,10 +217,9 @@ class StreamSender:
         """The same, of those who are about to end: nothing of it waits."""
         if self.status:
             return
-        try:
-            wishes = and_extra(NO_WISHES, self.extra)
-        except (TypeError, ValueError):  # it may be these that had to be answered with an error
-            wishes = NO_WISHES
+        wishes = self.conn.context.sift_http2(())
+        with suppress(TypeError, ValueError):  # it may be these that had to be answered with an error
+            wishes = and_extra(wishes, self.extra)
         self.engine.respond(self.stream, status, wishes, 0, b"")
         self.writer.soon()
         self.status, self.ended, self.kind = status, True, "none"

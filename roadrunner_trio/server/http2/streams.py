@@ -194,7 +194,8 @@ class Http2Connection(Carrier):
             else:
                 self.phase.enter(Phase.IDLE, timeouts.keep_alive if self.served else timeouts.request)
                 self._idle_since = self.phase.now()
-                if len(self.resting) > 1 and (self._dismissal is None or self._dismissal.armed == math.inf):
+                if self.resting and (self._dismissal is None or self._dismissal.armed == math.inf):
+                    # One more will rest in a moment.
                     self._dismissal = self._dismissal or Alarm(self.context.clock, self._dismiss)
                     self._dismissal.set(self._idle_since + DISMISSED)
 
@@ -217,7 +218,7 @@ class Http2Connection(Carrier):
         if engine.closing or engine.draining:
             self.say_farewell()
         if engine.partial or not engine.greeted:
-            whole = getattr(engine, "whole", 0) if engine.greeted else -1
+            whole = engine.whole if engine.greeted else -1
             if self.phase.phase is not Phase.READ_REQUEST or whole != self._whole:
                 self._whole = whole
                 self.meter_in.reset()

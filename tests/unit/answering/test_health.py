@@ -132,3 +132,25 @@ async def test_without_a_path_the_application_is_not_wrapped(autojump_clock: Any
         peer = house.peer()
         await peer.say(ask())
         assert peer.take() == answer(b"hi")
+
+
+async def test_a_server_that_leaves_is_alive_and_not_ready(autojump_clock: Any) -> None:
+    async with open_house(health_path="/healthz", live_path="/livez") as house:
+        peer = house.peer()
+        for ready in (OK, LEAVING):
+            await peer.say(ask(target=b"/livez"))
+            assert peer.take() == OK
+            await peer.say(ask())
+            assert peer.take() == ready
+            house.listener.retire()
+        await peer.say(ask(b"POST", b"/livez"))
+        assert peer.take() == answer(b"hi")
+
+
+async def test_liveness_alone(autojump_clock: Any) -> None:
+    async with open_house(live_path="/livez") as house:
+        peer = house.peer()
+        await peer.say(ask(target=b"/livez"))
+        assert peer.take() == OK
+        await peer.say(ask())
+        assert peer.take() == answer(b"hi")

@@ -365,5 +365,5 @@ async def test_what_a_repeated_request_costs_in_calls(autojump_clock):
         for _ in range(2):
             await peer.say(GET)
             await peer.until(b"hi")
-    steps = "__call__ fits __init__ make send _take_start status_of head_of send _whole octets_of"
+    steps = "__call__ fits __init__ make send _take_start status_of parted send _whole octets_of"
     assert calls == steps.split()

@@ -51,12 +51,6 @@ async def text_of(app, **settings) -> str:
         return (await server.client().get("/")).text
 
 
-def lone(group: BaseException) -> BaseException:
-    while isinstance(group, BaseExceptionGroup):
-        [group] = group.exceptions
-    return group
-
-
 async def an_async_function():
     await trio.sleep(1)
     STORY.append("made")
@@ -209,13 +203,10 @@ async def test_one_connection_has_it_too(autojump_clock):
 
 
 async def started(make, **times):
-    try:
+    with pytest.raises(StartupError) as caught:
         async with open_server(made_by(make, **times)):
             raise AssertionError("it was served")
-    except BaseExceptionGroup as group:
-        error = lone(group)
-        assert isinstance(error, StartupError)
-        return error
+    return caught.value
 
 
 async def test_a_factory_that_raises_serves_nothing(autojump_clock):

@@ -18,10 +18,12 @@ import roadrunner_trio
 from bench.apps import asgi, content, hosted, native, trio_ws
 from bench.client import Answer
 from bench.scenarios import BROWSER, FILE_SIZE, SCENARIOS, differences, request_body
+from roadrunner_trio.apps.asgi import asgi as asgi_of_ours
 from roadrunner_trio.testing import open_server
 
 BY_NAME = {each.name: each for each in SCENARIOS}
-ANSWERED = [each for each in SCENARIOS if each.kind == "closed" and each.name not in ("router", "tls")]
+CLOSED = [each for each in SCENARIOS if each.kind == "closed" and each.name not in ("router", "tls")]
+ANSWERED = [each for each in CLOSED if each.protocol == "http"]
 
 # -- right answers -------------------------------------------------------------------------------
 
@@ -54,6 +56,20 @@ async def test_this_server_answers_right_with_the_asgi_application(scenario):
         method = "POST" if scenario.post else "GET"
         body = request_body(scenario.post)
         found = await server.client().request(method, scenario.path, fields=fields, body=body)
+    got = {name.decode(): value.decode() for name, value in found.fields}
+    assert differences(scenario, Answer(found.status, got, found.body)) == ""
+
+
+@pytest.mark.parametrize("scenario", [each for each in CLOSED if each.protocol == "asgi"], ids=lambda each: each.name)
+async def test_applications_of_frameworks_answer_right(scenario):
+    pytest.importorskip("starlette")
+    pytest.importorskip("fastapi")
+    from bench.apps import frameworks
+
+    async with open_server(asgi_of_ours(frameworks.app)) as server:
+        method = "POST" if scenario.post else "GET"
+        body = request_body(scenario.post)
+        found = await server.client().request(method, scenario.path, fields=[("host", "test")], body=body)
     got = {name.decode(): value.decode() for name, value in found.fields}
     assert differences(scenario, Answer(found.status, got, found.body)) == ""
 

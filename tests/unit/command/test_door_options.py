@@ -43,11 +43,14 @@ def test_all_of_it_is_off_by_default():
         "request_ids": None,
         "reuse_port": False,
         "health_path": None,
+        "live_path": None,
         "evict_idle": False,
         "log_context": False,
         "fields": [],
         "date": True,
         "preserve_case": False,
+        "protocols": ("h2", "http/1.1"),
+        "tracebacks": False,
     }
 
 
@@ -148,6 +151,15 @@ def test_the_password_is_in_a_file(tmp_path: Path) -> None:
         made("--tls-cert", cert, "--tls-key", key, "--tls-password-file", secret)
     with pytest.raises(ValueError, match=r"no TLS with .*: .*No such file"):
         made("--tls-cert", cert, "--tls-key", key, "--tls-password-file", tmp_path / "nowhere")
+
+
+def test_readiness_and_liveness_have_paths_of_their_own() -> None:
+    found = made("--health-path", "/healthz", "--live-path", "/livez")
+    assert (found["health_path"], found["live_path"]) == ("/healthz", "/livez")
+    with pytest.raises(ValueError, match=r"^--live-path is a path such as '/livez', not 'x'$"):
+        made("--live-path", "x")
+    with pytest.raises(ValueError, match=r"^--live-path is another path than --health-path, "):
+        made("--live-path", "/x", "--health-path", "/x")
 
 
 def test_a_bad_file_is_a_line_and_status_3(pem: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from story_tools import loud, open_house
 import roadrunner_trio as rr
 from roadrunner_trio.apps.asgi import Mount, asgi
 from roadrunner_trio.apps.router import Router
+from roadrunner_trio.server.afterwards import TURNS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only where a poller tells that a request has come")
 
@@ -343,3 +344,25 @@ async def test_who_returns_with_the_response_opens_no_task(autojump_clock):
         await peer.say(get("/5"))
         assert [conn.task for conn in house.listener.connections()] == [task]
         assert len(bodies(peer.take())) == 5
+
+
+async def test_who_needs_some_steps_more_is_waited_for(autojump_clock):
+    """As middlewares do that have ended a task of their own: another task would cost more."""
+
+    async def app(scope, receive, send):
+        await send(start())
+        await send(body(scope["path"].encode()))
+        for _ in range(TURNS // 2):
+            await trio.lowlevel.checkpoint()
+
+    async with hosted(app) as house:
+        peer = house.tcp_peer()
+        await peer.say(get("/1") + get("/2"))
+        [conn] = house.listener.connections()
+        task = conn.task
+        peer.slip(get("/3") + get("/4"))
+        await trio.testing.wait_all_tasks_blocked()
+        peer.slip(get("/5"))
+        await peer.say(b"")
+        assert bodies(peer.take()) == ["/1", "/2", "/3", "/4", "/5"]
+        assert [conn.task for conn in house.listener.connections()] == [task]

@@ -101,6 +101,49 @@ async def test_case_02_a_body_that_has_come_is_read_though_it_takes_more_than_on
         assert peer.take() == answer(b"200000")
 
 
+INCOMPLETE = {
+    "head": (GET[:16], GET[16:], answer(b"0"), {}),
+    "body": (post(b"Content-Length: 50"), b"x" * 50, answer(b"50"), {}),
+    "body that a handler reads": (post(b"Content-Length: 50"), b"x" * 50, answer(b"50"), {"body": "streaming"}),
+    "chunks": (post(CHUNKED), b"3\r\nabc\r\n0\r\n\r\n", answer(b"3"), {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("what", INCOMPLETE)
+async def test_a_stall_of_the_whole_machine_is_no_low_rate(what, times, kind, autojump_clock):
+    """It passes no deadline, and the peer stands still as well; afterwards it goes on as before."""
+    first, rest, said, settings = INCOMPLETE[what]
+    async with house_of(**settings) as house:
+        peer = house.meet(kind)
+        await peer.say(first)
+        for at in range(times):
+            await trio.sleep(1)
+            await stall(autojump_clock, 8)
+            await peer.say(rest[at : at + 1])
+        await trio.sleep(1)
+        await peer.say(rest[times:])
+        assert peer.take() == said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_but_a_peer_that_is_slow_is_slow_after_it_too(kind, autojump_clock):
+    async with house_of() as house:
+        peer = house.meet(kind)
+        await peer.say(GET[:4])
+        await trio.sleep(1)
+        await stall(autojump_clock, 20)
+        for octet in GET[4:-2]:
+            if not house.active:
+                break
+            await trio.sleep(1)
+            with suppress(trio.BrokenResourceError):
+                await peer.say(bytes([octet]))
+        assert peer.take() == b""
+        assert 25 <= trio.current_time() < 45, "it had what was left of its time, and what the loop was late"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_rest_of_a_body_that_the_handler_did_not_read(kind, autojump_clock):
     async with house_of(hello, body="streaming") as house:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadrunner_trio.telemetry.snapshot import (
+    _MAGIC,
     BOUNDS,
     CELLS,
     MOST_SERIES,
@@ -90,7 +91,7 @@ def test_an_area_that_is_too_small_has_what_fits(octets: int) -> None:
     assert read is None if octets < 4096 else read is not None and 1 < len(read.series) < 99
 
 
-@pytest.mark.parametrize("area", [b"", bytes(15), bytes(SIZE), b"rrtrio\x00\x01" + bytes(SIZE)])
+@pytest.mark.parametrize("area", [b"", bytes(15), bytes(SIZE), _MAGIC + bytes(SIZE), _MAGIC + bytes(8) + bytes(SIZE)])
 def test_nobody_has_written_yet(area: bytes) -> None:
     assert Snapshot.unpack(area) is None
 

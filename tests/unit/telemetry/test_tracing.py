@@ -13,6 +13,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from socket_tools import eventually
 from story_tools import GET, open_house
 
 import roadrunner_trio as rr
@@ -130,10 +131,10 @@ async def test_the_trace_of_the_peer(autojump_clock: Any, spans: Spans, lines: l
         assert span.context.trace_state.to_header() == "a=1,b=2"
 
 
-async def test_what_the_application_begins_is_below_its_own_request(autojump_clock: Any, spans: Spans) -> None:
+async def test_what_the_application_begins_is_below_its_own_request(spans: Spans) -> None:
     async def work(name: str) -> None:
         with spans.tracer.start_as_current_span(name):
-            await trio.sleep(1)
+            await trio.sleep(0.01)
 
     async def handler(request: rr.Request) -> rr.Response:
         async with trio.open_nursery() as nursery:
@@ -147,7 +148,7 @@ async def test_what_the_application_begins_is_below_its_own_request(autojump_clo
             peer = house.peer()
             await peer.say(ask(target))
             await peer.say(ask(target + "again"))  # on the same connection, a trace of its own
-        await trio.sleep(10)
+        await eventually(lambda: len(list(spans)) == 24)
     roots = {span.context.span_id: span for span in spans if span.parent is None and span.context}
     assert len(roots) == 6
     inner = [span for span in spans if span.parent is not None]

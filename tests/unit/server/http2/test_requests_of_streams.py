@@ -269,3 +269,13 @@ async def test_tasks_are_kept_while_there_is_work_and_one_afterwards(autojump_cl
         await trio.sleep(1.5)
         assert streams() == 1
         assert (await peer.get()).status == 200
+
+
+async def test_a_server_that_does_not_say_when_and_one_that_says_more(autojump_clock):
+    async def handler(request):
+        return rr.Response("x", fields=[("x-own", "1")])
+
+    async with open_http2(handler, date=False, fields=[("server", "rr"), ("x-own", "2")]) as (_, peer):
+        answer = await peer.get()
+        assert {name for name, _ in answer.fields} == {"content-length", "x-own", "server"}
+        assert answer.header("x-own") == "1"

@@ -1,0 +1,190 @@
+"""What a service and systemd have to say to each other: sockets that it opens or keeps for us, and how we are.
+
+The variables are taken out of the environment, so that what this process starts does not think that it is meant
+(sd_listen_fds(3), sd_notify(3)). A program that this one becomes by ``exec`` gets them back.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import time
+from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
+from typing import Final
+from urllib.parse import quote, unquote
+
+import trio
+
+from ..server.listener import Listener
+from ..server.serve import Renewal
+from ..server.shell import Banner
+from ..telemetry.observe import ListenerDraining, ListenerRetiring, Observer
+
+FIRST: Final = 3
+"""The first descriptor that is passed."""
+SCHEME: Final = "systemd:"
+"""How a socket is written that the service manager has opened: ``systemd:NAME``."""
+KEPT: Final = "kept-"
+"""How the names begin of sockets that it keeps for us."""
+LONG: Final = 86400.0
+"""Seconds that a drain without a bound is said to take, at most."""
+VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+
+class Service:
+    """What systemd has given this process; nothing, where it has not started it.
+
+    Attributes:
+        variables: what was in the environment.
+        sockets: descriptors that it has opened, each with its name.
+        kept: descriptors that it has kept for us, by the address as it was written.
+        every: seconds between two signs of life, at most; ``math.inf`` when it does not want any.
+    """
+
+    def __init__(self) -> None:
+        self.variables: dict[str, str] = {}
+        self.sockets: list[tuple[str, int]] = []
+        self.kept: dict[str, list[int]] = {}
+        self.every = math.inf
+        self._status = ""
+
+    def take(self, environment: MutableMapping[str, str]) -> None:
+        """Reads the variables, and removes them."""
+        found = {name: environment.pop(name) for name in VARIABLES if name in environment}
+        self.variables, me = found, str(os.getpid())
+        if found.get("LISTEN_PID") == me and found.get("LISTEN_FDS", "").isdigit():
+            self._sort(int(found["LISTEN_FDS"]), found.get("LISTEN_FDNAMES", "").split(":"))
+        if found.get("WATCHDOG_PID", me) == me and found.get("WATCHDOG_USEC", "").isdigit():
+            self.every = int(found["WATCHDOG_USEC"]) / 2e6
+
+    def _sort(self, count: int, names: Sequence[str]) -> None:
+        for at in range(count):
+            name = names[at] if at < len(names) else ""
+            descriptor = FIRST + at
+            with suppress(OSError):
+                os.set_inheritable(descriptor, False)
+                if name.startswith(KEPT):
+                    self.kept.setdefault(unquote(name.removeprefix(KEPT)), []).append(descriptor)
+                else:
+                    self.sockets.append((name, descriptor))
+
+    def named(self, name: str) -> list[int]:
+        """The descriptors of that name.
+
+        Raises:
+            ValueError: there is none.
+        """
+        found = [descriptor for each, descriptor in self.sockets if each == name]
+        if not found:
+            there = ", ".join(sorted({each for each, _ in self.sockets})) or "none"
+            raise ValueError(f"{SCHEME}{name}: the service manager has passed no socket of that name; there is {there}")
+        return found
+
+    # -- what it is told -------------------------------------------------------------------------
+
+    def tell(self, *words: str, descriptors: Sequence[int] = ()) -> None:
+        """Tells it, if it listens; what comes of it is its affair."""
+        address = self.variables.get("NOTIFY_SOCKET", "")
+        if not address:
+            return
+        address = "\0" + address[1:] if address.startswith("@") else address
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.connect(address)
+            socket.send_fds(sock, ["\n".join(words).encode()], list(descriptors))
+
+    def ready(self) -> None:
+        """It serves."""
+        self.tell("READY=1")
+
+    def status(self, text: str) -> None:
+        """In a few words, for ``systemctl status``."""
+        if text != self._status:
+            self._status = text
+            self.tell(f"STATUS={text}")
+
+    def reloading(self) -> None:
+        """What it has is being renewed (``Type=notify-reload``)."""
+        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self, seconds: float) -> None:
+        """It ends, and may take so long."""
+        self.tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int(min(seconds, LONG) * 1e6)}")
+
+    def alive(self) -> None:
+        """It is well. To be said twice in the time that the service manager waits for it."""
+        if self.every < math.inf:
+            self.tell("WATCHDOG=1")
+
+    def keep(self, doors: Mapping[str, Sequence[int]], environment: Mapping[str, str]) -> None:
+        """Has it keep sockets until we are back, and forget those that nobody wants any more."""
+        if environment.get("FDSTORE", "0") == "0":
+            return
+        for key in set(self.kept) - set(doors):
+            self.tell("FDSTOREREMOVE=1", f"FDNAME={_name(key)}")
+        for key, descriptors in doors.items():
+            if key not in self.kept:
+                self.tell("FDSTORE=1", f"FDNAME={_name(key)}", descriptors=descriptors)
+
+    async def say_alive(self) -> None:
+        """Says so for a process without a supervisor, whose loop this is."""
+        while self.every < math.inf:
+            self.alive()
+            await trio.sleep(self.every)
+
+
+def _name(key: str) -> str:
+    return KEPT + quote(key, safe="/@[]")[:200]
+
+
+class Herald(Observer):
+    """Tells that the end has begun, by whomever.
+
+    Args:
+        service: who is told.
+        seconds: that it may take.
+    """
+
+    def __init__(self, service: Service, seconds: float) -> None:
+        self._service = service
+        self._seconds = seconds
+
+    def listener_retire(self, event: ListenerRetiring) -> None:
+        """It has been announced."""
+        self._service.stopping(self._seconds)
+
+    def listener_drain(self, event: ListenerDraining) -> None:
+        """It is there."""
+        self._service.stopping(self._seconds)
+
+
+SERVICE: Final = Service()
+"""That of this process."""
+
+
+class Announcement(Banner):
+    """Tells the service manager, too, that the server listens."""
+
+    def started(self, value: Sequence[Listener] = ()) -> None:
+        """All of them listen."""
+        super().started(value)
+        SERVICE.ready()
+
+
+def around(renewals: Sequence[Renewal]) -> list[Renewal]:
+    """The same, the service manager being told when they begin and when they have ended, if it listens."""
+    if "NOTIFY_SOCKET" not in SERVICE.variables:
+        return list(renewals)
+    return [announced, *renewals, done]
+
+
+async def announced() -> None:
+    """The service manager waits from now on."""
+    SERVICE.reloading()
+
+
+async def done() -> None:
+    """It need not wait any more."""
+    SERVICE.ready()

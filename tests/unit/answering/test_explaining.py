@@ -1,0 +1,74 @@
+"""The traceback in the answer: to whom, of what, and in which form."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from roadrunner_trio import HTTPError, Response
+from roadrunner_trio.answering.explaining import is_here
+from roadrunner_trio.testing import open_server
+
+
+async def handler(request):
+    match request.path:
+        case "/fails":
+            raise ValueError("<b>secret</b>")
+        case "/teapot":
+            raise HTTPError(418, "short and stout")
+        case "/group":
+            raise ExceptionGroup("several", [KeyError("one"), ValueError("other")])
+    return Response.text("well")
+
+
+async def test_who_is_here_sees_where_it_failed(autojump_clock, caplog):
+    async with open_server(handler, tracebacks=True) as server:
+        response = await server.client().get("/fails")
+    assert response.status == 500
+    assert response.header("content-type") == "text/plain; charset=utf-8"
+    assert b'raise ValueError("<b>secret</b>")' in response.body
+    assert response.body.endswith(b"ValueError: <b>secret</b>\n")
+    assert "the handler of" in caplog.text
+
+
+async def test_a_browser_sees_a_page_and_nothing_in_it_is_markup(autojump_clock):
+    async with open_server(handler, tracebacks=True) as server:
+        response = await server.client().get("/fails", fields={"accept": "text/html,*/*"})
+    assert response.header("content-type") == "text/html; charset=utf-8"
+    assert b"ValueError: &lt;b&gt;secret&lt;/b&gt;" in response.body
+    assert b"<b>secret" not in response.body
+
+
+async def test_a_group_is_shown_whole(autojump_clock):
+    async with open_server(handler, tracebacks=True) as server:
+        response = await server.client().get("/group")
+    assert b"KeyError: 'one'" in response.body
+    assert b"ValueError: other" in response.body
+
+
+@pytest.mark.parametrize("name", ["forwarded", "x-forwarded-for", "via"])
+async def test_what_was_passed_on_is_not(autojump_clock, name):
+    async with open_server(handler, tracebacks=True) as server:
+        response = await server.client().get("/fails", fields={name: "for=192.0.2.1"})
+    assert (response.status, response.body) == (500, b"")
+
+
+async def test_nor_is_anything_without_the_setting(autojump_clock):
+    async with open_server(handler) as server:
+        response = await server.client().get("/fails")
+    assert (response.status, response.body) == (500, b"")
+
+
+async def test_an_answer_that_was_meant_is_as_it_was_meant(autojump_clock):
+    async with open_server(handler, tracebacks=True) as server:
+        client = server.client()
+        assert (await client.get("/teapot")).body == b"short and stout"
+        assert (await client.get("/")).body == b"well"
+
+
+@pytest.mark.parametrize(
+    ("peer", "here"), [(("127.0.0.1", 1), True), (("::1", 1), True), ("unix", True), (("192.0.2.1", 1), False)]
+)
+def test_who_is_elsewhere_sees_nothing(peer, here):
+    assert is_here(SimpleNamespace(peer=peer, header=lambda name: None)) is here
