@@ -177,7 +177,7 @@ _LATER = {
     "observe": "roadrunner_trio.watching.window",
     "websocket": "roadrunner_trio.websocket.handler",
 }
-"""Names that are looked up when somebody asks for them: what WebSockets need is half of all that would be imported."""
+"""Names that are looked up when somebody asks for them: what they need is a third of all that would be imported."""
 
 
 class _Names(ModuleType):

@@ -109,7 +109,7 @@ class Reader:
 
     def here(self, text: str) -> str:
         """``text`` with our ports."""
-        return re.sub(r"\b8000\b", str(self.port), re.sub(r"\b9090\b", str(self.second_port), text))
+        return re.sub(r"\b8000\b", str(self.port), re.sub(r"\b90(?:90|01)\b", str(self.second_port), text))
 
     def start(self, arguments: list[str], said: str) -> None:
         """Starts a server and waits until it listens."""

@@ -42,6 +42,13 @@ FIELDS: Final = [
 ]
 """Ten response fields, as a site behind a security scanner has them."""
 
+ROWS: Final = {
+    "rows": [
+        {"id": n, "name": f"user {n * 7919 % 1000}", "email": f"u{n}@example.org", "ok": n % 3 == 0} for n in range(290)
+    ]
+}
+"""19 kB of JSON, as an interface of a program gives it."""
+
 ROUTES: Final = 200
 FILE_VARIABLE: Final = "BENCH_FILE"
 FILE: Final = os.environ.get(FILE_VARIABLE, "")

@@ -18,7 +18,7 @@ from ..answering.file_response import Said, said_of
 from ..fields import Field, FieldsLike, Own, encoded, lookup
 from ..messages.request import Request
 from ..messages.response import AnyResponse, FileResponse, Response
-from ..protocol.codec.etag import conditions, judge
+from ..protocol.codec.etag import CONDITIONS, conditions, judge
 from ..protocol.codec.negotiation import accepts, choose_coding, joined
 from ..protocol.codec.uri import percent_decode
 from ..transport.beneath import Folder
@@ -161,7 +161,7 @@ class Static:
         name = name_of(path[len(mounted_below(request)) :], dotfiles=self._dotfiles)
         if name is None or not path.startswith(b"/"):
             return _not_found()
-        if lookup(request.fields, b"if-none-match") is not None and (spared := self._spared(request, name)) is not None:
+        if (spared := self._spared(request, name)) is not None:
             return spared
         try:
             if name and not name.endswith(b"/"):
@@ -178,6 +178,8 @@ class Static:
 
     def _spared(self, request: Request, name: bytes) -> Response | None:
         """304, if the file was looked at a moment ago and the peer has it as it was then."""
+        if CONDITIONS.isdisjoint([field for field, _ in request.fields]):
+            return None
         seen = self._seen.get((name, lookup(request.fields, b"accept-encoding")))
         if seen is None or trio.current_time() >= seen[0]:
             return None

@@ -8,7 +8,7 @@ that writes by itself, such as one of ASGI.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import trio
 
@@ -26,6 +26,9 @@ Surround: TypeAlias = Callable[[Exchange], Exchange]
 """Puts something around an exchange."""
 
 
+_SHARED: Final = frozenset({"kind", "extra", "memo"})
+
+
 class Around:
     """An exchange that passes everything on; derived ones change what they are about.
 
@@ -33,35 +36,24 @@ class Around:
         inner: the exchange that it stands around.
     """
 
+    # These are the inner one's, to be read and to be set.
+    kind: str
+    extra: Sequence[Field]
+    memo: Any
+
     def __init__(self, inner: Exchange) -> None:
         self.inner = inner
 
-    @property
-    def kind(self) -> str:
-        """What the response is, for observers."""
-        return self.inner.kind
+    def __getattr__(self, name: str) -> Any:
+        if name in _SHARED:
+            return getattr(self.inner, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    @kind.setter
-    def kind(self, kind: str) -> None:
-        self.inner.kind = kind
-
-    @property
-    def extra(self) -> Sequence[Field]:
-        """Fields that the server adds."""
-        return self.inner.extra
-
-    @extra.setter
-    def extra(self, fields: Sequence[Field]) -> None:
-        self.inner.extra = fields
-
-    @property
-    def memo(self) -> Any:
-        """What an application keeps with the connection."""
-        return self.inner.memo
-
-    @memo.setter
-    def memo(self, memo: Any) -> None:
-        self.inner.memo = memo
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _SHARED:
+            setattr(self.inner, name, value)
+        else:
+            object.__setattr__(self, name, value)
 
     @property
     def request(self) -> Request:

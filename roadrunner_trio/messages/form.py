@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -284,7 +284,7 @@ def _decoded(octets: bytes, charset: str) -> str:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told() -> Generator[None]:
     """What is wrong with a form is its peer's to know."""
     try:
         yield
@@ -293,7 +293,7 @@ def _told() -> Iterator[None]:
 
 
 @contextmanager
-def _room() -> Iterator[None]:
+def _room() -> Generator[None]:
     """A disk that is full is nobody's mistake, and may be empty tomorrow (RFC 4918 section 11.5)."""
     try:
         yield

@@ -98,4 +98,4 @@ OCTETS: Final = b"application/octet-stream"
 
 def media_type(path: str | os.PathLike[str]) -> bytes:
     """The value of Content-Type; ``application/octet-stream`` where the name says nothing."""
-    return MEDIA_TYPES.get(os.path.splitext(os.fspath(path))[1].lower(), OCTETS)
+    return MEDIA_TYPES.get(os.path.splitext(str(path))[1].lower(), OCTETS)

@@ -62,7 +62,7 @@ class Folder:
     __slots__ = ("_links", "_resolve", "_root", "path")
 
     def __init__(self, path: str | os.PathLike[str], links: Links = "beneath") -> None:
-        self.path = os.path.abspath(os.fspath(path))
+        self.path = os.path.abspath(str(path))
         if not os.path.isdir(self.path):
             kind = NotADirectoryError if os.path.exists(self.path) else FileNotFoundError
             raise kind(f"there is no folder {self.path}")

@@ -6,6 +6,7 @@ or what two readers could take for different things, is judged here.
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -144,10 +145,9 @@ class PartReader:
 
     def __init__(self, boundary: str, limits: FormLimits) -> None:
         try:
-            import multipart
+            library: Any = importlib.import_module("multipart")
         except ImportError:
             raise RuntimeError(MISSING) from None
-        library: Any = multipart
         self._parser: Any = library.PushMultipartParser(
             boundary,
             max_header_size=limits.header_size,

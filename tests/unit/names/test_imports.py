@@ -9,7 +9,18 @@ import pytest
 
 ELSEWHERE = ("h11", "wsproto", "trio_websocket", "zipfile", "importlib.metadata", "asyncio", "multipart", "watchfiles")
 """Of others; each is needed by something that many never use."""
-OURS = ("websocket", "protocol.ws", "protocol.http2", "server.http2", "processes", "command", "demo", "apps", "testing")
+OURS = (
+    "websocket",
+    "protocol.ws",
+    "protocol.http2",
+    "server.http2",
+    "processes",
+    "command",
+    "demo",
+    "apps",
+    "testing",
+    "watching",
+)
 
 
 def said_by(program: str) -> list[str]:
@@ -28,7 +39,7 @@ def test_what_nobody_asked_for_is_not_imported() -> None:
         assert not [each for each in found if each == name or each.startswith(name + ".")]
 
 
-NAMES = ["CloseReason", "Compression", "ConnectionClosed", "WebSocket", "WebSocketRequest", "websocket"]
+NAMES = ["CloseReason", "Compression", "ConnectionClosed", "WebSocket", "WebSocketRequest", "observe", "websocket"]
 
 
 @pytest.mark.parametrize("first", ["", "import roadrunner_trio.apps.asgi\n", "import roadrunner_trio.websocket.core\n"])
