@@ -186,6 +186,13 @@ def restarts(session: nox.Session) -> None:
 
 
 @nox.session(default=False)  # the short one is part of the tests
+def workers(session: nox.Session) -> None:
+    """Workers renewed, upgraded and killed under load: what is lost is counted; ``-- --least 50000``."""
+    install(session)
+    session.run("python", "tests/support/worker_restarts.py", *session.posargs)
+
+
+@nox.session(default=False)  # the short one is part of the tests
 def soak(session: nox.Session) -> None:
     """Half an hour of mixed traffic: memory, descriptors, tasks and slots have to stay flat; ``-- --minutes 3``."""
     install(session)

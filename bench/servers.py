@@ -43,6 +43,7 @@ class Setup:
         file: what ``/file`` sends.
         websocket: every path is a WebSocket that echoes.
         frameworks: the applications are those of frameworks.
+        http2: HTTP/2 is spoken.
     """
 
     access_log: bool = False
@@ -53,6 +54,7 @@ class Setup:
     file: Path | None = None
     websocket: bool = False
     frameworks: bool = False
+    http2: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ def granian(setup: Setup, port: int) -> list[str]:
         options += ["--ssl-certificate", str(setup.tls[0]), "--ssl-keyfile", str(setup.tls[1])]
     if setup.crowd is not None:
         options += ["--backpressure", str(setup.crowd)]
+    if setup.http2:
+        options += ["--http", "2"]
     return ["granian", *options, asgi(setup)]
 
 

@@ -4,7 +4,10 @@ The names here, those of :mod:`roadrunner_trio.testing` and of the modules in ``
 deeper imports are not.
 """
 
-from trio_websocket import CloseReason, ConnectionClosed
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from .answering.middleware import CallNext, Middleware, early
 from .answering.rate_limit import RateLimit
@@ -33,7 +36,6 @@ from .protocol.codec.form_data import FormLimits
 from .protocol.codec.sse import ServerSentEvent
 from .protocol.proxy_header import ProxyHeader
 from .protocol.trust import ProxyHeaders, ProxyProtocol
-from .protocol.ws.deflate import Compression
 from .server.listener import Listener
 from .server.listener_info import ConnectionInfo, Drained, ListenerInfo
 from .server.serve import run, serve, serve_connection
@@ -65,10 +67,15 @@ from .transport.certificates import Certificates
 from .transport.drain import Drain
 from .transport.tls import TLSInfo, server_context
 from .transport.wire import BodyTimeout, PeerGone, PeerTooSlow
-from .watching.window import observe
-from .websocket.handler import websocket
-from .websocket.offer import WebSocketRequest
-from .websocket.session import WebSocket
+
+if TYPE_CHECKING:
+    from trio_websocket import CloseReason, ConnectionClosed
+
+    from .protocol.ws.deflate import Compression
+    from .watching.window import observe
+    from .websocket.handler import websocket
+    from .websocket.offer import WebSocketRequest
+    from .websocket.session import WebSocket
 
 __version__ = "0.1.0"
 
@@ -160,3 +167,35 @@ __all__ = [
     "server_context",
     "websocket",
 ]
+
+_LATER = {
+    "CloseReason": "trio_websocket",
+    "ConnectionClosed": "trio_websocket",
+    "Compression": "roadrunner_trio.protocol.ws.deflate",
+    "WebSocket": "roadrunner_trio.websocket.session",
+    "WebSocketRequest": "roadrunner_trio.websocket.offer",
+    "observe": "roadrunner_trio.watching.window",
+    "websocket": "roadrunner_trio.websocket.handler",
+}
+"""Names that are looked up when somebody asks for them: what they need is a third of all that would be imported."""
+
+
+class _Names(ModuleType):
+    """This module, in which a room does not take the name of the function that is called like it."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _LATER and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(_LATER[name]), name)
+        setattr(self, name, found)  # asked for once
+        return found
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Names

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -108,7 +109,7 @@ class Reader:
 
     def here(self, text: str) -> str:
         """``text`` with our ports."""
-        return re.sub(r"\b8000\b", str(self.port), re.sub(r"\b9090\b", str(self.second_port), text))
+        return re.sub(r"\b8000\b", str(self.port), re.sub(r"\b90(?:90|01)\b", str(self.second_port), text))
 
     def start(self, arguments: list[str], said: str) -> None:
         """Starts a server and waits until it listens."""
@@ -130,6 +131,8 @@ class Reader:
                 self.server.kill()
                 pytest.fail(f"{arguments} does not listen:\n{self.server.communicate()[1]}")
             time.sleep(0.05)
+        if said:  # that all of its workers serve, for one that has some
+            select.select([self.server.stdout], [], [], PATIENCE)
 
     def listens(self) -> bool:
         """Whether somebody does on our port."""
@@ -290,7 +293,7 @@ def skip_without_frameworks(found: list[Block]) -> None:
 def check_unit(text: str) -> None:
     """A systemd unit's command line is one that we understand."""
     commands = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
-    assert commands
+    assert commands or "[Socket]" in text
     for command in commands:
         server = SERVERS.fullmatch(command)
         assert server is not None, command

@@ -6,6 +6,8 @@ from typing import Final
 
 _FLOODS: Final = "tests/hardening/test_http2_floods.py::"
 _BORNE: Final = f"{_FLOODS}test_a_flood_is_borne_for_a_while_and_then_ends_the_connection"
+_SERVER: Final = "tests/hardening/test_http2_server_floods.py::"
+_UNIT: Final = "tests/unit/server/http2/test_ends_of_streams.py::"
 _HEADS: Final = "tests/unit/protocol/test_http2_head.py::"
 
 HTTP2: Final = (
@@ -75,5 +77,32 @@ HTTP2: Final = (
         ("Limits.max_field_line",),
         "RST_STREAM, PROTOCOL_ERROR: fields are judged as in HTTP/1",
         (f"{_HEADS}test_malformed", f"{_HEADS}test_limits"),
+    ),
+    (
+        "Asks, and reads no answers (CVE-2019-9511, -9517)",
+        ("server.http2.writer:MOST", "server.http2.connection:FLOODED", "Timeouts.write", "Limits.min_send_rate"),
+        "nothing more is read from it; then a close",
+        (
+            f"{_SERVER}test_who_reads_nothing_is_not_read_from_and_then_cut",
+            f"{_SERVER}test_bodies_that_nobody_takes_wait_with_their_producers",
+        ),
+    ),
+    (
+        "Keeps the window of a stream shut",
+        ("Timeouts.write", "Limits.min_send_rate"),
+        "RST_STREAM, CANCEL; its other streams go on",
+        (f"{_UNIT}test_a_window_that_stays_shut_ends_its_stream_alone",),
+    ),
+    (
+        "Begins a frame, or the preface, and does not end it",
+        ("Timeouts.request", "Limits.min_bytes_per_second"),
+        "GOAWAY, close",
+        (f"{_UNIT}test_a_frame_that_has_begun_has_its_time", f"{_UNIT}test_nothing_said_at_all_ends_it"),
+    ),
+    (
+        "Floods with whatever there is, while others ask",
+        ("Limits.max_control_frames", "Limits.max_resets"),
+        "what it sees is said above; the others are answered",
+        (f"{_SERVER}test_a_neighbour_is_answered_during_a_flood",),
     ),
 )

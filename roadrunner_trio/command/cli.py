@@ -79,10 +79,12 @@ over a variable, and that over a file.
 
 EPILOG: Final = """\
 signals:
-  SIGINT, SIGTERM, SIGHUP  finish what has begun, within --grace, and exit with 0; once more: stop at once
-                           (with --shutdown-delay: go on serving first; once more: finish; and again: stop at once)
-  SIGUSR1                  print every task and where it waits, to standard error
-  SIGUSR2                  nothing
+  SIGINT, SIGTERM  finish what has begun, within --grace, and exit with 0; once more: stop at once
+                   (with --shutdown-delay: go on serving first; once more: finish; and again: stop at once)
+  SIGHUP           renew certificates and logs; with --workers, all workers, one after the other
+  SIGUSR1          print every task and where it waits, to standard error
+  SIGUSR2          nothing; with --workers, become the program that is installed now
+  SIGTTIN, SIGTTOU with --workers, one more, and one less
 
 exit status:
   0 drained, 1 something was stuck or failed, 2 bad usage, 3 could not start, 128+n stopped by signal n

@@ -93,7 +93,7 @@ RELOADING: Final = (
     Option(
         name="reload-include",
         kind=texts_as("PATTERN"),
-        help="names of files that count besides *.py, such as '*.html'; again for more",
+        help="further files that count, besides Python's: a pattern as in a shell; again for more",
         group=PROCESSES,
         server=True,
     ),

@@ -59,15 +59,20 @@ class Board:
         descriptor: of the memory, which is as long as it has to be.
         rows: processes.
         width: numbers of each that are its owner's.
+
+    Attributes:
+        directory: octets before the first row.
+        stride: octets of a row.
+        cells: all numbers.
     """
 
     def __init__(self, descriptor: int, rows: int, width: int) -> None:
         self.descriptor = descriptor
         self.rows = rows
         self.width = width
-        self._directory = -(-(rows + 1) * CELL // PAGE) * PAGE
-        self._stride = -(-(Cell.OWNERS + width) * CELL // PAGE) * PAGE
-        self._map = mmap.mmap(descriptor, self._directory + rows * self._stride)
+        self.directory = -(-(rows + 1) * CELL // PAGE) * PAGE
+        self.stride = -(-(Cell.OWNERS + width) * CELL // PAGE) * PAGE
+        self._map = mmap.mmap(descriptor, self.directory + rows * self.stride)
         self.cells = memoryview(self._map).cast("q")
         self._given: set[int] = {RETIRED}
 
@@ -120,7 +125,7 @@ class Row:
     def __init__(self, board: Board, number: int) -> None:
         self.number = number
         self._board = board
-        self._at = (board._directory + number * board._stride) // CELL
+        self._at = (board.directory + number * board.stride) // CELL
 
     def __getitem__(self, cell: Cell) -> int:
         return self._board.cells[self._at + cell]
@@ -162,7 +167,7 @@ class Row:
     def clear(self) -> None:
         """All zeros, and not among those that accept."""
         self.present = ABSENT
-        cells, end = self._board.cells, self._at + self._board._stride // CELL
+        cells, end = self._board.cells, self._at + self._board.stride // CELL
         cells[self._at : end] = memoryview(bytes((end - self._at) * CELL)).cast("q")
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 import trio
 
@@ -83,7 +83,7 @@ def python(module: str, *arguments: str) -> list[str]:
 
     A program that was installed does not look for modules where it was started, and nor do its children.
     """
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
+    flags = cast("list[str]", getattr(subprocess, "_args_from_interpreter_flags")())  # noqa: B009  # as multiprocessing
     main = sys.modules.get("__main__")
     if getattr(main, "__spec__", None) is None and "-P" not in flags:
         flags.append("-P")

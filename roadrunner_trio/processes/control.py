@@ -13,7 +13,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 PULSE: Final = 1.0
 """Seconds between two looks at the board; a worker writes there as often."""
@@ -45,9 +45,9 @@ class Lines:
 
 def _read(line: bytes) -> dict[str, Any] | str:
     with suppress(ValueError):
-        message = json.loads(line)
+        message: object = json.loads(line)
         if isinstance(message, dict):
-            return message
+            return cast("dict[str, Any]", message)
     return line.decode("utf-8", "replace")
 
 

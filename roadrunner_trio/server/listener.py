@@ -478,8 +478,7 @@ class Listener:
 
     def _stop_if_stray(self, exc: BaseException) -> None:
         """Raises an error in place of what would end the nursery of all connections without a word."""
-        error, _ = part_ways(exc)
-        if error is not None and any(isinstance(leaf, STRAYS) for leaf in leaves(error)):
+        if (error := part_ways(exc)[0]) is not None and any(isinstance(leaf, STRAYS) for leaf in leaves(error)):
             log.error("listener %r ends: what it accepts from raised somebody else's cancellation", self.name)
             raise RuntimeError("accept() raised a cancellation, or an end, that was meant for somebody else") from exc
 

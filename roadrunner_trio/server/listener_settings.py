@@ -9,20 +9,19 @@ All is looked at when a listener is built, before anything listens, and what is 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypedDict, TypeVar, cast
 
 from ..answering.admission import gate
 from ..answering.context import ServerContext, of_every_response, steps
-from ..answering.explaining import Explaining
 from ..answering.health import Health, with_health
 from ..answering.middleware import Middleware, steps_of
 from ..answering.rate_limit import RateLimit
 from ..answering.respond import Handler, Routed, as_app, serves_websockets
 from ..fields import FieldsLike
 from ..messages.exchange import App, BodyMode
+from ..protocol.http1 import h11_engine
 from ..protocol.http1.encode import sift_as_written, undated
 from ..protocol.http2 import blocks
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
@@ -33,7 +32,6 @@ from ..telemetry.request_ids import RequestIds
 from ..transport.certificates import Certificates
 from ..transport.drain import Drain
 from .door import H2
-from .http2.connection import serve_http2
 
 Kind = TypeVar("Kind")
 
@@ -119,8 +117,7 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
 
     middlewares = given.get("middlewares", ())
     app = as_app(handler, given.get("body", "buffered"), limits, timeouts, middlewares)
-    if flag("tracebacks", given.get("tracebacks", False)):
-        app = Explaining(app)
+    app = _explaining(app) if flag("tracebacks", given.get("tracebacks", False)) else app
     health, asked = with_health(app, health_path, live_path)
     fields = of_every_response(given.get("fields", ()))
     on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
@@ -139,7 +136,7 @@ def _settle_speech(context: ServerContext, given: ConnectionSettings) -> None:
     if not flag("date", given.get("date", True)):
         context.sift, context.sift_http2 = undated(context.sift), blocks.sift_undated
     context.protocols = protocols(given.get("protocols", PROTOCOLS), context.tls)
-    context.http2 = serve_http2 if H2 in context.protocols else None
+    _prepare(context)
 
 
 def context_of(given: object) -> ssl.SSLContext | None:
@@ -155,6 +152,21 @@ def context_of(given: object) -> ssl.SSLContext | None:
     if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise ValueError("tls is the context of a client; write tls=server_context('cert.pem', 'key.pem')")
     return tls
+
+
+def _explaining(app: App) -> App:
+    from ..answering.explaining import Explaining  # for authors alone
+
+    return Explaining(app)
+
+
+def _prepare(context: ServerContext) -> None:
+    """Imports what its protocols need, while nobody waits."""
+    h11_engine.prepare()
+    if H2 in context.protocols:
+        from .http2.connection import serve_http2  # an eighth of all that would be imported, and not always wanted
+
+        context.http2 = serve_http2
 
 
 # -- what may be wrong with it -------------------------------------------------------------------
@@ -179,6 +191,8 @@ def _hint(name: str, names: frozenset[str]) -> str:
         return " of a connection, only of a listener"
     if name in ELSEWHERE:
         return f"; write {ELSEWHERE[name]}"
+    import difflib
+
     close = difflib.get_close_matches(name, names, 1)
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(sorted(names))}"
 

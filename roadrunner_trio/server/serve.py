@@ -58,11 +58,12 @@ def run(
     log: bool = True,
     **settings: Unpack[ListenerSettings],
 ) -> None:
-    """Serves ``handler`` until SIGINT, SIGTERM or SIGHUP, then drains; a second signal stops at once.
+    """Serves ``handler`` until SIGINT or SIGTERM, then drains; a second signal stops at once.
 
-    Owns the event loop, and the process: what is stuck a second past the drain's deadline is left by exit status 1, and
-    so is a loop that does not turn. Threads that keep the process after the drain have a second, and are then left
-    behind with 0. Outside of the main thread there are no signals, and it serves for as long as the thread lives.
+    SIGHUP renews certificates. Owns the event loop, and the process: what is stuck a second past the drain's deadline
+    is left by exit status 1, and so is a loop that does not turn. Threads that keep the process after the drain have
+    a second, and are then left behind with 0. Outside of the main thread there are no signals, and it serves for as
+    long as the thread lives.
 
     Args:
         handler, bind: as for :class:`Listener`.
@@ -113,12 +114,13 @@ async def serve(
     on_stuck: Callable[[tuple[Drained, ...]], None] | None = None,
     task_status: trio.TaskStatus[tuple[Listener, ...]] = trio.TASK_STATUS_IGNORED,
 ) -> tuple[Drained, ...]:
-    """Serves several listeners until SIGINT, SIGTERM or SIGHUP, then drains them together, within ``grace`` seconds.
+    """Serves several listeners until SIGINT or SIGTERM, then drains them together, within ``grace`` seconds.
 
     A second signal cancels everything; during ``shutdown_delay`` it ends the delay first. Should that not be the end
     of everything within a second, the process is left, by ``os._exit``. A signal that comes again within 0.3 s is the
-    same. SIGHUP and SIGUSR2, which means nothing, are left to whoever handles or ignores them already. Outside of the
-    main thread there are no signals. ``task_status.started`` gives the listeners back once all of them listen.
+    same. SIGHUP drains, too, when a terminal has closed, and else renews certificates. It and SIGUSR2, which means
+    nothing, are left to whoever handles or ignores them already. Outside of the main thread there are no signals.
+    ``task_status.started`` gives the listeners back once all of them listen.
 
     Args:
         services: async functions that run beside the listeners, from before they listen until all are closed. One may

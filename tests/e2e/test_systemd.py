@@ -63,6 +63,7 @@ async def test_it_says_how_it_is(tmp_path: Path, more: tuple[str, ...]) -> None:
             assert "STATUS=2 of 2 ready, generation 2" in systemd.said
 
 
+@pytest.mark.slow
 async def test_nobody_says_that_workers_are_alive_that_are_not(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
     port = free_port()

@@ -181,6 +181,7 @@ async def test_one_that_has_answered_enough_is_replaced(tmp_path: Path) -> None:
         assert await server.end() == 0
 
 
+@pytest.mark.slow
 async def test_one_whose_loop_is_silent_is_killed_when_that_is_asked_for_and_says_where_it_was(tmp_path: Path) -> None:
     async with command_line(APP, tmp_path, "-w", "2", "--worker-timeout", "4s", *QUIET) as server:
         with await Peer.connect(server.port) as peer:
@@ -224,6 +225,7 @@ async def test_a_slow_import_is_waited_for(tmp_path: Path) -> None:
         assert await server.end() == 0
 
 
+@pytest.mark.slow
 async def test_those_that_crash_all_the_time_do_not_take_the_machine(tmp_path: Path) -> None:
     crashing = APP + "\nimport threading\nthreading.Timer(0.2, lambda: os._exit(9)).start()\n"
     async with command_line(APP, tmp_path, "-w", "1", *QUIET) as server:
@@ -266,6 +268,7 @@ async def test_nothing_is_lost_while_workers_are_renewed(tmp_path: Path, kept: b
         assert await server.end() == 0
 
 
+@pytest.mark.slow
 async def test_an_upgrade_is_the_same_process_with_the_same_sockets_and_loses_nothing(tmp_path: Path) -> None:
     bind = f"unix:{tmp_path}/app.sock"
     async with command_line(APP, tmp_path, "-w", "2", "-b", bind, *QUIET) as server:

@@ -8,9 +8,8 @@ request that two readers understand differently is what smuggling is made of.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Final
-
-import h11
 
 from ...errors import ProtocolError
 from ...fields import Fields
@@ -22,6 +21,11 @@ from .head import FieldSection, LineReader, RequestLine, judge, request_line
 
 TLS: Final = b"\x16"
 """What every TLS connection begins with: a record of the handshake (RFC 8446 section 5.1). No line of HTTP has it."""
+
+
+def prepare() -> None:
+    """Imports what the first odd head would, before there is a peer to wait, or a shortage of descriptors."""
+    import_module("h11")
 
 
 class H11Engine:
@@ -144,6 +148,8 @@ def confirm(head: RequestHead) -> None:
     Raises:
         ProtocolError: 400 when h11 refuses it, or reads another method or target.
     """
+    import h11  # here, for it is an eighth of all that would be imported with the package
+
     reader = h11.Connection(h11.SERVER)
     reader.receive_data(head.raw)
     try:

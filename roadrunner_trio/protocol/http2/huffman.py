@@ -99,7 +99,8 @@ def decode(data: bytes) -> bytes:
     Raises:
         ValueError: the end of a string is coded in it, or what it is padded with is eight bits or more or not all ones.
     """
-    row, pieces = _ROOT, []
+    row = _ROOT
+    pieces: list[bytes] = []
     try:
         for octet in data:
             pieces.append(row[octet])

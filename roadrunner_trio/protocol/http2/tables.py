@@ -74,7 +74,7 @@ STATIC: Final[Fields] = (
 )
 """Appendix A: the first has number 1."""
 
-CODE_LENGTHS: Final = (
+CODE_LENGTHS: Final[tuple[int, ...]] = (
     13,
     23,
     28,

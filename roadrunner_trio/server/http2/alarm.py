@@ -16,13 +16,16 @@ class Alarm:
         ring: what is to be done. Synchronous, in the clock's task.
     """
 
-    __slots__ = ("_clock", "armed", "deadline", "fire")
+    __slots__ = ("_clock", "_ring", "armed", "deadline")
 
     def __init__(self, clock: Clock, ring: Callable[[], None]) -> None:
         self._clock = clock
-        self.fire = ring
-        """The clock's word."""
+        self._ring = ring
         self.deadline = self.armed = math.inf
+
+    def fire(self) -> None:
+        """The clock's word."""
+        self._ring()
 
     def set(self, deadline: float) -> None:
         """It is to ring at ``deadline``, in Trio's time, and no more at the one before."""

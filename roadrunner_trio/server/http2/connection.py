@@ -197,7 +197,7 @@ def read_request(exchange: StreamExchange) -> None:
     stream, context = exchange.stream, exchange.context
     if stream.error is not None:
         exchange.phase.phase = Phase.READ_REQUEST
-        raise stream.error
+        raise ProtocolError(stream.error.status, stream.error.reason)  # it is a value
     exchange.begin(stream)
     context.counters.requests += 1
     if stream.lost:

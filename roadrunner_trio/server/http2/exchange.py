@@ -386,7 +386,7 @@ class StreamExchange(StreamSender):
 
     def _check_gathering(self, stream: Stream) -> None:
         if stream.error is not None:
-            raise stream.error
+            raise ProtocolError(stream.error.status, stream.error.reason)
         if stream.lost:
             raise self._broken_off()
         if self._full or not self.share.hold(stream.received):
@@ -461,6 +461,7 @@ class StreamExchange(StreamSender):
             raise self._failed("handoff_response", PeerGone("the peer has taken its request back"))
         self.engine.send_head(self.stream, status, self.context.sift_http2(said), None, False)
         self.writer.soon()
-        self.status, self.taken_over, self.extra = status, True, ()
+        self.status, self.taken_over = status, True
+        self.extra: Sequence[Field] = ()
         self.phase.enter(Phase.HANDED_OFF, math.inf)
         return Tunnel(self)

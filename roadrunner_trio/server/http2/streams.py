@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import ClassVar, Final, TypeAlias
 
 import trio
@@ -256,6 +257,10 @@ class Http2Connection(Carrier):
         if self.nursery is not None:
             self.nursery.cancel_scope.cancel(reason=f"the peer has broken a rule of HTTP/2: {failure.reason}")
 
+    async def _say_last(self) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # it has left, or takes nothing
+            await self.writer.settle()
+
     async def close(self) -> None:
         """Gives up everything the connection holds; never waits for the peer beyond the last word."""
         cut = not self.finished and self.drain.cut < math.inf
@@ -263,7 +268,7 @@ class Http2Connection(Carrier):
             if cut:
                 self.engine.goaway()
                 with trio.move_on_after(LAST_WORD, shield=True):
-                    await self.try_to("take the last word", self.writer.settle)
+                    await self.try_to("take the last word", self._say_last)
         finally:
             self.phase.close()
             for alarm in (self._dismissal, self._farewell):

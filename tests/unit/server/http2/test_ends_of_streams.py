@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 from http2_peer import Http2Peer, open_http2
-from story_tools import open_house
+from story_tools import loud, open_house
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
@@ -306,6 +306,18 @@ async def test_one_that_answers_no_ping_has_a_second(autojump_clock):
         await peer.get("/1")
         house.nursery.start_soon(house.listener.drain, 10)
         assert await peer.end() == 2
+
+
+@pytest.mark.parametrize("grace", [0, 0.5])
+@pytest.mark.parametrize("kind", [*KINDS, "wire"])
+async def test_a_peer_that_has_left_hears_no_last_word_and_nobody_is_told(kind, grace, autojump_clock, caplog):
+    async with open_house(Sleeper(), tcp=True) as house:
+        peer = await Http2Peer(house.meet(kind)).greet()
+        peer.ask("/100")
+        await peer.flush()
+        await peer.peer.close()
+        await house.listener.drain(grace)
+        assert loud(caplog) == []
 
 
 async def test_the_deadline_cuts_what_is_left(autojump_clock):

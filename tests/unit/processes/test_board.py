@@ -1,0 +1,127 @@
+"""The memory that processes share, and how they take turns at the door by it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadrunner_trio.processes import board as boards
+from roadrunner_trio.processes.board import AT_ONCE, MOST, PATIENT, STEP, TOLERANCE, Board, Cell, Company, Row
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    made = Board.create(rows=8, width=600)
+    yield made
+    made.close()
+
+
+def row_of(board: Board) -> Row:
+    row = board.give()
+    assert row is not None
+    return row
+
+
+def test_what_one_process_writes_another_reads(board: Board) -> None:
+    row = row_of(board)
+    other = Board(os.dup(board.descriptor), 8, 600)
+    row[Cell.REQUESTS] = 7
+    with row.numbers as numbers:
+        numbers[0], numbers[599] = -1, 2**62
+    there = other.row(row.number)
+    assert there[Cell.REQUESTS] == 7
+    with there.numbers as numbers:
+        assert (numbers[0], numbers[599], len(numbers)) == (-1, 2**62, 600)
+    with other.row(row.number + 1).numbers as numbers:
+        assert not any(numbers)
+    other.close()
+
+
+def test_a_row_is_given_once_and_clean(board: Board) -> None:
+    rows = [row_of(board) for _ in range(7)]  # the first is kept for what the dead have counted
+    assert [row.number for row in rows] == [1, 2, 3, 4, 5, 6, 7]
+    assert board.give() is None
+    rows[2][Cell.PID] = 5
+    with rows[2].numbers as numbers:
+        numbers[599] = 1
+    board.take_back(rows[2])
+    again = row_of(board)
+    assert again.number == 3
+    assert again[Cell.PID] == 0
+    with again.numbers as numbers:
+        assert not any(numbers)
+
+
+def test_a_beat_ages(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = row_of(board)
+    assert row.age == 0
+    now = 10_000_000_000
+    monkeypatch.setattr(boards.time, "monotonic_ns", lambda: now)
+    row.beat()
+    now += 2_500_000_000
+    assert row.age == 2.5
+
+
+def companies(board: Board, count: int) -> list[Company]:
+    made = [Company(row_of(board)) for _ in range(count)]
+    for company in made:
+        company.open()
+    return made
+
+
+def test_who_has_more_than_others_waits(board: Board) -> None:
+    one, other = (company.seat() for company in companies(board, 2))
+    assert one.patience(TOLERANCE - 1) == 0
+    assert one.patience(TOLERANCE) == STEP * TOLERANCE
+    assert one.patience(1000) == MOST
+    assert other.patience(0) == 0
+    assert other.patience(999) == 0
+    assert one.patience(1000) == 0
+
+
+def test_nobody_waits_for_one_that_does_not_accept(board: Board) -> None:
+    first, second = companies(board, 2)
+    seat = first.seat()
+    assert seat.patience(10) > 0
+    second.close()
+    assert seat.patience(10) == 0
+    first.close()
+    assert seat.patience(10) == 0
+
+
+def test_all_listeners_of_a_process_count_together(board: Board) -> None:
+    first, _ = companies(board, 2)
+    one, other = first.seat(), first.seat()
+    assert one.patience(1) == 0
+    assert other.patience(1) > 0
+    assert one.patience(0) == 0
+
+
+def test_who_waits_in_vain_insists_and_who_sees_somebody_move_does_not(board: Board) -> None:
+    one, other = (company.seat() for company in companies(board, 2))
+    taken = []
+    for _ in range(12):
+        assert one.patience(100) > 0
+        taken.append(one.insistence())
+    assert taken[: PATIENT + 1] == [1] * (PATIENT + 1)
+    assert taken == sorted(taken)
+    assert taken[-1] == AT_ONCE
+    other.patience(5)
+    assert one.patience(100) > 0
+    assert one.insistence() == 1
+
+
+@given(st.lists(st.integers(0, 3), min_size=100, max_size=300))
+def test_whoever_wakes_nobody_has_many_more_than_another(wakes: list[int]) -> None:
+    """Those who come accept as long as it is their turn; a process that is awake at all has its part."""
+    board = Board.create(rows=8)
+    seats, counts = [company.seat() for company in companies(board, 4)], [0, 0, 0, 0]
+    for who in wakes:
+        while seats[who].patience(counts[who]) == 0 and counts[who] < 1000:
+            counts[who] += 1
+    assert max(counts) - min(counts) <= TOLERANCE
+    board.close()
