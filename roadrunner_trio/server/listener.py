@@ -446,10 +446,7 @@ class Listener:
         self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(peer)}")
 
     def _take_up(self, conn: Connection) -> None:
-        """A connection goes on although its application still works, in another task.
-
-        Where there is no place it waits, for an application that keeps many of them would else shut out others.
-        """
+        """A connection goes on in another task, where there is a place: one with many of them shuts out nobody."""
         room = self._active < self._context.limits.max_connections and self._places.has_room(conn.peer)
         if room and self._connections is not None:
             successor = succeed(conn)
