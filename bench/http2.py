@@ -96,6 +96,7 @@ def load(each: Load, port: int, folder: Path) -> None:
 
 def idle(server: Running) -> float:
     """Octets of memory for a connection that has greeted and asks for nothing."""
+    before = 0
     with ExitStack() as stack:
         for at in range(2 * IDLE):
             if at == IDLE:

@@ -30,11 +30,11 @@ class Subject(Exchange, Reported, Attended, Protocol):
     head: RequestHead
     phase: PhaseScope
     plan: Plan
-    request: Request
+    request: Request  # pyright: ignore[reportIncompatibleMethodOverride]  # plain attributes, with those who have it
     kind: str
     sent: int
     ended: bool
-    body_done: bool
+    body_done: bool  # pyright: ignore[reportIncompatibleMethodOverride]
     judged: bool
     keep: bool
 

@@ -18,7 +18,10 @@ ENCODED: Final = 4
 """How many times ``max_field_section`` a header block may have in octets, before it is decoded."""
 REMEMBERED: Final = 16
 REMEMBERED_SIZE: Final = 512
-"""Header blocks whose verdict is kept, and the octets that each may have."""
+"""Header blocks whose verdict is kept once they have come twice, and the octets that each may have.
+
+An API client sends the same all the time. A browser never does: its path is a literal.
+"""
 
 
 class Block:
@@ -84,7 +87,7 @@ class Sections:
             Malformed, ProtocolError: as :func:`.head.judge`.
         """
         decoder = self._decoder
-        if ended and block in decoder.remembered:
+        if ended and decoder.remembered.get(block) is not None:
             known: Verdict = decoder.remembered[block]
             return known
         before = decoder.changes
@@ -93,9 +96,10 @@ class Sections:
         small = 2 * len(block) + len(fields) * (decoder.largest + 4) <= self._most
         verdict = head.judge(fields, self._limits, ended=ended, extended=self._extended, small=small)
         if ended and before == decoder.changes and len(block) <= REMEMBERED_SIZE:
-            if len(decoder.remembered) >= REMEMBERED:
+            again = block in decoder.remembered
+            if not again and len(decoder.remembered) >= REMEMBERED:
                 decoder.remembered.clear()
-            decoder.remembered[block] = verdict
+            decoder.remembered[block] = verdict if again else None
         return verdict
 
     def trailers(self, block: bytes) -> Fields:

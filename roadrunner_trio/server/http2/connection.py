@@ -86,6 +86,8 @@ async def live(conn: Http2Connection, early: bytes) -> None:
         async with trio.open_nursery() as conn.nursery:
             if conn.writer.by_task:
                 conn.nursery.start_soon(conn.writer.run, name=f"{conn.context.name}: {shown(conn.peer)}, writer")
+            if conn.drain.draining:  # it has told whoever was here before
+                conn.told()
             try:
                 await read(conn, early)
             except ConnectionFailed as failure:

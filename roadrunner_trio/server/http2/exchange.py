@@ -39,6 +39,8 @@ from .sender import StreamSender
 from .tunnel import Tunnel
 from .writer import Writer
 
+SHARE: Final = 4
+"""A body of which more than such a part of the connection's window is unread may keep the others waiting."""
 PEER_RESET: Final = "peer_reset"
 SWITCHING: Final = frozenset({b"connection", b"upgrade", b"sec-websocket-accept"})
 """Fields of a 101 that a 200 to an extended CONNECT has no use for (RFC 8441 section 5)."""
@@ -67,6 +69,7 @@ class StreamExchange(StreamSender):
         "_lost",
         "_readers",
         "_released",
+        "_unread",
         "_waiting",
         "grace",
         "judged",
@@ -84,6 +87,7 @@ class StreamExchange(StreamSender):
         self.task: trio.lowlevel.Task | None = None
         self.parked = False
         self._alarm: Alarm | None = None
+        self._unread: Alarm | None = None
         self._readers: trio.lowlevel.ParkingLot | None = None
         self._waiting: trio.lowlevel.ParkingLot | None = None
         super().__init__(conn, engine, writer)
@@ -139,22 +143,27 @@ class StreamExchange(StreamSender):
             self.writer.soon()
         if self.share.held:
             self.share.release()
-        if self._readers is not None or self._waiting is not None or self._content is not None:
-            self._wake_all()
-        if self._content is not None:
-            self._content.discard()
+        if self._readers or self._waiting or self._content or self._alarm or self._unread:
+            self._end_waits()
         if self.grace is not None:
             look_away(self)
-        if self._alarm is not None:
-            self._alarm.unset()
         self.phase.phase, self.phase.deadline = Phase.IDLE, math.inf
         self.reset()
+
+    def _end_waits(self) -> None:
+        self._wake_all()
+        if self._content is not None:
+            self._content.discard()
+        for alarm in (self._alarm, self._unread):
+            if alarm is not None:
+                alarm.unset()
 
     def end(self) -> None:
         """Its task is over."""
         self.phase.close()
-        if self._alarm is not None:
-            self._alarm.discard()
+        for alarm in (self._alarm, self._unread):
+            if alarm is not None:
+                alarm.discard()
 
     # -- what it has of its connection -------------------------------------------------------------
 
@@ -218,7 +227,27 @@ class StreamExchange(StreamSender):
             if self.share.hold(stream.received):
                 return
             self._full = True
+        elif not self._gathers and SHARE * len(stream.body) >= self.context.limits.connection_window:
+            self._watch_unread()
         self.wake_readers()
+
+    def _watch_unread(self) -> None:
+        """What nobody reads is a large part of what the peer may send on the whole connection: for so long, no longer.
+
+        Else some that sleep would keep all others from their bodies.
+        """
+        if self._unread is None:
+            self._unread = Alarm(self.clock, self._forgo)
+        if self._unread.deadline == math.inf:
+            self._unread.set(self.phase.now() + self.timeouts.body)
+
+    def _forgo(self) -> None:
+        """The alarm's word: nobody has read it."""
+        stream = self.stream
+        if SHARE * len(stream.body) >= self.context.limits.connection_window and not stream.lost:
+            self.engine.reset(stream, CANCEL)
+            self.writer.soon()
+            self.stream_lost(CANCEL, "body_unread")
 
     def window_opened(self) -> None:
         """The stream's window lets something through again."""
@@ -291,6 +320,8 @@ class StreamExchange(StreamSender):
         stream = self.stream
         piece = self.engine.take_body(stream)
         if piece:
+            if self._unread is not None:
+                self._unread.unset()
             self._gulps += 1
             self.writer.soon()
         if stream.ended and not stream.body:

@@ -16,10 +16,11 @@ from typing import Final
 
 import trio
 
+from ...journal import log
 from ...protocol.http2.engine import Http2Engine, Stream
 from ...transport.patience import SPARED
 from ...transport.poller import WOKEN, Poller
-from ...transport.streams import SendMeter
+from ...transport.streams import SendMeter, shown
 from ...transport.wire import PeerTooSlow
 from ..carrier import WRITE_SIZE, Carrier
 from .alarm import Alarm
@@ -266,8 +267,13 @@ class Writer:
             conn.context.turns.later(self._go_on)
 
     def _go_on(self) -> None:
-        if not self._due:
-            self.flush()
+        """What is left, in a later turn. In Trio's own task: an exception here would be everybody's."""
+        try:
+            if not self._due:
+                self.flush()
+        except Exception:
+            log.exception("what is sent to %s failed", shown(self.conn.peer))
+            self._lose()
 
     def _write(self, data: bytes | bytearray) -> None:
         conn, wire = self.conn, self.conn.wire

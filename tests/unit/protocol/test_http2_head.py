@@ -304,6 +304,7 @@ WHOLE = b"".join(literal(*each) for each in GET)
 
 def test_a_verdict_is_remembered_while_the_table_stays(monkeypatch):
     sections = Sections(LIMITS, extended=False)
+    sections.request(WHOLE, ended=True)
     first = sections.request(WHOLE, ended=True)
     judged: list[object] = []
     monkeypatch.setattr(head, "judge", lambda *args, **more: judged.append(args) or first)
@@ -319,20 +320,25 @@ def test_a_verdict_is_remembered_while_the_table_stays(monkeypatch):
 def test_a_block_that_changes_the_table_is_not_remembered():
     sections = Sections(LIMITS, extended=False)
     block = WHOLE + literal(b"x", b"y", 0x40)
-    assert sections.request(block, ended=True) is not sections.request(block, ended=True)
+    verdicts = [sections.request(block, ended=True) for _ in range(3)]
+    assert len({id(verdict) for verdict in verdicts}) == 3
     referring = WHOLE + b"\xbe"
+    assert sections.request(referring, ended=True) is not sections.request(referring, ended=True)
     assert sections.request(referring, ended=True) is sections.request(referring, ended=True)
 
 
 def test_few_and_small_blocks_are_remembered():
     sections = Sections(LIMITS, extended=False)
     blocks = [WHOLE + literal(b"n", b"%d" % number) for number in range(17)]
+    once = [sections.request(block, ended=True) for block in blocks[:16]]
     first = [sections.request(block, ended=True) for block in blocks[:16]]
+    assert not any(one is other for one, other in zip(once, first, strict=True))
     assert [sections.request(block, ended=True) for block in blocks[:16]] == first
     assert all(sections.request(block, ended=True) is known for block, known in zip(blocks, first, strict=False))
     sections.request(blocks[16], ended=True)
     assert sections.request(blocks[0], ended=True) is not first[0]
     large = WHOLE + literal(b"n", b"v" * 126) * 4
+    sections.request(large, ended=True)
     assert sections.request(large, ended=True) is not sections.request(large, ended=True)
 
 

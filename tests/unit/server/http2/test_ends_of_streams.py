@@ -353,6 +353,40 @@ async def test_after_so_many_requests_the_peer_is_sent_away_and_loses_nothing(au
         assert peer.goaways[0][0] == 2**31 - 1
 
 
+async def test_one_that_turns_out_to_speak_it_during_a_drain(autojump_clock):
+    async with open_house(Sleeper()) as house:
+        stream = house.peer()
+        peer = Http2Peer(stream)
+        peer.conn.initiate_connection()
+        number = peer.ask("/3")
+        hello = peer.conn.data_to_send()
+        await stream.say(hello[:3])  # it could be anything
+        house.nursery.start_soon(house.listener.drain, 20)
+        await wait_all_tasks_blocked()
+        await stream.say(hello[3:])
+        assert (await peer.answer(number)).brief == (200, b"slept")
+        assert await peer.end() < 5
+        assert [last for last, _ in peer.goaways] == [2**31 - 1, number]
+
+
+async def test_a_body_that_nobody_reads_does_not_keep_the_others_waiting_for_ever(autojump_clock):
+    async def handler(request):
+        if request.path == "/sleep":
+            await trio.sleep_forever()
+        return rr.Response(str(len(await request.read())))
+
+    async with open_http2(handler, body="streaming", timeouts=rr.Timeouts(body=50)) as (house, peer):
+        number = peer.ask("/sleep", method="POST", end=False)
+        await peer.flush()
+        while window := peer.conn.local_flow_control_window(number):
+            peer.send(number, b"x" * window)
+            await peer.flush()
+        answer = await peer.answer(number)
+        assert (answer.reset, trio.current_time()) == (CANCEL, 50)
+        assert house.listener.info().gone == 1
+        assert (await peer.get("/read", method="POST", body=b"abc")).body == b"3"
+
+
 # -- who is let in ---------------------------------------------------------------------------------
 
 

@@ -279,3 +279,25 @@ async def test_a_server_that_does_not_say_when_and_one_that_says_more(autojump_c
         answer = await peer.get()
         assert {name for name, _ in answer.fields} == {"content-length", "x-own", "server"}
         assert answer.header("x-own") == "1"
+
+
+async def test_a_wait_that_was_given_up_is_nobodys_in_the_next_request(autojump_clock):
+    async def handler(request):
+        if request.path == "/impatient":
+            with trio.move_on_after(1):
+                await request.read()
+            return rr.Response("enough")
+        return rr.Response(str(len(await request.read())))
+
+    settings = {"timeouts": rr.Timeouts(body=10), "limits": rr.Limits(min_bytes_per_second=0)}
+    async with open_http2(handler, body="streaming", **settings) as (_, peer):
+        number = peer.ask("/impatient", method="POST", end=False)
+        await peer.flush()
+        assert (await peer.answer(number)).brief == (200, b"enough")
+        await trio.sleep(4)
+        number = peer.ask("/patient", method="POST", end=False)  # by the same task
+        await peer.flush()
+        await trio.sleep(9)
+        peer.send(number, b"abc", end=True)
+        await peer.flush()
+        assert (await peer.answer(number)).brief == (200, b"3")
