@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import threats_processes
 import threats_websocket
 import threats_wing
 from threats_http2 import HTTP2
@@ -419,4 +420,5 @@ THREATS = {
     "websocket": WEBSOCKET,
     "http2": tuple(Threat(*row) for row in HTTP2),
     "wing": WING,
+    "processes": tuple(Threat(*row) for row in threats_processes.ROWS),
 }

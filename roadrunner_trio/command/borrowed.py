@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from .setting_table import BY_NAME, RENAMED, Option
+from .setting_table import BY_NAME, Option
 
 VERDICTS: Final = {"1": "optional", "2": "required", "cert_optional": "optional", "cert_required": "required"}
 """Of ``ssl.VerifyMode``, by number and by name."""
@@ -110,10 +110,6 @@ _SERVICE: Final = "a service manager sees to that: leave it out, and see the pag
 _STATSD: Final = "nothing is sent to statsd: leave it out"
 
 REFUSED: Final = {
-    "max-requests": Refusal(
-        "in other servers it restarts workers, of which there are none here; for requests on one connection write {}",
-        RENAMED["max-requests"],
-    ),
     # uvicorn
     "reload-exclude": Refusal(
         "caches and folders that begin with a dot are left out: name others that count, {}", "reload-dir"

@@ -31,7 +31,7 @@ from ..messages.exchange import App
 from ..telemetry.logs import Damper
 from ..telemetry.observe import ListenerClosed, ListenerDraining, ListenerRetiring
 from ..transport import poller
-from ..transport.bind import Bindable, listed, open_listeners
+from ..transport.bind import Bindable, close_listener, listed, open_listeners
 from ..transport.certificates import Certificates
 from ..transport.drain import Drain
 from ..transport.dump import stack_of
@@ -280,7 +280,7 @@ class Listener:
         told = self._context.observers
         told.tell(told.listener_close, ListenerClosed(self.name, time.time()))
         for listener in self._listeners:
-            await _close(listener)
+            await close_listener(listener)
 
     def forgo_start(self) -> None:
         """Ends the start-up of its application, if that is what it does: it will never accept."""
@@ -446,10 +446,7 @@ class Listener:
         self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(peer)}")
 
     def _take_up(self, conn: Connection) -> None:
-        """A connection goes on although its application still works, in another task.
-
-        Where there is no place it waits, for an application that keeps many of them would else shut out others.
-        """
+        """A connection goes on in another task, where there is a place: one with many of them shuts out nobody."""
         room = self._active < self._context.limits.max_connections and self._places.has_room(conn.peer)
         if room and self._connections is not None:
             successor = succeed(conn)
@@ -474,7 +471,7 @@ class Listener:
                     await trio.aclose_forcefully(stream)
                 else:
                     self._spawn(wired(stream), peer)
-        await _close(listener)  # drained: whoever still comes is refused at the door
+        await close_listener(listener)  # drained: whoever still comes is refused at the door
 
     def _stop_if_stray(self, exc: BaseException) -> None:
         """Raises an error in place of what would end the nursery of all connections without a word."""
@@ -490,11 +487,3 @@ class Listener:
             before = shortage.take()
             again = f"; {before} more failures since this was last said" if before else ""
             log.error("listener %r cannot accept: %s%s", self.name, why, again)
-
-
-async def _close(listener: socket.socket | trio.abc.Listener[trio.abc.Stream]) -> None:
-    if isinstance(listener, socket.socket):
-        listener.close()
-    else:
-        with trio.move_on_after(PATIENCE, shield=True):
-            await listener.aclose()

@@ -24,6 +24,9 @@ UNSENT: Final = 262144
 """Octets that the kernel holds of a response beyond what is under way to the peer, where it can be told so: left to
 itself it takes megabytes for every peer that does not read, and the write timeout does not see them."""
 
+CLOSING: Final = 1.0
+"""Seconds that a foreign listener may take to close."""
+
 QUIET: Final = 60
 """Seconds without an octet, from or to a peer, after which its kernel is asked whether it is still there."""
 ASKED_EVERY: Final = 15
@@ -155,6 +158,15 @@ async def open_listeners(
                 listener.close()
         raise
     return opened
+
+
+async def close_listener(listener: socket.socket | trio.abc.Listener[trio.abc.Stream]) -> None:
+    """Closes one, although its task has been cancelled; a foreign one has a second for that."""
+    if isinstance(listener, socket.socket):
+        listener.close()
+    else:
+        with trio.move_on_after(CLOSING, shield=True):
+            await listener.aclose()
 
 
 def _detached(listener: trio.SocketListener) -> socket.socket:

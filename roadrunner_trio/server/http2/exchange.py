@@ -459,6 +459,8 @@ class StreamExchange(StreamSender):
         """The response is complete, or a WebSocket decided upon: nobody waits for the peer any more."""
         self._released += 1
         self._wake_all()
+        if self.ended:
+            self.phase.deadline = math.inf  # the time of a handler is until its response is complete
 
     def give_up(self, reason: str) -> None:
         """Cancels the request in hand, to which nothing will be written any more."""

@@ -9,6 +9,7 @@ from story_tools import loud, open_house
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
+from roadrunner_trio.apps.asgi import asgi
 
 KINDS = ("memory", "tcp")
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 0, 1, 2, 7, 8
@@ -408,3 +409,22 @@ async def test_an_idle_connection_makes_room(autojump_clock):
         await peer.end()
         assert house.listener.info().evicted == 1
         assert peer.goaways == [(1, NO_ERROR)]
+
+
+async def test_the_time_of_a_handler_is_until_its_response_is_complete(autojump_clock):
+    """An application of ASGI may work on behind it, as on HTTP/1; and nobody waits for that."""
+    done = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"sent"})
+        await trio.sleep(20)
+        done.append((scope["http_version"], trio.current_time()))
+
+    async with open_http2(asgi(app, lifespan="off"), timeouts=rr.Timeouts(handler=10)) as (house, peer):
+        assert (await peer.get()).brief == (200, b"sent")
+        assert (await peer.get()).brief == (200, b"sent")
+        assert trio.current_time() == 0
+        await trio.sleep(25)
+        assert done == [("2", 20), ("2", 20)]
+        assert house.listener.info().timed_out == 0
