@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import time
 from pathlib import Path
@@ -268,8 +269,9 @@ async def test_the_secure_example_knows_what_it_is_served_over(tmp_path: Path) -
 
 def test_every_example_is_tested() -> None:
     scripts = {path.stem for path in EXAMPLES.glob("*.py") if not path.stem.startswith("test_")}
-    tested = Path(__file__).read_text("utf-8") + (EXAMPLES / "test_handlers.py").read_text("utf-8")
-    assert {name for name in scripts if f"\nimport {name}\n" not in tested} == set()
+    tests = [*Path(__file__).parent.glob("test_*.py"), *EXAMPLES.glob("test_*.py")]
+    tested = "".join(path.read_text("utf-8") for path in tests)
+    assert {name for name in scripts if not re.search(rf"^(?:import|from) {name}\b", tested, re.MULTILINE)} == set()
 
 
 async def test_the_chat_is_heard_by_everybody_in_the_room_and_leaves_who_does_not_listen() -> None:
