@@ -83,9 +83,7 @@ def is_operators(exc: BaseException) -> bool:
 async def live(conn: Http2Connection, early: bytes) -> None:
     """The life of a connection, in its one cancel scope and its one nursery."""
     with conn.phase.scope:
-        async with trio.open_nursery() as conn.nursery:
-            if conn.writer.by_task:
-                conn.nursery.start_soon(conn.writer.run, name=f"{conn.context.name}: {shown(conn.peer)}, writer")
+        async with conn.writer.at_work(), trio.open_nursery() as conn.nursery:
             if conn.drain.draining:  # it has told whoever was here before
                 conn.told()
             try:

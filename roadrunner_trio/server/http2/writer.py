@@ -11,6 +11,8 @@ room. So no frame costs a switch of tasks, and nobody has more than his share.
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from heapq import heappop, heappush, heapreplace
 from typing import Final
 
@@ -135,6 +137,7 @@ class Writer:
         "_alarm",
         "_due",
         "_goal",
+        "_leaving",
         "_meter",
         "_order",
         "_poller",
@@ -157,7 +160,7 @@ class Writer:
         self.queue: list[tuple[int, int, Content]] = []
         self.stalled: dict[Content, None] = {}
         self._order = BEHIND
-        self._due = False
+        self._due = self._leaving = False
         wire = conn.wire
         self._poller: Poller | None = conn.context.poller if wire is not None and wire.polled else None
         self._pushed: trio.lowlevel.Task | None = None  # the task that writes, while it waits
@@ -173,7 +176,7 @@ class Writer:
 
     @property
     def by_task(self) -> bool:
-        """Whether :meth:`run` has to run, for nobody tells of room."""
+        """Whether a task writes, for nobody tells of room."""
         return self._poller is None
 
     @property
@@ -378,9 +381,20 @@ class Writer:
             self._reader = None
             trio.lowlevel.reschedule(task, WOKEN)
 
-    async def run(self) -> None:
-        """The task that writes where no poller tells of room."""
-        while not self.conn.broken:
+    @asynccontextmanager
+    async def at_work(self) -> AsyncGenerator[None, None]:
+        """Has a task write in the block, where no poller tells of room; what it has begun then, it brings to an end."""
+        if not self.by_task:
+            yield
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._run, name=f"{self.conn.context.name}: {shown(self.conn.peer)}, writer")
+            yield
+            self._leaving = True
+            self.soon()
+
+    async def _run(self) -> None:
+        while not (self.conn.broken or self._leaving):
             self._due = False
             self._feed()
             if not self.engine.output:

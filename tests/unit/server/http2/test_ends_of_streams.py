@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import trio
 from http2_peer import Http2Peer, open_http2
@@ -290,6 +292,27 @@ async def test_a_drain_says_it_twice_and_lets_finish(kind, autojump_clock):
         assert {code for _, code in peer.goaways} == {NO_ERROR}
         await trio.sleep(5)
         assert (outcome[0].finished, outcome[0].cut) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_is_being_written_when_the_last_stream_ends_is_written_whole(kind, autojump_clock):
+    async with open_http2(flooding, kind) as (house, peer):
+        number = peer.ask("/")
+        house.nursery.start_soon(house.listener.drain, 100)
+        for _ in range(5):
+            with suppress(trio.BrokenResourceError):
+                await peer.flush()
+            await trio.sleep(1)
+        await peer.end()
+        assert (peer.streams[number].ended, len(peer.streams[number].body)) == (True, 300_000)
+
+
+async def flooding(request):
+    async def produce(send):
+        for _ in range(30):
+            await send(b"x" * 10_000)
+
+    return rr.StreamResponse(produce)
 
 
 async def test_an_idle_connection_is_drained_in_a_round_trip(autojump_clock):
