@@ -12,7 +12,7 @@ ELSEWHERE = ("h11", "wsproto", "trio_websocket", "zipfile", "importlib.metadata"
 OURS = (
     "websocket",
     "protocol.ws",
-    "protocol.http2",
+    "protocol.http2.engine",
     "server.http2",
     "processes",
     "command",
