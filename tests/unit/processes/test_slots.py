@@ -281,6 +281,15 @@ def test_a_second_stop_is_at_once() -> None:
     assert taken(made) == [Finish(143)]
 
 
+def test_who_was_told_to_go_before_it_served_is_not_ready_any_more() -> None:
+    made = table(1)
+    worker = only(made)
+    made.stop(1)
+    taken(made)
+    made.ready(worker, 2)
+    assert (worker.state, worker.served_at, taken(made)) == (State.DRAINING, None, [])
+
+
 def test_more_and_fewer() -> None:
     made = up(1)
     made.resize(2, 10)
