@@ -119,6 +119,7 @@ class Certificates:
         self._client_cert: ClientCertificate | None = client_cert
         self.renewed = self.failed = 0
         self._watched = False
+        self._one_at_a_time = trio.Lock()
         front = _Front(ssl.PROTOCOL_TLS_SERVER)
         harden(front, client_cert, client_ca)
         front.sni_callback = self._choose
@@ -187,12 +188,13 @@ class Certificates:
             self._keep(error)
 
     async def _attempt(self) -> Exception | None:
-        try:
-            loaded = await trio.to_thread.run_sync(self._load_again, abandon_on_cancel=True)
-            _check_time(loaded.read, self._loaded.read, time.time())
-        except Exception as exc:  # also of a function that gives the password
-            return exc
-        self._use(loaded)
+        async with self._one_at_a_time:  # what was read first could else be used last, and stay
+            try:
+                loaded = await trio.to_thread.run_sync(self._load_again, abandon_on_cancel=True)
+                _check_time(loaded.read, self._loaded.read, time.time())
+            except Exception as exc:  # also of a function that gives the password
+                return exc
+            self._use(loaded)
         self.renewed += 1
         for file, certificate in loaded.read:
             log.info("the certificate in %s is in use, until %s", one_line(file), _date(certificate.not_after))

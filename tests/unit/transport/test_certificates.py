@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 from certificate_tools import Authority, Handshake, encrypt, serial_of, shown
+from trio.testing import wait_all_tasks_blocked
 
 from roadrunner_trio import Certificates
 from roadrunner_trio.transport.certificates import DAY, WATCHED
@@ -147,6 +148,26 @@ async def test_files_are_watched(authority: Authority, tmp_path: Path, autojump_
         assert shown(certificates.context, authority.client, "a.example") == new
         await looked_at(5)
     assert (certificates.renewed, certificates.failed) == (1, 0)
+
+
+async def test_the_last_reading_that_began_is_the_one_that_stays(
+    authority: Authority, tmp_path: Path, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = [5.0, 0.0]
+
+    async def slowly(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        read = function(*args)
+        await trio.sleep(waits.pop(0))
+        return read
+
+    certificates = Certificates(*authority.write(tmp_path, "a.example"))
+    monkeypatch.setattr(trio.to_thread, "run_sync", slowly)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(certificates.renew)
+        await wait_all_tasks_blocked()
+        new = serial_of(authority.write(tmp_path, "a.example")[0])
+        nursery.start_soon(certificates.renew)
+    assert shown(certificates.context, authority.client, "a.example") == new
 
 
 async def test_links_are_followed(authority: Authority, tmp_path: Path, autojump_clock: Any) -> None:
