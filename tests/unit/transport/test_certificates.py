@@ -210,6 +210,33 @@ async def test_authorities_of_clients_are_renewed_too(authority: Authority, tmp_
 # -- what cannot be used -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_who_is_vouched_for_no_more_cannot_go_on_with_a_session(
+    authority: Authority, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    ours, theirs = tmp_path / "ca.pem", Authority()
+    authority.trust(ours)
+    certificates = Certificates(*authority.write(tmp_path, "a.example"), client_ca=ours)
+    client = authority.client_with("client.example")
+    client.maximum_version = version
+    session = None
+    for resumed in (False, True):
+        first = Handshake(certificates.context, client, "a.example", session)
+        first.end()
+        first.hear()
+        session = first.client.session
+        assert first.client.session_reused is resumed
+    theirs.trust(ours)
+    await certificates.renew()
+    with pytest.raises(ssl.SSLError):
+        Handshake(certificates.context, client, "a.example", session).end()
+    authority.trust(ours)
+    await certificates.renew()
+    again = Handshake(certificates.context, client, "a.example", session)
+    again.end()
+    assert not again.client.session_reused
+
+
 def spoil(kind: str, cert: Path, key: Path, authority: Authority) -> None:
     """Puts something in its place that is of no use."""
     match kind:
