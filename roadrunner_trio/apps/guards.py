@@ -29,7 +29,7 @@ class SecurityHeaders:
         referrer: what is told of where a link stood; None leaves it to browsers.
         csp: a Content-Security-Policy.
         hsts: seconds for which browsers are to use HTTPS alone; said over HTTPS alone. A year is usual, and there is no
-            way back before.
+            way back before, but for browsers that come again over HTTPS and are told 0.
         permissions: a Permissions-Policy.
         opener: a Cross-Origin-Opener-Policy, such as ``"same-origin"``.
         resource: a Cross-Origin-Resource-Policy.
@@ -63,7 +63,7 @@ class SecurityHeaders:
             "cross-origin-resource-policy": resource,
         }
         self._plain: Sequence[Field] = encoded({name: value for name, value in wanted.items() if value is not None})
-        age = optional_seconds("hsts", hsts, endless=False)
+        age = optional_seconds("hsts", hsts, zero=True, endless=False)
         https: list[Field] = [] if age is None else [(b"strict-transport-security", b"max-age=%d" % age)]
         self._https = [*self._plain, *https]
 

@@ -64,6 +64,8 @@ async def test_over_https_alone_they_are_to_stay_there():
     rules = SecurityHeaders(hsts="8760h")
     assert "strict-transport-security" not in await asked(rules)
     assert (await asked(rules, scheme="https"))["strict-transport-security"] == "max-age=31536000"
+    never = SecurityHeaders(hsts=0)
+    assert (await asked(never, scheme="https"))["strict-transport-security"] == "max-age=0"  # RFC 6797 section 6.1.1
 
 
 async def test_what_is_wished_for():
