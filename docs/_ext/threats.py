@@ -39,6 +39,12 @@ TIME = (
         ("tests/hardening/test_slow_attacks.py::test_slow_attackers_hold_nothing_beyond_their_deadline",),
     ),
     Threat(
+        "Goes on with a session of TLS when the authority of its certificate has been replaced (CVE-2025-23419)",
+        (),
+        "the handshake fails",
+        ("tests/unit/transport/test_certificates.py::test_who_is_vouched_for_no_more_cannot_go_on_with_a_session",),
+    ),
+    Threat(
         "Never finishes a PROXY header or a TLS handshake",
         ("Timeouts.handshake",),
         "a close, in silence",

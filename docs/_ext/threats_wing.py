@@ -95,6 +95,24 @@ ROWS = (
         ),
     ),
     (
+        "Makes a name of another site lead to a server that shows tracebacks, or asks through a proxy (CVE-2024-34069)",
+        (),
+        "the bare 500",
+        (
+            "tests/unit/answering/test_explaining.py::test_a_page_by_a_name_of_its_own_that_leads_here_sees_nothing",
+            "tests/unit/answering/test_explaining.py::test_what_was_passed_on_is_not",
+        ),
+    ),
+    (
+        "Sends conditions or preferences with thousands of members, another each time",
+        ("protocol.codec.etag:LONGEST_REMEMBERED", "protocol.codec.negotiation:LONGEST_REMEMBERED"),
+        "its answers: nothing of them is kept",
+        (
+            "tests/unit/protocol/test_etag.py::test_lists_without_end_are_not_kept",
+            "tests/unit/protocol/test_negotiation.py::test_lists_without_end_are_not_kept",
+        ),
+    ),
+    (
         "Asks for a million paths, or by methods of its own making, for the metrics to remember (CVE-2024-52303)",
         ("telemetry.metrics:MOST_ROUTES", "telemetry.snapshot:MOST_SERIES"),
         "nothing: no label has what a peer can choose",

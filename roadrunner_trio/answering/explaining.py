@@ -1,7 +1,8 @@
 """A failed request, explained to its author: the traceback, in the answer, to who asks from this machine.
 
-For the time in which an application is written. Everybody else gets the bare 500, and so does a request that a proxy
-has passed on: then the peer is the proxy, and who asks is not known to be here.
+For the time in which an application is written. Everybody else gets the bare 500. So does a request that a proxy has
+passed on, for then the peer is the proxy, and who asks is not known to be here; and one by a name that may be somebody
+else's, whose page would read the answer (CVE-2024-34069).
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from html import escape
 from ipaddress import ip_address
 from typing import Final
 
+from ..addresses import host_of, names_this_machine
 from ..errors import HTTPError
 from ..messages.exchange import App, Exchange, Plan
 from ..messages.request import Request
 from ..tracebacks import traceback_text
 from .faults import PEERS, part_ways
 
-RELAYED: Final = ("forwarded", "x-forwarded-for", "via")
-"""Fields of a request that somebody has passed on."""
+RELAYED: Final = frozenset({b"cf-connecting-ip", b"client-ip", b"forwarded", b"true-client-ip", b"via", b"x-real-ip"})
+"""Fields of a request that somebody has passed on, beside those that begin with ``x-forwarded``."""
 PAGE: Final = """\
 <!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem}}
@@ -59,8 +61,10 @@ class Explaining:
 
 
 def is_here(request: Request) -> bool:
-    """Whether it comes from this machine, as far as one can tell."""
-    if any(request.header(name) is not None for name in RELAYED):
+    """Whether it comes from this machine, as far as one can tell, and asks for it by a name of its own."""
+    if any(name in RELAYED or name.startswith(b"x-forwarded") for name, _ in request.fields):
+        return False
+    if not names_this_machine(host_of(request.host)):
         return False
     if isinstance(request.peer, str):
         return True  # a Unix socket, or memory
@@ -75,7 +79,7 @@ def explained(exc: BaseException, request: Request) -> tuple[bytes, bytes]:
     trace = traceback_text(exc, str)
     if "text/html" not in (request.header("accept") or ""):
         return b"text/plain; charset=utf-8", (trace + "\n").encode("utf-8", "backslashreplace")
-    title = escape(f"{type(exc).__name__}: {exc}"[:200])
+    title = escape(trace.rpartition("\n")[2][:200])  # the exception itself may refuse to be text
     asked = escape(f"{request.method} {request.path}")
     page = PAGE.format(title=title, request=asked, trace=escape(trace))
     return b"text/html; charset=utf-8", page.encode("utf-8", "backslashreplace")

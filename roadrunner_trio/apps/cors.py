@@ -38,7 +38,7 @@ class CORS:
         fields: of a request that may be used beside the simple ones; ``"*"`` for any.
         expose: fields of a response that may be read beside the simple ones.
         credentials: whether cookies and the like are sent along.
-        max_age: seconds for which browsers remember what a preflight has said.
+        max_age: seconds for which browsers remember what a preflight has said; with 0 they ask each time.
         private_network: whether pages of public networks may ask, where this server is in a private one.
 
     Raises:
@@ -63,7 +63,7 @@ class CORS:
         self._any_field = fields == "*"
         self._fields = b", ".join(_names("fields", () if self._any_field else fields))
         self._methods = b", ".join(_names("methods", methods))
-        self._max_age = b"%d" % seconds("max_age", max_age)
+        self._max_age = b"%d" % seconds("max_age", max_age, zero=True, endless=False)
         self._private = private_network
         answer: list[Field] = []
         if credentials:
@@ -133,7 +133,10 @@ class CORS:
 
 def _rule(origins: Origins) -> Callable[[str], object]:
     if isinstance(origins, re.Pattern):
-        return origins.fullmatch  # a part of it would let in "https://example.org.evil.example"
+        if not isinstance(origins.pattern, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError("a pattern of origins is text, not bytes")
+        whole = origins.fullmatch  # a part of it would let in "https://example.org.evil.example"
+        return lambda origin: origin != "null" and whole(origin)
     if callable(origins):
         return lambda origin: origin != "null" and origins(origin)
     if origins == "*":

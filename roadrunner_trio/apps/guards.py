@@ -29,7 +29,7 @@ class SecurityHeaders:
         referrer: what is told of where a link stood; None leaves it to browsers.
         csp: a Content-Security-Policy.
         hsts: seconds for which browsers are to use HTTPS alone; said over HTTPS alone. A year is usual, and there is no
-            way back before.
+            way back before, but for browsers that come again over HTTPS and are told 0.
         permissions: a Permissions-Policy.
         opener: a Cross-Origin-Opener-Policy, such as ``"same-origin"``.
         resource: a Cross-Origin-Resource-Policy.
@@ -63,7 +63,7 @@ class SecurityHeaders:
             "cross-origin-resource-policy": resource,
         }
         self._plain: Sequence[Field] = encoded({name: value for name, value in wanted.items() if value is not None})
-        age = optional_seconds("hsts", hsts)
+        age = optional_seconds("hsts", hsts, zero=True, endless=False)
         https: list[Field] = [] if age is None else [(b"strict-transport-security", b"max-age=%d" % age)]
         self._https = [*self._plain, *https]
 
@@ -119,4 +119,11 @@ class CSRF(early):
             return site in (b"same-origin", b"none")
         if not origins:
             return True  # no browser, or one from before 2020 that asks its own site
-        return len(origins) == 1 and urlsplit(origins[0]).netloc.lower() == request.head.host.lower() != b""
+        return len(origins) == 1 and _host_of(origins[0]) == request.head.host.lower() != b""
+
+
+def _host_of(origin: bytes) -> bytes:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # a bracket that does not close
+        return b""

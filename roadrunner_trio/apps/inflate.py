@@ -10,7 +10,7 @@ from ..answering.middleware import CallNext
 from ..errors import HTTPError
 from ..fields import Fields
 from ..messages.request import BodySource, Request
-from ..messages.response import AnyResponse
+from ..messages.response import AnyResponse, Upgrade
 from ..protocol.codec.coders import Decoder, codings, open_decoder
 from ..protocol.codec.negotiation import joined
 from ..units import Size, octets
@@ -26,7 +26,7 @@ class Inflate:
     """A middleware that gives handlers the content of bodies that come in a coding, ``content-encoding: gzip``.
 
     What they inflate to is bounded, besides the limit of what comes. The request then has no ``content-encoding`` any
-    more, nor a ``content-length``. An application of ASGI reads its bodies itself, and as they come.
+    more, nor a ``content-length``. An application of ASGI reads its bodies itself: as they come, and with these fields.
 
     Args:
         most: octets that a body may inflate to, else 413.
@@ -48,8 +48,12 @@ class Inflate:
         if coding not in codings():  # several at once are none of them: a bomb in a bomb has no good use
             raise HTTPError(415, fields={"accept-encoding": ", ".join(codings())})
         await request.filter_body(lambda source: _Inflating(source, open_decoder(coding), self._most))
-        request.head = request.head._replace(fields=_without(request.fields), content_length=0)
-        return await call_next(request)
+        given = request.head
+        request.head = given._replace(fields=_without(request.fields), content_length=0)
+        response = await call_next(request)
+        if isinstance(response, Upgrade):  # what reads the body itself has to know in which coding that comes
+            request.head = given
+        return response
 
 
 def _without(fields: Fields) -> Fields:

@@ -99,8 +99,8 @@ class Listener:
             is left out, or one of the two. Over TLS the client chooses by ALPN, for which the context is told; in clear
             by its first octets.
         live_path: another, such as ``"/livez"``, on which it tells supervisors 200 for as long as it lives.
-        tracebacks: a request that fails is answered with its traceback, if it comes from this machine; for the time in
-            which an application is written.
+        tracebacks: a request that fails is answered with its traceback, if it comes from this machine and asks for
+            ``localhost`` or the like; for the time in which an application is written.
         evict_idle: when there are as many connections as may be, the one that has kept the server waiting for longest
             (and for a second at least) makes room, instead of the newcomer being turned away: an idle one, or one that
             says nothing, or whose handshake, head or body comes too slowly. Without it only those of an address

@@ -22,6 +22,10 @@ from .sockets import ClientWebSocket, open_websocket
 
 HOST: Final = "test"
 MAX_REDIRECTS: Final = 10
+OF_A_BODY: Final = frozenset(
+    {b"content-encoding", b"content-language", b"content-length", b"content-type", b"expect", b"transfer-encoding"}
+)
+"""Fields that go with a body when a redirect takes it away."""
 Body = bytes | str | AsyncIterable[bytes]
 """What a request may carry; an iterable goes out in chunks, while the response is read."""
 _UNSET: Final[Any] = ...
@@ -187,6 +191,7 @@ class Client:
             target = onward
             if found.status == 303 or (found.status in (301, 302) and method == "POST"):
                 method, body, json = "HEAD" if method == "HEAD" else "GET", b"", _UNSET
+                fields = [field for field in encoded(fields) if field[0] not in OF_A_BODY]
 
     @asynccontextmanager
     async def open(
@@ -377,7 +382,11 @@ class Client:
     def _keep_cookie(self, line: str) -> None:
         with suppress(CookieError):
             for name, morsel in SimpleCookie(line).items():
-                if morsel["max-age"] in ("0", "-1") or morsel["expires"].endswith("1970 00:00:00 GMT"):
+                if (
+                    morsel["max-age"] == "0"
+                    or morsel["max-age"].startswith("-")
+                    or morsel["expires"].endswith("1970 00:00:00 GMT")
+                ):
                     self.cookies.pop(name, None)
                 else:
                     self.cookies[name] = morsel.coded_value

@@ -69,10 +69,24 @@ class _Front(ssl.SSLContext):
     Attributes:
         alpn: the protocols that are offered,
         behind: also by these.
+        newest: what they begin with in its place, where peers show certificates.
     """
 
     alpn: tuple[str, ...] = ALPN
     behind: tuple[ssl.SSLContext, ...] = ()
+    newest: ssl.SSLContext | None = None
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """As its base."""
+        begin = super().wrap_bio if self.newest is None else self.newest.wrap_bio
+        return begin(incoming, outgoing, server_side, server_hostname, session)
 
     def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
         """As its base; the one that is chosen in its place offers the same."""
@@ -119,10 +133,8 @@ class Certificates:
         self._client_cert: ClientCertificate | None = client_cert
         self.renewed = self.failed = 0
         self._watched = False
-        front = _Front(ssl.PROTOCOL_TLS_SERVER)
-        harden(front, client_cert, client_ca)
-        front.sni_callback = self._choose
-        self._front: Final = front
+        self._one_at_a_time = trio.Lock()
+        self._front: Final = self._hardened(_Front(ssl.PROTOCOL_TLS_SERVER))
         self._use(self._load())
         self._told_at = -DAY
 
@@ -143,6 +155,11 @@ class Certificates:
     def _choose(self, peer: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         peer.context = self._loaded.choose(name)
 
+    def _hardened(self, front: _Front) -> _Front:
+        harden(front, self._client_cert, self._client_ca)
+        front.sni_callback = self._choose
+        return front
+
     # -- reading ---------------------------------------------------------------------------------
 
     def _make(self, certfile: Path, keyfile: Path | None) -> ssl.SSLContext:
@@ -161,9 +178,15 @@ class Certificates:
         return _Loaded(tuple(contexts), by_name, read, seen)
 
     def _use(self, loaded: _Loaded) -> None:
-        for context in loaded.contexts:
+        behind = loaded.contexts
+        if self._client_ca is not None:
+            # A session is resumed without a look at the peer's certificate, and by the context that it began with: of
+            # the old one none is, for its authorities may vouch for nobody any more.
+            self._front.newest = self._hardened(_Front(ssl.PROTOCOL_TLS_SERVER))
+            behind = (*behind, self._front.newest)
+        for context in behind:
             context.set_alpn_protocols(self._front.alpn)
-        self._loaded, self._front.behind = loaded, loaded.contexts
+        self._loaded, self._front.behind = loaded, behind
 
     def _files(self) -> list[Path]:
         files = [file for pair in self._pairs for file in pair if file is not None]
@@ -187,12 +210,13 @@ class Certificates:
             self._keep(error)
 
     async def _attempt(self) -> Exception | None:
-        try:
-            loaded = await trio.to_thread.run_sync(self._load_again, abandon_on_cancel=True)
-            _check_time(loaded.read, self._loaded.read, time.time())
-        except Exception as exc:  # also of a function that gives the password
-            return exc
-        self._use(loaded)
+        async with self._one_at_a_time:  # what was read first could else be used last, and stay
+            try:
+                loaded = await trio.to_thread.run_sync(self._load_again, abandon_on_cancel=True)
+                _check_time(loaded.read, self._loaded.read, time.time())
+            except Exception as exc:  # also of a function that gives the password
+                return exc
+            self._use(loaded)
         self.renewed += 1
         for file, certificate in loaded.read:
             log.info("the certificate in %s is in use, until %s", one_line(file), _date(certificate.not_after))

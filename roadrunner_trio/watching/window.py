@@ -14,6 +14,7 @@ from typing import Final
 
 import trio
 
+from ..addresses import host_of
 from ..errors import HTTPError
 from ..messages.event_stream import EventSender, EventStream
 from ..messages.request import Request
@@ -57,14 +58,16 @@ class observe:
         hosts: names by which it may be asked beside those of the loopback address.
 
     Raises:
-        TypeError: there is no listener, or one is none.
+        TypeError: there is no listener, or one is none; ``hosts`` is one text.
     """
 
     def __init__(self, *listeners: Listener, hosts: tuple[str, ...] = ()) -> None:
         if not listeners or not all(isinstance(each, Listener) for each in listeners):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError("observe takes the listeners that it is to show: observe(listener)")
+        if isinstance(hosts, str):
+            raise TypeError(f"hosts is a tuple of names; write ({hosts!r},)")
         self._eye = Eye(listeners)
-        self._hosts = LOCAL | frozenset(hosts)
+        self._hosts = LOCAL | frozenset(map(str.lower, hosts))
         self._last: Sample | None = None
         self._every = EVERY
 
@@ -113,9 +116,3 @@ class observe:
 
 def _event(name: str, told: object) -> ServerSentEvent:
     return ServerSentEvent(json.dumps(told, separators=(",", ":")), event=name)
-
-
-def host_of(field: str) -> str:
-    """The name in a Host field, without the port."""
-    name, colon, port = field.rpartition(":")
-    return (name if colon and port.isdigit() else field).lower()

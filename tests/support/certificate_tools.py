@@ -74,10 +74,12 @@ def encrypt(key: Path, password: bytes) -> None:
 class Handshake:
     """One between two contexts, in memory, step by step."""
 
-    def __init__(self, server: ssl.SSLContext, client: ssl.SSLContext, name: str | None) -> None:
+    def __init__(
+        self, server: ssl.SSLContext, client: ssl.SSLContext, name: str | None, session: ssl.SSLSession | None = None
+    ) -> None:
         up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._server = server.wrap_bio(up, down, server_side=True)
-        self.client = client.wrap_bio(down, up, server_hostname=name)
+        self.client = client.wrap_bio(down, up, server_hostname=name, session=session)
 
     def step(self) -> bool:
         """A turn of each; whether it is over."""
@@ -88,6 +90,11 @@ class Handshake:
             except ssl.SSLWantReadError:
                 done = False
         return done
+
+    def hear(self) -> None:
+        """An octet from the server, behind what it sends of the session."""
+        self._server.write(b"x")
+        self.client.read(1)
 
     def end(self) -> int:
         """Goes on to the end: the serial number of the server's certificate."""

@@ -51,7 +51,7 @@ class Decoder(Protocol):
         """Up to :data:`PIECE` octets; call it with ``b""`` for what is left, until that is nothing.
 
         Raises:
-            ValueError: it is in no such coding.
+            ValueError: it is in no such coding, or goes on behind its end.
         """
         ...
 
@@ -177,9 +177,10 @@ class _Gunzip:
 
     def decode(self, data: bytes) -> bytes:
         try:
-            return self._stream.decompress(self._stream.unconsumed_tail + data, PIECE)
+            piece = self._stream.decompress(self._stream.unconsumed_tail + data, PIECE)
         except zlib.error as exc:
             raise ValueError(str(exc)) from None
+        return _whole(piece, self._stream.unused_data)
 
     @property
     def finished(self) -> bool:
@@ -214,13 +215,21 @@ class _Unzstd:
         if self._stream.eof:
             return b""
         try:
-            return bytes(self._stream.decompress(data, PIECE))
+            piece = bytes(self._stream.decompress(data, PIECE))
         except self._error as exc:
             raise ValueError(str(exc)) from None
+        return _whole(piece, self._stream.unused_data if self._stream.eof else b"")
 
     @property
     def finished(self) -> bool:
         return bool(self._stream.eof)
+
+
+def _whole(piece: bytes, behind: bytes) -> bytes:
+    """A piece; what stands behind the end, a second member say, would be lost without a word."""
+    if behind:
+        raise ValueError("it goes on behind its end")
+    return piece
 
 
 _DECODERS: Final[dict[str, Callable[[], Decoder]]] = {"gzip": _Gunzip, "br": _Unbrotli, "zstd": _Unzstd}

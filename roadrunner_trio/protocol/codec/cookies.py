@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -74,8 +75,7 @@ def write_cookie(
         raise ValueError(f"cookie {name!r}: browsers drop Partitioned and SameSite=None without secure=True")
     said = [f"{name}={value}"]
     if max_age is not None:
-        seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
-        said.append(f"Max-Age={int(seconds)}")
+        said.append(f"Max-Age={_seconds(name, max_age)}")
     if expires is not None:
         if expires.tzinfo is None:
             raise ValueError(f"cookie {name!r}: expires has no time zone; write datetime(..., tzinfo=UTC)")
@@ -129,6 +129,13 @@ def _check_prefix(name: str, path: str | None, domain: str | None, *, secure: bo
         raise ValueError(f"cookie {name!r}: browsers drop such a name without secure=True")
     if prefix.startswith("__host-") and (path != "/" or domain is not None):
         raise ValueError(f"cookie {name!r}: browsers drop such a name with a domain, or a path that is not '/'")
+
+
+def _seconds(name: str, given: float | timedelta) -> int:
+    age = given.total_seconds() if isinstance(given, timedelta) else given
+    if isinstance(age, float) and not math.isfinite(age):
+        raise ValueError(f"cookie {name!r}: {given!r} is no max_age; browsers keep none for longer than 400 days")
+    return int(age)
 
 
 def _checked(name: str, what: str, given: str, right: object) -> str:

@@ -23,6 +23,10 @@ CONDITIONS: Final = frozenset(
 )
 """Fields of a request that may make its answer another one."""
 
+LONGEST_REMEMBERED: Final = 256
+"""Octets of a list whose tags are remembered. A longer one is read anew: it can name 10 000 tags, which take a
+megabyte, and whoever sends one sends hundreds."""
+
 OF_CONTENT: Final = frozenset(
     {
         b"accept-ranges",
@@ -64,12 +68,15 @@ def parse_etag(value: bytes) -> ETag | None:
     return None if match is None else ETag(match[2], match[1] is not None)
 
 
-@lru_cache(maxsize=256)
 def parse_etags(value: bytes) -> tuple[ETag, ...] | None:
     """The members of If-Match or If-None-Match, :data:`ANY` for ``*``; None for what is no such list.
 
     Empty members are left out (section 5.6.1.2). A comma within quotes belongs to its tag.
     """
+    return _remembered(value) if len(value) <= LONGEST_REMEMBERED else _read_etags(value)
+
+
+def _read_etags(value: bytes) -> tuple[ETag, ...] | None:
     if value.strip(b" \t") == b"*":
         return ANY
     found: list[ETag] = []
@@ -82,6 +89,9 @@ def parse_etags(value: bytes) -> tuple[ETag, ...] | None:
             found.append(ETag(match[2], match[1] is not None))
         at = match.end()
     return tuple(found) or None
+
+
+_remembered: Final = lru_cache(maxsize=256)(_read_etags)
 
 
 def strongly_matches(wanted: Iterable[ETag], current: ETag | None) -> bool:

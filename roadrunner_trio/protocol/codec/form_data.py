@@ -197,6 +197,9 @@ class PartReader:
                 if self._left < 0:
                     raise FormError(413, "a part of the form is too large")
             return bytes(event)
+        said = [name for name, _ in event.headerlist]
+        if len(said) != len(set(said)):
+            raise FormError(400, "the form is none: a part says something twice")
         head = part_head(event.header("Content-Disposition", ""), event.header("Content-Type", ""), self._limits)
         self._count(head)
         return head

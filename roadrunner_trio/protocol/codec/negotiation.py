@@ -14,6 +14,9 @@ FULL: Final = 1000
 MOST_MEMBERS: Final = 64
 """Members of a list of preferences that are looked at; nobody has so many."""
 
+LONGEST_REMEMBERED: Final = 512
+"""Octets of a list that is remembered; browsers' have 150."""
+
 _weight = re.compile(rb"(?i:q)=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)").fullmatch
 
 
@@ -23,13 +26,16 @@ def joined(fields: Iterable[Field], name: bytes) -> bytes | None:
     return b", ".join(lines) if lines else None
 
 
-@lru_cache(maxsize=256)
 def preferences(value: bytes) -> dict[bytes, int]:
     """The members of a list of preferences in lower case, with their weights; of a member that comes twice the first.
 
     Parameters other than the weight belong to the member. A weight that cannot be read is none, and so is 0: not to be
     given what one may have refused is the smaller mistake.
     """
+    return _remembered(value) if len(value) <= LONGEST_REMEMBERED else _read_preferences(value)
+
+
+def _read_preferences(value: bytes) -> dict[bytes, int]:
     found: dict[bytes, int] = {}
     for member in value.lower().split(b",", MOST_MEMBERS)[:MOST_MEMBERS]:
         parts = [part.strip(b" \t") for part in member.split(b";")]
@@ -41,6 +47,9 @@ def preferences(value: bytes) -> dict[bytes, int]:
             weight = 0 if match is None else round(float(match[1]) * FULL)
         found.setdefault(b";".join(parts), weight)
     return found
+
+
+_remembered: Final = lru_cache(maxsize=256)(_read_preferences)
 
 
 def choose_coding(accepted: bytes | None, offered: Sequence[bytes]) -> bytes | None:

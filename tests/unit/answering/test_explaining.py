@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from http2_peer import open_http2
 
 from roadrunner_trio import HTTPError, Response
 from roadrunner_trio.answering.explaining import is_here
@@ -47,7 +48,9 @@ async def test_a_group_is_shown_whole(autojump_clock):
     assert b"ValueError: other" in response.body
 
 
-@pytest.mark.parametrize("name", ["forwarded", "x-forwarded-for", "via"])
+@pytest.mark.parametrize(
+    "name", ["forwarded", "x-forwarded-for", "via", "x-real-ip", "x-forwarded-host", "x-forwarded-proto", "client-ip"]
+)
 async def test_what_was_passed_on_is_not(autojump_clock, name):
     async with open_server(handler, tracebacks=True) as server:
         response = await server.client().get("/fails", fields={name: "for=192.0.2.1"})
@@ -71,4 +74,30 @@ async def test_an_answer_that_was_meant_is_as_it_was_meant(autojump_clock):
     ("peer", "here"), [(("127.0.0.1", 1), True), (("::1", 1), True), ("unix", True), (("192.0.2.1", 1), False)]
 )
 def test_who_is_elsewhere_sees_nothing(peer, here):
-    assert is_here(SimpleNamespace(peer=peer, header=lambda name: None)) is here
+    assert is_here(SimpleNamespace(peer=peer, host="localhost:80", fields=())) is here
+
+
+async def test_a_page_by_a_name_of_its_own_that_leads_here_sees_nothing(autojump_clock):
+    async with open_server(handler, tracebacks=True) as server:
+        response = await server.client().get("/fails", fields={"host": "rebound.example:8000"})
+        assert (response.status, response.body) == (500, b"")
+        assert (await server.client().get("/fails", fields={"host": "localhost:8000"})).body
+
+
+async def test_an_exception_that_refuses_to_be_text_is_explained_too(autojump_clock):
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    async def mute(request):
+        raise Mute
+
+    async with open_server(mute, tracebacks=True) as server:
+        response = await server.client().get("/", fields={"accept": "text/html"})
+    assert b"Mute: &lt;exception str() failed&gt;</title>" in response.body
+
+
+async def test_over_http2_as_well(autojump_clock):
+    async with open_http2(handler, tracebacks=True) as (_, peer):
+        answers = [await peer.get("/fails", fields=fields) for fields in ((), [("via", "2 proxy")])]
+    assert [answer.brief for answer in answers] == [(500, b"")] * 2  # of an authority that may be anybody's

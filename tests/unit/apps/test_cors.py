@@ -168,6 +168,15 @@ async def test_a_pattern_matches_the_whole_origin():
         assert (await asked(rules, origin)).header("access-control-allow-origin") is None
 
 
+async def test_what_a_preflight_says_need_not_be_remembered():
+    assert (await preflight(CORS([OURS], max_age=0))).header("access-control-max-age") == "0"
+
+
+async def test_a_pattern_of_anything_is_not_one_of_null():
+    rules = CORS(re.compile(".*"), credentials=True)
+    assert (await asked(rules, "null")).header("access-control-allow-origin") is None
+
+
 async def test_a_function():
     rules = CORS(lambda origin: origin.endswith("//example.org") or origin == "null")
     assert (await asked(rules)).header("access-control-allow-origin") == OURS
@@ -187,6 +196,8 @@ async def test_a_function():
         (["https://*.example.org"], {}, "no origin"),
         (["https://a@example.org"], {}, "no origin"),
         (["null"], {}, "anybody's"),
+        (re.compile(b".*"), {}, "text"),
+        ([OURS], {"max_age": float("inf")}, "finite"),
         (["*"], {}, "origins='\\*'"),
         ("*", {"credentials": True}, "name the origins"),
         ([OURS], {"methods": "GET"}, "methods is a list"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from story_tools import open_house, post
 
@@ -62,6 +64,8 @@ async def test_over_https_alone_they_are_to_stay_there():
     rules = SecurityHeaders(hsts="8760h")
     assert "strict-transport-security" not in await asked(rules)
     assert (await asked(rules, scheme="https"))["strict-transport-security"] == "max-age=31536000"
+    never = SecurityHeaders(hsts=0)
+    assert (await asked(never, scheme="https"))["strict-transport-security"] == "max-age=0"  # RFC 6797 section 6.1.1
 
 
 async def test_what_is_wished_for():
@@ -134,6 +138,12 @@ async def test_two_origins_are_none():
         assert (await server.client().request("POST", "/", fields=fields)).status == 403
 
 
+async def test_what_is_no_origin_is_refused():
+    async with open_server(hello, middlewares=[CSRF()]) as server:
+        for origin in ("http://[", "null", "", "//", "http://[::1"):
+            assert (await server.client().post("/", fields={"origin": origin})).status == 403, origin
+
+
 async def test_the_body_is_not_asked_for():
     async with open_house(hello, middlewares=[CSRF()]) as house:
         peer = house.peer()
@@ -141,6 +151,12 @@ async def test_the_body_is_not_asked_for():
         heard = peer.take()
     assert b"403 Forbidden" in heard
     assert b"100 Continue" not in heard
+
+
+@pytest.mark.parametrize("hsts", [math.inf, "none"])
+def test_nothing_is_said_for_ever(hsts):
+    with pytest.raises(ValueError, match="finite"):
+        SecurityHeaders(hsts=hsts)
 
 
 def test_what_cannot_be_trusted():

@@ -7,7 +7,9 @@ import gzip
 import pytest
 
 import roadrunner_trio as rr
+from roadrunner_trio.apps.asgi import Mount, asgi
 from roadrunner_trio.apps.inflate import Inflate
+from roadrunner_trio.apps.router import Router
 from roadrunner_trio.protocol.codec.coders import codings, encode
 from roadrunner_trio.testing import open_server
 
@@ -61,6 +63,25 @@ async def test_a_bomb_is_413(mode):
 @pytest.mark.parametrize("body", [BODY, gzip.compress(BODY)[:-4], gzip.compress(BODY)[:50], b""])
 async def test_what_is_not_in_its_coding_is_400(body, mode):
     assert (await posted(body, "gzip", mode)).status == 400
+
+
+@both
+@pytest.mark.parametrize("coding", codings())
+async def test_what_stands_behind_the_end_is_not_lost_without_a_word(coding, mode):
+    for behind in (b"x", encode(coding, BODY)):
+        assert (await posted(encode(coding, BODY) + behind, coding, mode)).status == 400
+
+
+async def test_an_application_of_asgi_is_told_in_which_coding_its_body_comes():
+    async def app(scope, receive, send):
+        said = dict(scope["headers"])
+        fields = [(b"x-said", said[b"content-encoding"] + b" " + said[b"content-length"])]
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.body", "body": (await receive())["body"]})
+
+    coded = gzip.compress(BODY)
+    response = await posted(coded, "gzip", "streaming", Router([Mount("/", asgi(app, lifespan="off"))]))
+    assert (response.header("x-said"), response.body) == (f"gzip {len(coded)}", coded)
 
 
 async def test_json_and_bounds_see_what_is_inflated():

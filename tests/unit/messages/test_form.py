@@ -76,6 +76,11 @@ async def test_what_browsers_send(cut):
     assert form.file("none") is form.file("nothing") is None
 
 
+async def test_a_part_that_says_something_twice_is_refused():
+    for twice in ('Content-Disposition: form-data; name="b"', "Content-Type: a/b\r\ncontent-type: text/plain"):
+        assert (await refused(part('name="a"', b"", twice) + END)).status == 400
+
+
 @pytest.mark.parametrize(
     ("disposition", "filename"),
     [

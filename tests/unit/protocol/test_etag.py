@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -160,3 +161,13 @@ def test_a_304_says_nothing_of_content_that_it_has_not():
     kept = {name for name, _ in not_modified(given_)}
     assert kept == {b"content-location", b"content-security-policy", b"cache-control", b"etag", b"set-cookie", b"vary"}
     assert not_modified([(b"last-modified", b"x")]) == [(b"last-modified", b"x")]
+
+
+def test_lists_without_end_are_not_kept():
+    tracemalloc.start()
+    try:
+        for at in range(32):
+            assert len(parse_etags(b'"%d",' % at + b'"",' * 10_000) or ()) == 10_001
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()

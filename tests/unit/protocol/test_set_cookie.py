@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
 
@@ -66,6 +67,8 @@ def test_attributes(attributes, text):
         ("__Host-a", "b", {"path": "/x"}, "a path that is not"),
         ("__host-a", "b", {"domain": "example.org"}, "with a domain"),
         ("__Secure-a", "b", {"secure": False}, "without secure"),
+        ("a", "b", {"max_age": math.inf}, "no max_age"),
+        ("a", "b", {"max_age": math.nan}, "no max_age"),
     ],
 )
 def test_what_would_be_read_otherwise_or_dropped(name, value, attributes, complaint):

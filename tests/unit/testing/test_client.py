@@ -53,7 +53,7 @@ async def test_json_keeps_a_type_of_its_own_and_is_no_second_body(autojump_clock
 async def counter(request):
     seen = int(dict(request.cookies).get("seen", "0"))
     if request.path == "/out":
-        return rr.Response(fields=[("set-cookie", "seen=; Max-Age=0; Path=/"), ("set-cookie", "b=2; Path=/")])
+        return rr.Response(fields=[("set-cookie", "seen=; Max-Age=-5; Path=/"), ("set-cookie", "b=2; Path=/")])
     return rr.Response.text(str(seen), fields=[("set-cookie", f"seen={seen + 1}; HttpOnly; Path=/")])
 
 
@@ -102,6 +102,18 @@ async def test_redirects_are_followed_as_browsers_do(status, method, said, autoj
         response = await client.request(method, f"/{status}", body=b"body", follow_redirects=True)
         assert (response.status, response.text) == (200, said)
         assert [each.status for each in response.history] == [status]
+
+
+async def test_what_describes_a_body_goes_with_it(autojump_clock):
+    async def once(request):
+        if request.path == "/303":
+            return rr.Response(status=303, fields={"location": "/"})
+        return await echo(request)
+
+    async with open_server(once) as server:
+        fields = {"Content-Type": "a/b", "Content-Length": "4", "X-A": "1"}
+        response = await server.client().post("/303", b"body", fields=fields, follow_redirects=True)
+        assert (response.header("x-method"), response.header("content-type"), response.body) == ("GET", "none", b"")
 
 
 async def test_redirects_have_an_end(autojump_clock):

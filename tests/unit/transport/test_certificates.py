@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 from certificate_tools import Authority, Handshake, encrypt, serial_of, shown
+from trio.testing import wait_all_tasks_blocked
 
 from roadrunner_trio import Certificates
 from roadrunner_trio.transport.certificates import DAY, WATCHED
@@ -149,6 +150,26 @@ async def test_files_are_watched(authority: Authority, tmp_path: Path, autojump_
     assert (certificates.renewed, certificates.failed) == (1, 0)
 
 
+async def test_the_last_reading_that_began_is_the_one_that_stays(
+    authority: Authority, tmp_path: Path, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = [5.0, 0.0]
+
+    async def slowly(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        read = function(*args)
+        await trio.sleep(waits.pop(0))
+        return read
+
+    certificates = Certificates(*authority.write(tmp_path, "a.example"))
+    monkeypatch.setattr(trio.to_thread, "run_sync", slowly)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(certificates.renew)
+        await wait_all_tasks_blocked()
+        new = serial_of(authority.write(tmp_path, "a.example")[0])
+        nursery.start_soon(certificates.renew)
+    assert shown(certificates.context, authority.client, "a.example") == new
+
+
 async def test_links_are_followed(authority: Authority, tmp_path: Path, autojump_clock: Any) -> None:
     """As certbot has them, and Kubernetes, where the link is that of the folder."""
     for folder in ("one", "two"):
@@ -187,6 +208,33 @@ async def test_authorities_of_clients_are_renewed_too(authority: Authority, tmp_
 
 
 # -- what cannot be used -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_who_is_vouched_for_no_more_cannot_go_on_with_a_session(
+    authority: Authority, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    ours, theirs = tmp_path / "ca.pem", Authority()
+    authority.trust(ours)
+    certificates = Certificates(*authority.write(tmp_path, "a.example"), client_ca=ours)
+    client = authority.client_with("client.example")
+    client.maximum_version = version
+    session = None
+    for resumed in (False, True):
+        first = Handshake(certificates.context, client, "a.example", session)
+        first.end()
+        first.hear()
+        session = first.client.session
+        assert first.client.session_reused is resumed
+    theirs.trust(ours)
+    await certificates.renew()
+    with pytest.raises(ssl.SSLError):
+        Handshake(certificates.context, client, "a.example", session).end()
+    authority.trust(ours)
+    await certificates.renew()
+    again = Handshake(certificates.context, client, "a.example", session)
+    again.end()
+    assert not again.client.session_reused
 
 
 def spoil(kind: str, cert: Path, key: Path, authority: Authority) -> None:

@@ -20,7 +20,6 @@ from roadrunner_trio.watching import sample as sampling
 from roadrunner_trio.watching import window as windows
 from roadrunner_trio.watching.changes import changes, everything
 from roadrunner_trio.watching.sample import Eye, Sample
-from roadrunner_trio.watching.window import host_of
 
 
 async def app(request):
@@ -302,8 +301,8 @@ def test_it_shows_listeners_only(what):
         observe(*what)
 
 
-@pytest.mark.parametrize(
-    ("field", "host"), [("a:1", "a"), ("A", "a"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("", ""), ("a:b", "a:b")]
-)
-def test_the_host_of_a_field(field, host):
-    assert host_of(field) == host
+async def test_a_name_of_its_own_in_any_letters(served, autojump_clock):
+    async with open_server(observe(served.listener, hosts=("Devbox",))) as server:
+        assert (await server.client().get("/", fields={"host": "DevBox:9001"})).status == 200
+    with pytest.raises(TypeError, match="tuple of names"):
+        observe(served.listener, hosts="devbox")
