@@ -84,8 +84,8 @@ def _read(message: dict[str, Any]) -> Assignment:
 
 
 def fail(line: socket.socket, message: str, report: str = "") -> None:
-    """Tells the supervisor why there is no worker."""
-    control.tell(line, failed=message, report=report[-control.RECEIVE // 2 :])
+    """Tells the supervisor why there is no worker, in not more words than there is room for."""
+    control.tell(line, failed=message[: control.RECEIVE // 4], report=report[-control.RECEIVE // 4 :])
 
 
 def sockets_of(assignment: Assignment, name: str) -> list[socket.socket]:
