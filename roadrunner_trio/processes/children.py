@@ -44,6 +44,11 @@ class Child:
                 if exc.errno == errno.ESRCH:
                     self.status = UNKNOWN
 
+    @property
+    def has_descriptor(self) -> bool:
+        """Whether its end is an event here."""
+        return self._descriptor >= 0
+
     async def wait(self) -> int:
         """Its status: that of its exit, or the number of a signal, below 0."""
         if self.status is None and self._descriptor >= 0:
@@ -97,8 +102,14 @@ def start(command: Sequence[str], descriptors: Sequence[int], *, folder: str | N
         OSError: it cannot be begun.
     """
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=descriptors, cwd=folder, env=env)
+    try:
+        child = Child(process.pid)
+    except OSError:  # there is no descriptor to be had: nobody could attend to it
+        process.kill()
+        process.wait()
+        raise
     process.returncode = 0  # whoever waits for it is not this object
-    return Child(process.pid)
+    return child
 
 
 def ended(status: int) -> str:

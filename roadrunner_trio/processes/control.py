@@ -44,7 +44,7 @@ class Lines:
 
 
 def _read(line: bytes) -> dict[str, Any] | str:
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         message: object = json.loads(line)
         if isinstance(message, dict):
             return cast("dict[str, Any]", message)

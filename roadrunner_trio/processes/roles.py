@@ -26,7 +26,7 @@ class Forge(Protocol):
         ...
 
     def rolled(self, generation: int) -> None:
-        """Nobody will be begun of an earlier generation any more."""
+        """Nobody will be begun of another generation any more, until there is a next one."""
         ...
 
 

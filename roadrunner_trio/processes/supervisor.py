@@ -245,18 +245,23 @@ class Supervisor:
             log.error("not renewed, for %s; those that were there serve on", action.failed)
         else:
             log.info("all workers are renewed: generation %d", action.generation)
-            self.forge.rolled(action.generation)
+        self.forge.rolled(self.table.generation)
         self.teller.reloaded()
 
     async def _run_upgrade(self, upgrade: Callable[[Supervisor], Awaitable[None]]) -> None:
         try:
             await upgrade(self)
+        except Exception as exc:  # the machine is short of something, or our own program is being replaced
+            log.error("not upgraded", exc_info=exc)
         finally:
             self._upgrading = False
 
     async def _dump(self) -> None:
         text = "supervisor: " + render_tasks()
-        await trio.to_thread.run_sync(say, text, abandon_on_cancel=True)
+        try:
+            await trio.to_thread.run_sync(say, text, abandon_on_cancel=True)
+        except RuntimeError as exc:  # there is no thread to be had
+            log.error("the supervisor cannot say where it is: %s", exc)
         for member in self.members.values():
             if member.child is not None and member.worker.served_at is not None:
                 member.child.send(signal.SIGUSR1)
@@ -296,7 +301,12 @@ class Supervisor:
     # -- one worker ------------------------------------------------------------------------------
 
     async def _begin(self, worker: Worker) -> None:
-        near, far = control.pair()
+        try:
+            near, far = control.pair()
+        except OSError as exc:
+            self.table.exited(worker, trio.current_time(), 1, f"could not start: {exc}")
+            self.act()
+            return
         member = Member(worker, near, self.board.give(), self._wear.drawn(random.random))
         self.members[worker.number] = member
         try:
@@ -305,8 +315,8 @@ class Supervisor:
                 member.child = await self.forge.begin(worker, far)
             if worker.number not in self.table.workers or worker.killed:
                 member.child.send(signal.SIGKILL)
-            elif worker.served_at is None and self.table.stopping:
-                member.child.send(signal.SIGTERM)
+            elif worker.state is not State.STARTING:
+                member.child.send(signal.SIGTERM)  # it was told to go before it had come
         except (OSError, StartError) as exc:
             member.failed = str(exc), exc.report if isinstance(exc, StartError) else ""
             self._gone(member, 1)

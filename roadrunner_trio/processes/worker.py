@@ -20,7 +20,7 @@ import trio
 from ..errors import StartupError
 from ..journal import log
 from ..server.listener import Listener
-from ..server.watchdog import Watchdog
+from ..server.watchdog import Stage, Watchdog
 from ..telemetry.observe import ListenerDraining, ListenerRetiring, Observer
 from . import control
 from .board import Board, Cell, Company, Row
@@ -84,8 +84,8 @@ def _read(message: dict[str, Any]) -> Assignment:
 
 
 def fail(line: socket.socket, message: str, report: str = "") -> None:
-    """Tells the supervisor why there is no worker."""
-    control.tell(line, failed=message, report=report[-control.RECEIVE // 2 :])
+    """Tells the supervisor why there is no worker, in not more words than there is room for."""
+    control.tell(line, failed=message[: control.RECEIVE // 4], report=report[-control.RECEIVE // 4 :])
 
 
 def sockets_of(assignment: Assignment, name: str) -> list[socket.socket]:
@@ -172,7 +172,7 @@ class Link(Observer):
                 data = b""
             if not data:
                 log.warning("the supervisor has gone: this worker finishes what it has begun")
-                signal.raise_signal(signal.SIGTERM)
+                self._end()
                 return
             for message in lines.feed(data):
                 if isinstance(message, dict) and "drain" in message:
@@ -182,8 +182,14 @@ class Link(Observer):
         if last:  # nobody else will serve those who wait in the queue
             for listener in self._listeners:
                 listener.neighbours = None
-        self._watchdog.grace, self._watchdog.delay = drain, delay
-        signal.raise_signal(signal.SIGTERM)
+        if self._watchdog.stage is Stage.SERVING:
+            self._watchdog.grace, self._watchdog.delay = drain, delay
+        self._end()
+
+    def _end(self) -> None:
+        """Once: a second signal would stop at once what finishes, as it does since a Ctrl-C, which all hear."""
+        if self._watchdog.stage is Stage.SERVING:
+            signal.raise_signal(signal.SIGTERM)
 
     async def beat(self) -> None:
         """Once a second, from before it listens until the end."""

@@ -23,8 +23,9 @@ from typing import Any, Final
 import trio
 
 from ..journal import log
+from ..server.signals import not_yet
 from . import control
-from .children import Child, ended
+from .children import UNKNOWN, Child, ended
 from .control import Lines, tell
 from .roles import StartError
 from .states import Worker
@@ -55,11 +56,13 @@ def incubate(line: socket.socket) -> socket.socket | None:
     ears, mouth = os.pipe()
     os.set_blocking(mouth, False)
     os.set_blocking(ears, False)
-    before = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    before = signal.signal(signal.SIGCHLD, not_yet)
+    interrupt = signal.signal(signal.SIGINT, not_yet)  # a terminal's, for all: the supervisor says what comes of it
     signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
     found = _fork_on_demand(line, ears)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, before)
+    signal.signal(signal.SIGINT, interrupt)
     os.close(ears)
     os.close(mouth)
     line.close()
@@ -80,17 +83,37 @@ def _fork_on_demand(line: socket.socket, ears: int) -> socket.socket | None:
                 for pid, status in _reaped(children):
                     tell(line, exited=pid, status=status)
                 continue
-            data, descriptors, _, _ = socket.recv_fds(line, control.RECEIVE, 1)
+            data, descriptors = _received(line)
             if not data:
                 told = False
                 poll.unregister(line)
             for message, far in zip(Lines().feed(data), map(_owned, descriptors), strict=False):
-                if (pid := os.fork()) == 0:
+                if _fork(line, children, message):
                     return far
                 far.close()
-                children.add(pid)
-                tell(line, forked=message["fork"] if isinstance(message, dict) else 0, pid=pid)
     return None
+
+
+def _fork(line: socket.socket, children: set[int], message: dict[str, Any] | str) -> bool:
+    """Makes a copy of this process, and tells what has come of it; whether this is the copy."""
+    number = message["fork"] if isinstance(message, dict) else 0
+    try:
+        pid = os.fork()
+    except OSError as exc:
+        tell(line, refused=number, why=f"there is no process to be had: {exc}")
+        return False
+    if pid:
+        children.add(pid)
+        tell(line, forked=number, pid=pid)
+    return pid == 0
+
+
+def _received(line: socket.socket) -> tuple[bytes, list[int]]:
+    """What has come; nothing, and no descriptor, when nobody is there any more, however that has come about."""
+    try:
+        return socket.recv_fds(line, control.RECEIVE, 1)[:2]
+    except OSError:
+        return b"", []
 
 
 def _owned(descriptor: int) -> socket.socket:
@@ -117,6 +140,8 @@ class Forked(Child):
 
     async def wait(self) -> int:
         """As a child's of our own, if anybody says so."""
+        if self.status is None and not self.has_descriptor:  # nobody else knows when it ends
+            return await self._zygote.status_of(self.pid)
         status = await super().wait()
         with trio.move_on_after(LAST_WORD):
             return await self._zygote.status_of(self.pid)
@@ -132,8 +157,10 @@ class Zygote:
         self.title = ""
         self.ready = trio.Event()
         self.failed: tuple[str, str] | None = None
+        self.over = False
         self._changed = trio.Event()
         self._forked: dict[int, int] = {}
+        self._refused: dict[int, str] = {}
         self._statuses: dict[int, int] = {}
 
     async def run(self) -> None:
@@ -143,17 +170,18 @@ class Zygote:
             await trio.lowlevel.wait_readable(self.line)
             try:
                 data = self.line.recv(control.RECEIVE)
+                for message in lines.feed(data):
+                    if isinstance(message, dict):
+                        self._hear(message)
             except BlockingIOError:
                 continue
-            except OSError:
+            except (OSError, ValueError):
                 data = b""
             if not data:
                 break
-            for message in lines.feed(data):
-                if isinstance(message, dict):
-                    self._hear(message)
         status = await self.child.wait()
         self.failed = self.failed or (f"the process that imports the application {ended(status)}", "")
+        self.over = True
         self._wake()
 
     def _hear(self, message: dict[str, Any]) -> None:
@@ -164,6 +192,8 @@ class Zygote:
                 self.failed = text, report
             case {"forked": int(number), "pid": int(pid)}:
                 self._forked[number] = pid
+            case {"refused": int(number), "why": str(why)}:
+                self._refused[number] = why
             case {"exited": int(pid), "status": int(status)}:
                 self._statuses[pid] = status
             case _:
@@ -180,19 +210,23 @@ class Zygote:
         """One more worker.
 
         Raises:
-            StartError: it has ended.
+            StartError: it has ended, or cannot fork.
             OSError: it does not listen.
         """
         socket.send_fds(self.line, [control.encode(fork=number)], [far.fileno()])
         while number not in self._forked:
             if self.failed:
                 raise StartError(*self.failed)
+            if why := self._refused.pop(number, ""):
+                raise StartError(why)
             await self._changed.wait()
         return Forked(self._forked.pop(number), self)
 
     async def status_of(self, pid: int) -> int:
-        """How a worker has ended."""
+        """How a worker has ended, when it has; unknown once nobody is there who could tell."""
         while pid not in self._statuses:
+            if self.over:
+                return UNKNOWN
             await self._changed.wait()
         return self._statuses.pop(pid)
 

@@ -202,9 +202,14 @@ class Carrier:
         data = layer.open()
         if data or layer.ended:
             return data
-        if layer.unsaid and not (wire.held or wire.sending):
-            wire.hold(layer.said())  # a new key, a refusal: a peer that waits for that would send nothing else
+        if layer.unsaid:
+            self.say_unsaid(wire, layer)  # a new key, a refusal: a peer that waits for that would send nothing else
         return None
+
+    def say_unsaid(self, wire: SocketWire, layer: RecordLayer) -> None:
+        """Sends what TLS itself has to say; not between the octets of a write that has not ended."""
+        if not (wire.held or wire.sending):
+            wire.hold(layer.said())
 
     def pending(self) -> bool:
         """Whether something has reached our socket that nobody has read."""
@@ -290,6 +295,11 @@ class Carrier:
         """
         if self.wire is not None and self.wire.held:
             await self.send(b"")
+
+    async def send_last(self) -> None:
+        """Sends what is kept, with the time of a write, before the connection ends; who is gone is no matter."""
+        with suppress(PeerGone):
+            await self.send_held()
 
     def send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
         """What the kernel has not taken, as it has to go out: encrypted, with what was held before; None is nothing."""

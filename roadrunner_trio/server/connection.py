@@ -382,6 +382,7 @@ async def part(conn: Connection, status: int | None) -> None:
     """The last word, if any, and a lingering close: a reset must not destroy what the peer has yet to read (N72)."""
     exchange = conn.exchange
     exchange.give_back()  # nobody asks for the body any more, and others may have no room for theirs
+    await conn.send_last()
     if status is None and conn.tls is None and not conn.wants_linger():
         conn.finished = True
         return
@@ -391,7 +392,6 @@ async def part(conn: Connection, status: int | None) -> None:
             await exchange.say(status)
         conn.finished = True  # whatever cuts the lingering short, the peer has had its due
         await exchange.settle()
-        await conn.send_held()
         if conn.tls is not None and not (conn.gone or conn.broken or exchange.taken_over or exchange.truncated):
             conn.stream = await close_notify(conn.tls)
         if conn.wants_linger():

@@ -52,6 +52,41 @@ async def test_who_is_in_the_middle_of_something_finishes(tmp_path: Path) -> Non
         await until(lambda: len(answers) == 6)
 
 
+@pytest.mark.parametrize("how", [(), ("--preload",)])
+async def test_ctrl_c_which_a_terminal_says_to_all_of_them_lets_finish(tmp_path: Path, how: tuple[str, ...]) -> None:
+    async with command_line(APP, tmp_path, "-w", "2", *how, *QUIET) as server, trio.open_nursery() as nursery:
+        answers: list[str] = []
+
+        async def slow() -> None:
+            answers.append(await ask(server.port, "/wait?for=1.5"))
+
+        for _ in range(4):
+            nursery.start_soon(slow)
+        await trio.sleep(0.5)
+        supervisor = server.process.pid
+        below = children(supervisor)
+        for pid in (*(each for one in below for each in children(one)), *below, supervisor):
+            os.kill(pid, signal.SIGINT)
+        assert await server.end() == 0
+        await until(lambda: len(answers) == 4)
+        assert "Traceback" not in server.log()
+
+
+async def test_one_whose_supervisor_is_killed_while_it_finishes_does_so(tmp_path: Path) -> None:
+    async with command_line(APP, tmp_path, "-w", "1", *QUIET) as server, trio.open_nursery() as nursery:
+        answers: list[str] = []
+
+        async def slow() -> None:
+            answers.append(await ask(server.port, "/wait?for=2"))
+
+        nursery.start_soon(slow)
+        await trio.sleep(0.5)
+        server.terminate()
+        await trio.sleep(0.5)
+        server.process.kill()
+        await until(lambda: len(answers) == 1)
+
+
 async def test_one_that_is_killed_is_replaced_and_costs_its_own_connections_only(tmp_path: Path) -> None:
     async with command_line(APP, tmp_path, "-w", "2", *QUIET) as server:
         peers = [await Peer.connect(server.port) for _ in range(10)]

@@ -64,7 +64,7 @@ def _on_content(ledger: Ledger, stream: Stream, content: bytes, ended: int) -> S
         _keep(ledger, stream, content)
     if ended:
         return on_end(ledger, stream)
-    if octets and not stream.gathered and stream.owner is not None:
+    if octets and stream.owner is not None:
         stream.owner.body_arrived()
     return None
 

@@ -104,9 +104,9 @@ def _on_late_section(ledger: Ledger, number: int, ended: int, block: bytes) -> S
         ledger.sections.skip(block)
         _on_stray_headers(ledger, stream, number)
         return None
-    if stream.ended:  # whatever they say
+    if stream.tunnel:  # has none (RFC 9113 section 8.5), of whatever size
         ledger.sections.skip(block)
-        ledger.breach(number, STREAM_CLOSED, "headers_after_end")
+        ledger.breach(number, PROTOCOL_ERROR, "bad_trailer")
         return None
     try:
         trailers = ledger.sections.trailers(block)
@@ -117,7 +117,7 @@ def _on_late_section(ledger: Ledger, number: int, ended: int, block: bytes) -> S
         ledger.take_back(FAULT)
         stream.ended = ended != 0
         return spoil(ledger, stream, ProtocolError(wrong.status, wrong.reason))
-    if not ended or stream.tunnel:
+    if not ended:
         ledger.breach(number, PROTOCOL_ERROR, "bad_trailer")
         return None
     stream.trailers = trailers

@@ -25,6 +25,7 @@ class Alarm:
 
     def fire(self) -> None:
         """The clock's word."""
+        self.deadline = math.inf
         self._ring()
 
     def set(self, deadline: float) -> None:

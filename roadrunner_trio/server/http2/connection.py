@@ -81,21 +81,22 @@ def is_operators(exc: BaseException) -> bool:
 
 
 async def live(conn: Http2Connection, early: bytes) -> None:
-    """The life of a connection, in its one cancel scope and its one nursery."""
-    with conn.phase.scope:
-        async with conn.writer.at_work(), trio.open_nursery() as conn.nursery:
-            if conn.drain.draining:  # it has told whoever was here before
-                conn.told()
-            try:
-                await read(conn, early)
-            except ConnectionFailed as failure:
-                conn.fail(failure)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                conn.gone = True
-            conn.over = True
-            conn.hung_up = True
-            conn.peer_left()
-            conn.leave_if_done()
+    """The life of a connection, in its one cancel scope and its one nursery; whoever ends it cuts no write."""
+    async with conn.writer.at_work():
+        with conn.phase.scope:
+            async with trio.open_nursery() as conn.nursery:
+                if conn.drain.draining:  # it has told whoever was here before
+                    conn.told()
+                try:
+                    await read(conn, early)
+                except ConnectionFailed as failure:
+                    conn.fail(failure)
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    conn.gone = True
+                conn.over = True
+                conn.hung_up = True
+                conn.peer_left()
+                conn.leave_if_done()
     conn.nursery = None
 
 

@@ -137,7 +137,7 @@ class StreamExchange(StreamSender):
         if stream.finished and stream.ended:
             engine.release(stream)
         else:
-            if self.taken_over and not stream.finished:
+            if self.taken_over and not (stream.finished or (self._content and self._content.data)):  # that is no end
                 engine.send_data(stream, b"", True)
             engine.release(stream, CANCEL if self._lost or self.phase.expired else INTERNAL_ERROR)
             self.writer.soon()
@@ -320,15 +320,19 @@ class StreamExchange(StreamSender):
         stream = self.stream
         piece = self.engine.take_body(stream)
         if piece:
-            if self._unread is not None:
-                self._unread.unset()
+            self.has_read()
             self._gulps += 1
-            self.writer.soon()
         if stream.ended and not stream.body:
             self._finish_body()
         elif stream.lost and not piece:
             raise self._broken_off()
         return piece
+
+    def has_read(self) -> None:
+        """Octets were taken, whose time is over; the peer may send as many."""
+        if self._unread is not None:
+            self._unread.unset()
+        self.writer.soon()
 
     def _finish_body(self) -> None:
         self.body_done = True
@@ -365,11 +369,9 @@ class StreamExchange(StreamSender):
             self.writer.soon()
 
     async def _park_reader(self) -> None:
-        if self.conn.gone or self.conn.hung_up:
+        if self.conn.gone or self.engine.ended:  # while it is only known to have hung up, there may be more to read
             raise self._broken_off()
-        if self._readers is None:
-            self._readers = trio.lowlevel.ParkingLot()
-        await self._readers.park()
+        await self.await_content()
 
     def _set_alarm(self, deadline: float) -> None:
         if self._alarm is None:
@@ -424,11 +426,6 @@ class StreamExchange(StreamSender):
             raise ProtocolError(503, "max_buffered")
 
     # -- a tunnel ----------------------------------------------------------------------------------
-
-    async def send_content(self, data: bytes | memoryview) -> None:
-        """Sends octets of a tunnel, when the windows let them through."""
-        await self._send(data)
-        self.sent += len(data)
 
     async def await_content(self) -> None:
         """Until something has come: octets, an end, a reset."""

@@ -17,6 +17,7 @@ from ...fields import Field
 from ...messages.request import Request
 from ...protocol.http2.blocks import Wishes, and_extra
 from ...protocol.http2.engine import Http2Engine, Stream
+from ...protocol.http2.frames import CANCEL
 from ...protocol.wishes import bodiless, content, declared
 from ...transport.files import READ_SIZE, OpenFile
 from ...transport.phases import Phase, PhaseScope
@@ -223,6 +224,18 @@ class StreamSender:
         self.engine.respond(self.stream, status, wishes, 0, b"")
         self.writer.soon()
         self.status, self.ended, self.kind = status, True, "none"
+
+    async def send_content(self, data: bytes | memoryview) -> None:
+        """Sends octets of a tunnel, when the windows let them through."""
+        await self._send(data)
+        self.sent += len(data)
+
+    def cut_content(self) -> None:
+        """Resets a tunnel in which a task sends; that learns of it."""
+        self.engine.reset(self.stream, CANCEL)
+        self.writer.soon()
+        if self._content is not None:
+            self._content.wake()
 
     def _checked(self, status: int, wishes: Wishes) -> Wishes:
         """What is said with ``status``, and may be said now."""

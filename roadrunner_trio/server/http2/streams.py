@@ -19,7 +19,8 @@ from ...protocol.http2.frames import REFUSED_STREAM
 from ...telemetry.observe import ConnectionBroken
 from ...transport.phases import Phase
 from ...transport.streams import RateMeter, shown
-from ...transport.wire import RECEIVE_SIZE
+from ...transport.tls_stream import RecordLayer
+from ...transport.wire import RECEIVE_SIZE, SocketWire
 from ..carrier import LAST_WORD, Carrier
 from .alarm import Alarm
 from .exchange import StreamExchange
@@ -113,8 +114,9 @@ class Http2Connection(Carrier):
         self.say_farewell()
 
     def make_room(self) -> bool:
-        """Ends an idle connection for another's sake, at once; False when a request has reached it after all."""
-        if self.busy or self.pending():
+        """Ends an idle connection for another's sake, at once; False when it is not idle after all, or has yet to take
+        an answer."""
+        if self.busy or self.pending() or self.writer.backlog:
             return False
         self.engine.goaway()
         if not self.writer.by_task:
@@ -130,6 +132,10 @@ class Http2Connection(Carrier):
     def heard(self) -> int:
         """Octets that have come of a frame that is due."""
         return self.meter_in.octets
+
+    def say_unsaid(self, wire: SocketWire, layer: RecordLayer) -> None:
+        """Leaves it to the writer, who knows what has yet to go out before."""
+        self.writer.soon()
 
     def peer_left(self) -> None:
         """The poller's word: for every stream its grace begins, or it ends at once."""
@@ -177,7 +183,8 @@ class Http2Connection(Carrier):
         """The stream of an exchange is over; whether its task may rest."""
         self.busy.pop(exchange, None)
         if not self.busy:
-            self.settle()
+            if self.phase.phase is Phase.SERVING:  # a frame that is due keeps its time
+                self.settle()
             self.leave_if_done()
         if not rests or self.over or len(self.resting) >= KEPT:
             if exchange in self.resting:

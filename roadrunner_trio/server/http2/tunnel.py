@@ -24,8 +24,16 @@ class Tunnelled(Protocol):
         """Whether nothing more comes, or can be sent."""
         ...
 
+    def has_read(self) -> None:
+        """Octets were taken, whose time is over; the peer may send as many."""
+        ...
+
     async def send_content(self, data: bytes | memoryview) -> None:
         """Sends octets, when the windows let them through."""
+        ...
+
+    def cut_content(self) -> None:
+        """Whoever sends is to do so no more; what the peer has is not the whole, and it is told so."""
         ...
 
     async def await_content(self) -> None:
@@ -67,8 +75,8 @@ class Tunnel(trio.abc.HalfCloseableStream):
             while True:
                 self._check_open()
                 if data := self._exchange.engine.take_body(self._stream, max_bytes):
-                    self._exchange.writer.soon()
-                    return bytes(data)
+                    self._exchange.has_read()
+                    return data
                 if self._stream.ended:
                     return b""
                 if self._exchange.gone:
@@ -83,7 +91,7 @@ class Tunnel(trio.abc.HalfCloseableStream):
         Raises:
             trio.BusyResourceError: another task is sending.
             trio.BrokenResourceError: the stream was reset, or the peer does not take it.
-            trio.ClosedResourceError: it is closed, or :meth:`send_eof` was called.
+            trio.ClosedResourceError: it is closed, meanwhile or before, or :meth:`send_eof` was called.
         """
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
@@ -95,6 +103,9 @@ class Tunnel(trio.abc.HalfCloseableStream):
                 raise trio.ClosedResourceError("send_eof was called on this stream")
             if data:
                 await self._exchange.send_content(bytes(data))
+        except trio.BrokenResourceError:
+            self._check_open()
+            raise
         finally:
             self._sending = False
 
@@ -117,10 +128,15 @@ class Tunnel(trio.abc.HalfCloseableStream):
             self._exchange.writer.soon()
 
     async def aclose(self) -> None:
-        """Ends our half, if that is not done; what the peer still sends is not taken."""
+        """Ends our half, if that is not done; what the peer still sends is not taken.
+
+        While a task sends the stream is reset: an end would say that what has gone out is all.
+        """
         if not self._closed:
             self._closed = True
-            if self._exchange.stream is self._stream and not self._eof_sent:
+            if self._exchange.stream is self._stream and self._sending:
+                self._exchange.cut_content()
+            elif self._exchange.stream is self._stream and not self._eof_sent:
                 self._exchange.engine.send_data(self._stream, b"", True)
                 self._exchange.writer.soon()
             self._exchange.wake_readers()

@@ -391,6 +391,8 @@ class Writer:
             nursery.start_soon(self._run, name=f"{self.conn.context.name}: {shown(self.conn.peer)}, writer")
             yield
             self._leaving = True
+            if self.conn.gone:  # nobody is waited for
+                nursery.cancel_scope.cancel(reason="nobody takes what is written")
             self.soon()
 
     async def _run(self) -> None:

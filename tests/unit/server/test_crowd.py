@@ -161,6 +161,33 @@ async def test_a_drain_leaves_the_time_of_a_write_to_who_has_not_taken_an_answer
         assert (peer.ended_at, house.active) == (7, 0)
 
 
+class Slow(Full):
+    """One that takes nothing the first two times: at the end of a turn, and when a connection ends."""
+
+    def __init__(self, sock):
+        super().__init__(sock)
+        self.left = 2
+
+    def send(self, data):
+        self.left -= 1
+        self.full = self.left >= 0
+        return super().send(data)
+
+
+@pytest.mark.parametrize("last", [CLOSE, GET])
+async def test_the_last_answer_has_the_time_of_a_write(last, autojump_clock, monkeypatch):
+    monkeypatch.setattr("roadrunner_trio.server.carrier.CROWD", 0)
+    async with open_house(hello, tcp=True) as house:
+        peer = house.tcp_peer()
+        await peer.say(GET)
+        assert peer.take() == answer(b"hello")
+        [conn] = house.listener._members()
+        conn.wire.socket = Slow(conn.wire.socket)
+        peer.slip(last)
+        await peer.finish()
+        assert await peer.end() == answer(b"hello", *([b"connection: close"] if last is CLOSE else []))
+
+
 async def test_who_has_not_taken_an_answer_makes_no_room_for_another(autojump_clock):
     async with open_house(hello, tcp=True) as house:
         peer = house.tcp_peer()
