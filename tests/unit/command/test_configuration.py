@@ -275,6 +275,9 @@ def test_what_is_wrong_in_a_file(text: str, complaint: str, write: Write) -> Non
 def test_a_file_that_is_not_there(write: Write, folder: Path) -> None:
     with pytest.raises(ValueError, match=r"^nowhere\.toml: No such file"):
         resolved("-c", "nowhere.toml")
+    (folder / "settings.py").write_text("bind = [':80']\nworkers = 2 * 2")
+    with pytest.raises(ValueError, match=r"^settings\.py: .*line 2.*; settings are TOML here, and no Python$"):
+        resolved("-c", "settings.py")
     (folder / "latin.toml").write_bytes(b"a = '\xe4'")
     with pytest.raises(ValueError, match=r"^latin\.toml: "):
         resolved("-c", "latin.toml")
