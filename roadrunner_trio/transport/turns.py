@@ -29,8 +29,12 @@ class Turns:
             self._ask()
 
     def _ask(self) -> None:
-        self._asked = True
-        trio.lowlevel.current_trio_token().run_sync_soon(self._go_on)
+        try:
+            trio.lowlevel.current_trio_token().run_sync_soon(self._go_on)
+        except trio.RunFinishedError:  # what waited when the run ended is called all the same, and may want another
+            self._steps.clear()
+        else:
+            self._asked = True
 
     def _go_on(self) -> None:
         self._asked = False

@@ -63,3 +63,23 @@ async def test_it_can_be_used_again_when_it_was_empty():
         for _ in range(5):
             await turn()
         assert len(done) == before + 1
+
+
+def test_what_waits_when_the_run_ends_is_let_go():
+    turns, done = Turns(), []
+
+    async def main():
+        for name in range(3 * TOGETHER):
+            turns.later(lambda name=name: done.append(name))
+
+    trio.run(main)  # which calls what it has been given, and takes no more
+    assert done == list(range(len(done)))
+
+    async def again():
+        turns.later(lambda: done.append("again"))
+        await turn()
+        await turn()
+
+    done.clear()
+    trio.run(again)
+    assert done == ["again"]
