@@ -32,7 +32,9 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(None, f"{what}: write {self.prog} serve {value}" if meant else what)
         super()._check_value(action, value)
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # it is overloaded
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
         """Refuses what it does not know by itself, so that the command that was meant says so."""
         chosen, unknown = super().parse_known_args(args, namespace)
         if unknown:
