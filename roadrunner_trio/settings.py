@@ -134,7 +134,8 @@ class Limits:
         10_000, "requests on one HTTP/2 connection; then it is told to open no more, and ends when it is done"
     )
     max_concurrent_streams: int = _count(
-        100, "HTTP/2: requests of one connection at once, running handlers included; one more is refused"
+        100,
+        "HTTP/2: requests of one connection at once, with those taken back whose handlers run on; one more is refused",
     )
     stream_window: Octets = _size(
         256 * 1024, "HTTP/2: what a peer may send of one body before it is read", least=16 * 1024

@@ -166,7 +166,8 @@ class Supervisor:
     # -- signals ---------------------------------------------------------------------------------
 
     async def _hear_signals(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        heard = [number for number in HEARD if signal.getsignal(number) != signal.SIG_IGN]  # as by `nohup`
+        # What is ignored stays so, as by `nohup`; but every shell ignores SIGINT for what it starts in the background.
+        heard = [each for each in HEARD if each in ENDING or signal.getsignal(each) != signal.SIG_IGN]
         with trio.open_signal_receiver(*heard) as received:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)  # a predecessor has held them back for us
             task_status.started()

@@ -74,7 +74,7 @@ async def test_nghttp_with_continuations_and_trailers(tmp_path: Path) -> None:
 @needs("h2load")
 @pytest.mark.parametrize(
     "arguments",
-    [("-c10", "-m10"), ("-c2", "-m200"), ("-c4", "-m4", "-w16", "-W16"), ("-c1", "-m1", "-w10")],
+    [("-c10", "-m10"), ("-c2", "-m100"), ("-c4", "-m4", "-w16", "-W16"), ("-c1", "-m1", "-w10")],
     ids=" ".join,
 )
 async def test_h2load_loses_nothing(arguments: tuple[str, ...]) -> None:
@@ -84,6 +84,18 @@ async def test_h2load_loses_nothing(arguments: tuple[str, ...]) -> None:
     async with serving(large) as listener:
         said = await ask("h2load", "-n", 400, *arguments, f"http://127.0.0.1:{listener.port}/")
         assert re.search(r"400 succeeded, 0 failed, 0 errored", said), said
+
+
+@needs("h2load")
+async def test_what_is_too_much_before_the_peer_knows_is_refused_and_costs_nobody_else() -> None:
+    async with serving(echo) as listener:
+        said = await ask("h2load", "-n", 400, "-c2", "-m200", f"http://127.0.0.1:{listener.port}/")
+        found = re.search(r"400 done, (\d+) succeeded, (\d+) failed", said)
+        assert found is not None, said
+        good, refused = map(int, found.groups())
+        assert good >= 200
+        assert good + refused == 400
+        assert listener.info().streams_refused == refused
 
 
 @needs("h2load")

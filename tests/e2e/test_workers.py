@@ -28,6 +28,15 @@ async def test_all_of_them_serve_and_go(tmp_path: Path) -> None:
         assert re.search(r"Serving app:handler on http://127.0.0.1:\d+ by 3 workers", await server.said())
 
 
+async def test_started_in_the_background_of_a_script_they_go_by_sigint_as_one_does(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    serve = [sys.executable, "-m", "roadrunner_trio", "serve", "app:handler", "--port", "0", "-w", "1", *QUIET]
+    async with running(["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *serve], tmp_path) as server:
+        assert await answering(server.port) == set(workers(server))
+        server.process.send_signal(signal.SIGINT)
+        assert await server.end() == 0
+
+
 async def test_who_is_in_the_middle_of_something_finishes(tmp_path: Path) -> None:
     async with command_line(APP, tmp_path, "-w", "2", *QUIET) as server, trio.open_nursery() as nursery:
         answers: list[str] = []
@@ -186,7 +195,7 @@ async def test_one_whose_loop_is_silent_is_killed_when_that_is_asked_for_and_say
     async with command_line(APP, tmp_path, "-w", "2", "--worker-timeout", "4s", *QUIET) as server:
         with await Peer.connect(server.port) as peer:
             await peer.send(b"GET /block?for=600 HTTP/1.1\r\nHost: test\r\n\r\n")
-            await until(lambda: "has been silent for 4 s, and is killed" in server.log())
+            await until(lambda: re.search(r"has been silent for \d+ s, and is killed", server.log()) is not None)
             with pytest.raises(Cut):
                 await peer.answer()
         log = server.log()

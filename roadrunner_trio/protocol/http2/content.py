@@ -89,7 +89,7 @@ def on_end(ledger: Ledger, stream: Stream) -> Stream | None:
         ledger.breach(stream.id, PROTOCOL_ERROR, "body_too_short")
         return None
     if stream.finished:
-        del ledger.streams[stream.id]
+        ledger.complete(stream)
     return None if stream.error is not None else ledger.tell_arrived(stream)
 
 

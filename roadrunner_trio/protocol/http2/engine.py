@@ -58,7 +58,9 @@ class Http2Engine(Ledger):
     Attributes:
         output: what is to be written; taken by :meth:`take_output`, or from the front by whoever writes.
         streams: those that are not over on the wire, by number.
-        places: streams that were given out and not released; no more than ``limits.max_concurrent_streams``.
+        places: streams that were given out and not released: no more than ``limits.max_concurrent_streams``, or than
+            twice as many if some are complete on the wire, for the peer cannot know how long their owners take to end.
+        done: how many of them are complete.
         opened: requests that were taken on.
         last: the number of the last of them.
         refused: streams answered REFUSED_STREAM.

@@ -67,7 +67,8 @@ def _on_section(ledger: Ledger, number: int, ended: int, block: bytes, dependenc
     except ProtocolError as wrong:
         ledger.take_back(FAULT)
         stream = Stream(number, None, ProtocolError(wrong.status, wrong.reason))
-    if ledger.places >= ledger.limits.max_concurrent_streams:
+    most = ledger.limits.max_concurrent_streams
+    if ledger.places - ledger.done >= most or ledger.places >= 2 * most:
         ledger.refused += 1
         ledger.end(number, REFUSED_STREAM, "too_many_streams")
         ledger.take_back(1)

@@ -57,6 +57,7 @@ class Ledger:
         "closing",
         "control",
         "crumbs",
+        "done",
         "draining",
         "failed",
         "faults",
@@ -91,7 +92,7 @@ class Ledger:
     ) -> None:
         self.output = bytearray()
         self.streams: dict[int, Stream] = {}
-        self.places = self.opened = self.last = self.refused = self.faults = 0
+        self.places = self.done = self.opened = self.last = self.refused = self.faults = 0
         self.greeted = self.draining = self.closing = self.peer_leaves = False
         self.failed: ConnectionFailed | None = None
         self.limits = limits
@@ -178,6 +179,7 @@ class Ledger:
         if stream.owner is not None:
             stream.owner = None
         self.places -= 1
+        self.done -= stream.complete
         if self.streams.get(stream.id) is stream:
             self.reset(stream, NO_ERROR if stream.finished else code)
         elif stream.body:
@@ -202,7 +204,13 @@ class Ledger:
         if stream.error is None:
             self.resets.earn(1)
         if stream.ended:
-            del self.streams[stream.id]
+            self.complete(stream)
+
+    def complete(self, stream: Stream) -> None:
+        """Both sides have sent everything: the peer may open another one, though the owner of this has yet to end."""
+        del self.streams[stream.id]
+        stream.complete = True
+        self.done += 1
 
     def tell_lost(self, stream: Stream, code: int, reason: str) -> None:
         stream.lost = True

@@ -65,6 +65,8 @@ class Stream:
     """The final head of the response is out."""
     finished: bool = False
     """END_STREAM is out: the response is complete."""
+    complete: bool = False
+    """Both sides have sent everything."""
     lost: bool = False
     """It was reset, by either side, or its connection has failed."""
     released: bool = False

@@ -73,6 +73,29 @@ def test_a_place_is_taken_until_the_handler_has_ended():
     engine.release(second)
 
 
+def test_who_has_his_answer_may_ask_again_though_the_handler_has_yet_to_end():
+    """The peer sees END_STREAM, and cannot know that something still runs: it is at its limit, and not above it."""
+    engine = engine_with(limits=Limits(max_concurrent_streams=2))
+    engine.receive(request(1) + request(3, POST, end=False))
+    slow = [ready(engine), ready(engine)]
+    for stream in slow:
+        engine.respond(stream, 200, PLAIN, 0, b"")
+    engine.receive(request(5))
+    slow.append(ready(engine))
+    assert (engine.refused, engine.places, engine.done) == (0, 3, 1)
+    engine.receive(data(3, b"", end=True) + request(7))
+    slow.append(ready(engine))
+    assert (engine.refused, engine.places, engine.done) == (0, 4, 2)
+    for stream in slow[2:]:
+        engine.respond(stream, 200, PLAIN, 0, b"")
+    engine.receive(request(9))
+    assert engine.next_ready() is NEED_DATA
+    assert engine.refused == 1, "there is a bound to that, too"
+    for stream in slow:
+        engine.release(stream)
+    assert (engine.places, engine.done, engine.streams) == (0, 0, {})
+
+
 def test_a_reset_by_our_will_is_not_told():
     engine = engine_with(request(1, POST, end=False) + data(1, b"x"))
     stream = ready(engine)
