@@ -183,6 +183,8 @@ def _forgotten(response: object) -> str:
         response.close()
     if isinstance(response, Awaitable):
         return " (forgot await?)"
+    if isinstance(response, str | dict | list):
+        return f" (write Response.{'text' if isinstance(response, str) else 'json'}(...))"
     return " (forgot return?)" if response is None else ""
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
-from ..answering.callables import gives_awaitable, takes
+from ..answering.callables import gives_awaitable, named, takes
 from ..answering.middleware import Middleware
 from ..fields import Field
 from ..messages.exchange import App, Exchange, Plan
@@ -233,6 +233,9 @@ class MountedApplication:
 
     def __init__(self, app: asgi) -> None:
         self.app = app
+
+    def __repr__(self) -> str:
+        return f"<ASGI application {named(self.app.app)}>"
 
     async def __call__(self, request: Request) -> AnyResponse:
         """The response, which is yet to be made."""

@@ -99,15 +99,15 @@ class Lifespan:
 
     def _judge(self, run: _Run) -> None:
         """What came of the start-up."""
-        if run.failure is not None:
-            raise StartupError(run.failure or "the application failed to start up")
         if run.complete:
             return
-        if isinstance(run.error, StartupError):
-            raise run.error
         if run.error is not None and (sentence := asyncio_needed(run.error)) is not None:
             log.debug("the application needs asyncio", exc_info=run.error)
             raise StartupError(sentence)
+        if run.failure is not None:
+            raise StartupError(run.failure or "the application failed to start up")
+        if isinstance(run.error, StartupError):
+            raise run.error
         if self.mode == "on":
             why = "returned" if run.error is None else f"raised {run.error!r}"
             raise StartupError(f"the application {why} before its start-up was complete") from run.error

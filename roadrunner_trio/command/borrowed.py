@@ -1,4 +1,4 @@
-"""What uvicorn and hypercorn call things: which of our settings that is, or why there is none.
+"""What uvicorn, hypercorn and gunicorn call things: which of our settings that is, or why there is none.
 
 Who comes from them has their flags in the fingers, and in unit files. So each of their flags is either one of ours by
 another name, or is answered by a sentence that says what to write. Those that a setting has taken for a name of its own
@@ -97,6 +97,12 @@ ALIASES: Final = {
     "verify-mode": Alias("tls-client-cert", _verdict),
     "access-logfile": Alias("access-log-file"),
     "websocket-ping-interval": Alias("ws-ping-interval"),
+    # gunicorn
+    "chdir": Alias("app-dir"),
+    "worker-connections": Alias("max-connections"),
+    "limit-request-line": Alias("max-request-line"),
+    "limit-request-fields": Alias("max-fields"),
+    "limit-request-field_size": Alias("max-field-line"),
 }
 
 _JITTER: Final = "a fifth of it is drawn by lot, always: leave it out"
@@ -104,9 +110,10 @@ _PARSER: Final = "there is one implementation of it here: leave it out"
 _CONTEXT: Final = "a context of your own says so: Listener(app, tls=context) in Python"
 _STDERR: Final = "lines go to standard error, and the service manager or the shell has them: leave it out"
 _PASSWORD: Final = "everybody can read a command line: put it into a file, {} FILE"
-_COLORS: Final = "there are no colors here: leave it out"
+_COLORS: Final = "lines on a terminal have colors with {}, and else none: leave it out"
 _OWNER: Final = "write the permissions into the address, {} unix:/run/app.sock?mode=660, and let the folder say whose"
 _SERVICE: Final = "a service manager sees to that: leave it out, and see the page on operating it"
+_PID: Final = "a service manager knows the process: leave it out; if a port was meant, write {}"
 _STATSD: Final = "nothing is sent to statsd: leave it out"
 
 REFUSED: Final = {
@@ -119,8 +126,8 @@ REFUSED: Final = {
     "http": Refusal(_PARSER),
     "http2": Refusal("what a connection speaks is no switch here: leave it out"),
     "ws": Refusal(_PARSER),
-    "use-colors": Refusal(_COLORS),
-    "no-use-colors": Refusal(_COLORS),
+    "use-colors": Refusal(_COLORS, "dev"),
+    "no-use-colors": Refusal(_COLORS, "dev"),
     "no-proxy-headers": Refusal("nobody's are believed unless {} names them: leave it out", "proxy-headers"),
     "limit-max-requests-jitter": Refusal(_JITTER),
     "max-requests-jitter": Refusal(_JITTER),
@@ -144,15 +151,25 @@ REFUSED: Final = {
     "user": Refusal(_OWNER, "bind"),
     "umask": Refusal(_OWNER, "bind"),
     "insecure-bind": Refusal("write a [[listen]] without tls-cert into a file of settings, --config"),
-    "pid": Refusal(_SERVICE),
+    "pid": Refusal(_PID, "port"),
     "quic-bind": Refusal("HTTP/3 is not spoken: let a proxy do that"),
     "server-name": Refusal("which hosts there are is for the application or a proxy to know: leave it out"),
     "statsd-host": Refusal(_STATSD),
     "statsd-prefix": Refusal(_STATSD),
     "websocket-permessage-deflate": Refusal("write {}", "ws-per-message-deflate"),
+    # gunicorn
+    "timeout": Refusal("a worker whose loop does not turn has {}, a request --timeout-handler", "worker-timeout"),
+    "threads": Refusal("a worker serves all its connections by one loop: leave it out, or raise {}", "workers"),
+    "worker-tmp-dir": Refusal("workers are looked after without files: leave it out"),
+    "capture-output": Refusal(_STDERR),
+    "env": Refusal("write the variables into a file, --env-file FILE, or before the command"),
+    "pythonpath": Refusal("write {}, or set PYTHONPATH", "app-dir"),
+    "proxy-allow-from": Refusal("write {}, which names the peers that begin with a PROXY header", "proxy-protocol"),
+    "reload-engine": Refusal("the system tells of changes: leave it out"),
+    "reload-extra-file": Refusal("write {} with a pattern of names", "reload-include"),
 }
 
-SHORT: Final = {"-D": "daemon", "-g": "group", "-m": "umask", "-p": "pid", "-u": "user"}
+SHORT: Final = {"-D": "daemon", "-e": "env", "-g": "group", "-m": "umask", "-p": "pid", "-t": "timeout", "-u": "user"}
 
 
 def instead(name: str, spell: Callable[[Option], str]) -> str:

@@ -163,13 +163,15 @@ def parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """The parser of the whole command line, and that of ``serve``."""
     parser = Parser(
         prog=PROGRAM,
-        description="An HTTP server for Trio.",
+        description="An HTTP server for Trio: of handlers, applications of ASGI, and files.",
         epilog=f"`{PROGRAM} serve --help` has the rest.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    serving = _command(commands, "serve", "serve a handler, or the demo", DESCRIPTION, EPILOG, serve_command)
+    commands = parser.add_subparsers(title="commands", required=True)
+    serving = _command(
+        commands, "serve", "serve a handler, an application, a folder, or the demo", DESCRIPTION, EPILOG, serve_command
+    )
     about = "Does all that `serve` does before it serves: reads the settings, imports the application, binds."
     _command(commands, "check", "look whether `serve` would start", about, CHECK_EPILOG, check_command)
     about = "Prints the routes of an application that is a router, in the order in which they are tried."

@@ -78,7 +78,8 @@ def read_config(path: str | None) -> ConfigFile:
         data = tomllib.loads(text)
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
-        raise ValueError(f"{file}: {reason}") from None
+        hint = "; settings are TOML here, and no Python" if file.suffix == ".py" and file.exists() else ""
+        raise ValueError(f"{file}: {reason}{hint}") from None
     found, notes = data.get("tool"), list[str]()
     if isinstance(found, dict):
         tool = cast("dict[str, Any]", found)

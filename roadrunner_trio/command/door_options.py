@@ -161,7 +161,9 @@ def _tls(values: Values) -> Certificates | None:
         return Certificates(*first, others=others, password=password, client_ca=authority, client_cert=asked)
     except (OSError, ValueError) as exc:
         files = [file for pair in (first, *others, (authority, secret)) for file in pair if file]
-        raise ValueError(f"no TLS with {', '.join(files)}: {exc}") from None
+        alone = not values["tls-key"] and "no private key" in str(exc)
+        hint = f" (is it in a file of its own? {values.spell('tls-key', like='tls-cert')})" if alone else ""
+        raise ValueError(f"no TLS with {', '.join(files)}: {exc}{hint}") from None
 
 
 def _pairs(values: Values) -> list[tuple[str, str | None]]:

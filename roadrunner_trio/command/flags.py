@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -21,6 +23,26 @@ class Parser(argparse.ArgumentParser):
 
     def _print_message(self, message: str, file: Any = None) -> None:
         tell(message, to="stdout" if file is sys.stdout else "stderr")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Tells who left out the command that there is one."""
+        if action.nargs == argparse.PARSER and action.choices is not None and value not in action.choices:
+            what = f"{value!r} is no command; there are {', '.join(map(str, action.choices))}"
+            meant = ":" in value or value.endswith(".py") or os.path.exists(value)
+            raise argparse.ArgumentError(None, f"{what}: write {self.prog} serve {value}" if meant else what)
+        super()._check_value(action, value)
+
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # it is overloaded
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
+        """Refuses what it does not know by itself, so that the command that was meant says so."""
+        chosen, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            told = [action for action in self._actions if action.help != argparse.SUPPRESS]
+            ours = [flag for action in told for flag in action.option_strings]
+            close = difflib.get_close_matches(unknown[0].partition("=")[0], ours, 1, 0.7)
+            self.error(f"{unknown[0]} is not known here" + (f": did you mean {close[0]}?" if close else ""))
+        return chosen, unknown
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +96,7 @@ def _add(add: Callable[..., argparse.Action], option: Option) -> None:
     action = add(*short, option.flag, *long, **known)
     if option.bare:
         action.nargs = "?"
+        action.metavar = option.kind.metavar or "BOOL"
 
 
 def spelled(chosen: argparse.Namespace, option: Option) -> str:

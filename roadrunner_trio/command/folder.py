@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Final
 
 from ..apps.static import Static
+from ..telemetry.log_output import spoken
+from ..transport.stdio import tell
 from .configuration import Values
+from .explain import PROGRAM
 from .load import LoadError
 
 OF_FOLDERS: Final = ("listing", "fallback")
@@ -17,7 +21,9 @@ def names_folder(target: str) -> bool:
     """Whether it is a folder that is meant: one that is there, or a path that could be nothing else."""
     if ":" in target and not os.path.isdir(target):
         return False
-    return os.path.isdir(target) or (target.startswith((".", os.sep)) and not target.endswith(".py"))
+    if os.path.isdir(target):
+        return True
+    return (target.startswith((".", os.sep)) or os.path.isfile(target)) and not target.endswith(".py")
 
 
 def folder(target: str, server: Values) -> Static:
@@ -30,10 +36,17 @@ def folder(target: str, server: Values) -> Static:
     for name in ("factory", "interface", "root-path", "lifespan"):
         if server.has(name):
             raise ValueError(f"{server.where(name)}: {target} is a folder, and no application, for which alone that is")
+    if os.path.isfile(target):
+        raise LoadError(f"{target} is a file, and no folder: name the one in which it is")
     try:
-        return Static(target, listing=server["listing"], fallback=server["fallback"], immutable=True)
+        made = Static(target, listing=server["listing"], fallback=server["fallback"], immutable=True)
     except OSError as exc:
         raise LoadError(str(exc)) from None
+    if not (server["listing"] or server["fallback"] or os.path.exists(os.path.join(target, "index.html"))):
+        note = f"there is no index.html in {target}, so / is not found"
+        hint = f"{server.spell('listing', like='app')} shows what is there"
+        tell(spoken(logging.WARNING, f"{PROGRAM}: {note}: {hint}"))
+    return made
 
 
 def refuse_for_applications(target: str, server: Values) -> None:

@@ -52,7 +52,7 @@ def interface_of(thing: Any, target: str, words: Words = WORDS) -> Interface:
         return "native"  # one that is not async is told what a handler is
     if takes(thing, 3, declared=True):
         return "asgi"
-    if takes(thing, 2, declared=True):
+    if takes(thing, 2, declared=True) and not gives_awaitable(thing):
         raise LoadError(
             f"{target} is a WSGI application: serve it with a WSGI server, for none of the bridges to ASGI runs on Trio"
         )

@@ -21,7 +21,6 @@ from ..answering.respond import Handler
 from ..apps.made import check_factory, made_by, waits_for_a_loop
 
 OURS: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
-HINT: Final = "write app:handler for the function `handler` in app.py"
 
 
 class LoadError(Exception):
@@ -81,11 +80,26 @@ def load_object(target: str, app_dir: str = ".", *, factory: bool = False, words
     """
     module_name, _, attribute = target.partition(":")
     if os.sep in module_name or module_name.endswith(".py"):
-        raise LoadError(f"{target!r} names a file, not a module: {HINT}")
+        raise LoadError(f"{target!r} names a file, not a module: {_meant(module_name, attribute, words)}")
     if not all(part.isidentifier() for name in (module_name, attribute) for part in name.split(".")):
-        raise LoadError(f"{target!r} does not name a handler: {HINT}")
+        raise LoadError(f"{target!r} does not name a handler: {_meant(module_name, attribute, words)}")
     found = _find(_import(module_name, app_dir, words), attribute)
     return _make(found, target, words) if factory else found
+
+
+def _meant(name: str, attribute: str, words: Words) -> str:
+    """What to write in place of a name that is none, with as much of it as there is to be kept."""
+    folder, file = os.path.split(os.path.normpath(name))
+    module = file.removesuffix(".py")
+    if not attribute and file == module:  # app.handler may be either; where there is no such file it is a function
+        head, _, tail = module.rpartition(".")
+        if head and not os.path.exists(module.replace(".", os.sep) + ".py"):
+            module, attribute = head, tail
+    if not all(part.isidentifier() for part in module.split(".")):
+        module, folder = "app", ""
+    attribute = attribute if attribute.isidentifier() else "handler"
+    where = f", and {words.app_dir} {folder}" if folder else ""
+    return f"write {module}:{attribute}{where} for the function `{attribute}` in {module.replace('.', os.sep)}.py"
 
 
 def _import(name: str, app_dir: str, words: Words) -> ModuleType:

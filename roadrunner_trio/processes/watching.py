@@ -5,6 +5,7 @@ What watches is ``watchfiles``, an extra: the system tells it, so nothing is pol
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -46,6 +47,7 @@ async def watch(folders: Sequence[str], patterns: Sequence[str], changed: Callab
         StartupError: watchfiles is not installed.
     """
     watchfiles = watcher()
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what has changed is told by us, by name
     usual, enough = watchfiles.DefaultFilter(), threading.Event()
 
     def matters(change: Any, path: str) -> bool:

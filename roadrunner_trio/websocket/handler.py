@@ -14,7 +14,7 @@ from typing import Any, Final
 import trio
 from trio_websocket import ConnectionClosed
 
-from ..answering.callables import WEBSOCKET_HANDLER, check, guarded
+from ..answering.callables import WEBSOCKET_HANDLER, check, guarded, named
 from ..answering.faults import STRAYS, leaves
 from ..errors import HTTPError
 from ..fields import Field, is_token
@@ -117,6 +117,9 @@ class websocket:
             close_timeout=seconds("close_timeout", close_timeout),
             close_on_drain=close_on_drain,
         )
+
+    def __repr__(self) -> str:
+        return f"<websocket of {named(self.handler)}>"
 
     async def __call__(self, request: Request) -> AnyResponse:
         """The response to a handshake, which will be decided while it is written.

@@ -50,6 +50,7 @@ async def test_a_change_is_served_and_until_then_what_was_there(tmp_path: Path) 
         (tmp_path / "app.py").write_text(APP.replace("one", "two"))
         await comes(server.port, "two")
         assert "app.py: renewing the worker" in server.log()
+        assert "change detected" not in server.log(), "what watches files says so as well"
         server.terminate()
         assert await server.end() == 0
 

@@ -132,6 +132,15 @@ async def test_what_is_no_response_is_500_and_one_clear_line(nonsense, autojump_
     assert (ended.status, ended.outcome) == (500, "error")
 
 
+@pytest.mark.parametrize(("plain", "kind"), [("hi", "text"), ({"a": 1}, "json"), ([1], "json")])
+async def test_what_other_frameworks_make_a_response_of_is_told_what_to_write(plain, kind, autojump_clock, caplog):
+    async def careless(request):
+        return plain
+
+    await exchanged(careless, GET)
+    assert f"careless returned {plain!r}, which is not a response (write Response.{kind}(...))" in caplog.text
+
+
 async def test_a_handler_without_a_name_is_shown(autojump_clock, caplog):
     class Handler:
         async def __call__(self, request):

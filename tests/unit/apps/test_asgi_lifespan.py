@@ -137,6 +137,20 @@ async def test_asgi_l4_an_application_that_needs_asyncio_is_told_so(act, autojum
 
 
 @pytest.mark.parametrize("act", [asks_for_a_loop, makes_a_task_group, sleeps_in_asyncio, yields_to_asyncio])
+async def test_so_is_one_that_reports_it_as_a_failure_with_its_traceback(act, autojump_clock):
+    async def app(scope, receive, send):
+        await receive()
+        try:
+            await act()
+        except BaseException:
+            await send({"type": "lifespan.startup.failed", "message": "Traceback ..."})  # Starlette does so
+            raise
+
+    with pytest.raises(StartupError, match=r"^the application needs asyncio \(apps/test_asgi_lifespan.py:\d+\), and"):
+        await serve_until_ready(app)
+
+
+@pytest.mark.parametrize("act", [asks_for_a_loop, makes_a_task_group, sleeps_in_asyncio, yields_to_asyncio])
 async def test_a_request_that_needs_asyncio_is_one_sentence_in_the_log(act, autojump_clock, caplog):
     async def app(scope, receive, send):
         await act()

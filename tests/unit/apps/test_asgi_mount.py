@@ -151,3 +151,9 @@ async def test_the_handlers_time_is_the_listeners(autojump_clock):
         await peer.say(GET)
         assert b"503 Service Unavailable" in await peer.end()
         assert peer.ended_at == 4
+
+
+def test_routes_that_are_listed_say_whose_application_it_is():
+    router = Router([Mount("/api", asgi(Notes(), lifespan="off")), Mount("/hi", asgi(hi, lifespan="off"))])
+    shown = {repr(endpoint.route.handler) for endpoint in router.endpoints if endpoint.route}
+    assert shown == {"<ASGI application Notes>", "<ASGI application hi>"}

@@ -1,4 +1,4 @@
-"""Whoever comes from uvicorn or hypercorn: each of their flags is ours by another name, or is told what to write."""
+"""Whoever comes from uvicorn, hypercorn or gunicorn: each flag is ours by another name, or is told what to write."""
 
 from __future__ import annotations
 
@@ -41,6 +41,14 @@ HYPERCORN = re.findall(
 --verify-mode=CERT_REQUIRED --websocket-ping-interval=20 -w=2 --workers=2
 """,
 )
+GUNICORN = re.findall(
+    r"\S+",
+    """
+--chdir=/srv --worker-connections=100 --limit-request-line=4094 --limit-request-fields=100
+--limit-request-field_size=8190 --timeout=30 -t=30 --threads=4 --worker-tmp-dir=/dev/shm --capture-output --env=A=B
+-e=A=B --pythonpath=. --proxy-allow-from=10.0.0.1 --reload-engine=auto --reload-extra-file=a.html --preload
+""",
+)
 
 
 def said(flag: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -53,7 +61,7 @@ def said(flag: str, capsys: pytest.CaptureFixture[str]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("flag", [*UVICORN, *HYPERCORN])
+@pytest.mark.parametrize("flag", [*UVICORN, *HYPERCORN, *GUNICORN])
 def test_every_flag_of_theirs_is_taken_or_told_what_to_write(flag, capsys):
     name = flag.partition("=")[0]
     words = said(flag, capsys)
@@ -95,6 +103,11 @@ def test_every_flag_of_theirs_is_taken_or_told_what_to_write(flag, capsys):
         (["--interface", "asgi3"], "interface", "asgi"),
         (["--log-level", "critical"], "log-level", "critical"),
         (["--no-date-header"], "date-header", False),
+        (["--chdir", "/srv"], "app-dir", "/srv"),
+        (["--worker-connections", "100"], "max-connections", 100),
+        (["--limit-request-line", "4094"], "max-request-line", 4094),
+        (["--limit-request-fields", "100"], "max-fields", 100),
+        (["--limit-request-field_size", "8190"], "max-field-line", 8190),
         (["--server-header"], "server-header", True),
         (["--header", "a: b", "--header", "c:d"], "header", ["a: b", "c:d"]),
     ],
@@ -118,6 +131,9 @@ def test_certificates_by_their_names():
         (["--interface", "wsgi"], "'wsgi' is none of auto, native, asgi"),
         (["--ssl-keyfile-password", "x"], "put it into a file, --tls-password-file FILE"),
         (["--debug"], "--debug: write --log-level debug"),
+        (["-p", "8080"], "-p: a service manager knows the process: leave it out; if a port was meant, write --port"),
+        (["--timeout", "30"], "a worker whose loop does not turn has --worker-timeout, a request --timeout-handler"),
+        (["--use-colors"], "lines on a terminal have colors with --dev"),
         (["--max-requests-jitter", "9"], "a fifth of it is drawn by lot, always"),
         (["--access-logformat", "x"], "write --access-log-format '{peer} {method}'"),
         (["--ws-per-message-deflate", "perhaps"], "argument --ws-per-message-deflate: 'perhaps' is neither yes nor no"),

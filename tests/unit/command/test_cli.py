@@ -274,12 +274,25 @@ def test_a_factory(app: Write) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("some_app", "'some_app' does not name a handler: write app:handler for the function `handler` in app.py"),
+        (
+            "some_app",
+            "'some_app' does not name a handler: write some_app:handler for the function `handler` in some_app.py",
+        ),
+        ("some_app.handler", "'some_app.handler' does not name a handler: write some_app:handler for the function"),
+        ("package.some_app", "'package.some_app' does not name a handler: write package.some_app:handler for the"),
         ("some_app:", "'some_app:' does not name a handler"),
         (":handler", "':handler' does not name a handler"),
-        ("some app:handler", "'some app:handler' does not name a handler"),
-        ("some_app.py:handler", "'some_app.py:handler' names a file, not a module"),
-        ("./some_app:handler", "'./some_app:handler' names a file, not a module"),
+        ("some app:handler", "'some app:handler' does not name a handler: write app:handler for the function"),
+        (
+            "some_app.py:main",
+            "'some_app.py:main' names a file, not a module: write some_app:main for the function `main`",
+        ),
+        ("some_app.py", "'some_app.py' names a file, not a module: write some_app:handler for the function `handler`"),
+        (
+            "./some_app:handler",
+            "'./some_app:handler' names a file, not a module: write some_app:handler for the function",
+        ),
+        ("src/a.py:app", "'src/a.py:app' names a file, not a module: write a:app, and --app-dir src for the function"),
         ("some_app.sub:handler", "no module named 'some_app.sub' in "),
         ("some_app:handle", "'some_app' has no 'handle': did you mean 'handler'?"),
         ("some_app:xyzzy", "'some_app' has no 'xyzzy': look in "),
@@ -297,8 +310,10 @@ def test_a_factory(app: Write) -> None:
         ("some_app:three", "some_app:three(scope, receive, send) cannot be called with one argument"),
     ],
 )
-def test_no_handler(app: Write, target: str, message: str) -> None:
+def test_no_handler(app: Write, tmp_path: Path, target: str, message: str) -> None:
     app(HANDLERS)
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "some_app.py").touch()
     with pytest.raises(LoadError) as caught:
         load_handler(target)
     assert str(caught.value).startswith(message)

@@ -275,6 +275,9 @@ def test_what_is_wrong_in_a_file(text: str, complaint: str, write: Write) -> Non
 def test_a_file_that_is_not_there(write: Write, folder: Path) -> None:
     with pytest.raises(ValueError, match=r"^nowhere\.toml: No such file"):
         resolved("-c", "nowhere.toml")
+    (folder / "settings.py").write_text("bind = [':80']\nworkers = 2 * 2")
+    with pytest.raises(ValueError, match=r"^settings\.py: .*line 2.*; settings are TOML here, and no Python$"):
+        resolved("-c", "settings.py")
     (folder / "latin.toml").write_bytes(b"a = '\xe4'")
     with pytest.raises(ValueError, match=r"^latin\.toml: "):
         resolved("-c", "latin.toml")
@@ -381,17 +384,20 @@ def test_check_tries_to_bind_and_lets_go(folder: Path, write: Write, capsys: pyt
 
 
 ROUTED = """
-from roadrunner_trio import Response
-from roadrunner_trio.apps.router import Group, Route, Router
+from roadrunner_trio import websocket
+from roadrunner_trio.apps.router import Route, Router
 
 async def page(request): ...
+
+async def talk(request): ...
 
 class Site:
     async def __call__(self, request): ...
     def __repr__(self): return "<the site>"
 
 numbered = Route("/a/:id", page, methods=["POST"], name="a")
-router = Router([Route("/", page), numbered, Route("/*rest", Site(), methods=["GET"])])
+chat = Route("/chat", websocket(talk))
+router = Router([Route("/", page), numbered, chat, Route("/*rest", Site(), methods=["GET"])])
 handler = page
 """
 
@@ -404,6 +410,7 @@ def test_routes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ["METHODS", "PATH", "NAME", "HANDLER"],
         ["any", "/", "-", "routed_site.page"],
         ["POST", "/a/:id", "a", "routed_site.page"],
+        ["any", "/chat", "-", "<websocket", "of", "talk>"],
         ["GET,HEAD", "/*rest", "-", "<the", "site>"],
     ]
     assert main(["routes", "routed_site:handler"]) == 3

@@ -110,7 +110,7 @@ def test_request_ids():
         (["--tls-key", "k"], "--tls-key does nothing without --tls-cert"),
         (["--tls-password-file", "p"], "--tls-password-file does nothing without --tls-cert"),
         (["--tls-client-cert", "required"], "--tls-client-cert does nothing without --tls-cert"),
-        (["--tls-cert", "/nowhere.pem"], r"no TLS with /nowhere\.pem: .*No such file"),
+        (["--tls-cert", "/nowhere.pem"], r"no TLS with /nowhere\.pem: .*No such file or directory: '/nowhere.pem'$"),
     ],
 )
 def test_what_is_refused(argv: list[str], complaint: str) -> None:
@@ -146,6 +146,8 @@ def test_the_password_is_in_a_file(tmp_path: Path) -> None:
     found = made("--tls-cert", cert, "--tls-key", key, "--tls-password-file", secret)["tls"]
     assert isinstance(found, Certificates)
     assert shown(found.context, authority.client, "a.example") == serial_of(cert)
+    with pytest.raises(ValueError, match=r"there is no private key in .* \(is it in a file of its own\? --tls-key\)$"):
+        made("--tls-cert", cert)
     secret.write_text("another")
     with pytest.raises(ValueError, match=f"no TLS with {cert}, {key}, {secret}: the password does not open"):
         made("--tls-cert", cert, "--tls-key", key, "--tls-password-file", secret)

@@ -58,11 +58,24 @@ async def test_what_is_said_of_it(public):
         (["os:path", "--listing"], "--listing: os:path is no folder"),
         (["os:path", "--fallback", "x"], "--fallback: os:path is no folder"),
         (["./public/app.py"], "names a file, not a module"),
+        (["./public/page.html"], "./public/page.html is a file, and no folder: name the one in which it is"),
+        (["public/page.html"], "public/page.html is a file, and no folder"),
     ],
 )
 def test_what_cannot_be(public, argv, complaint, capsys):
     assert main(["serve", *argv]) == 3
     assert complaint in capsys.readouterr().err
+
+
+def test_a_folder_without_a_page_to_begin_with_is_told_so_unless_something_else_is_there(public, capsys):
+    application_of("./public")
+    note = "roadrunner-trio: there is no index.html in ./public, so / is not found: --listing shows what is there\n"
+    assert capsys.readouterr().err == note
+    application_of("./public", "--listing")
+    application_of("./public", "--fallback", "page.html")
+    (public / "index.html").touch()
+    application_of("./public")
+    assert capsys.readouterr().err == ""
 
 
 def test_an_application_is_no_folder(public, monkeypatch):

@@ -63,6 +63,10 @@ def wsgi(environ, start_response):
     pass
 
 
+async def pair(request, more):
+    """Nothing: a handler has one parameter, and WSGI does not wait."""
+
+
 async def anything(*args):
     pass
 
@@ -92,12 +96,13 @@ def test_the_signature_decides(thing, kind):
         (wsgi, "app:app is a WSGI application: serve it with a WSGI server"),
         (anything, "app:app takes any number of arguments: say --interface asgi, or native"),
         (Instance, "app:app is a class: name an object of it"),
+        (pair, "app:app(request, more) cannot be called with one argument: a handler is `async def"),
         (7, "app:app is an object of type int, which cannot be called"),
     ],
 )
 def test_what_is_neither_is_told_so(thing, sentence):
     with pytest.raises(LoadError) as caught:
-        interface_of(thing, "app:app")
+        host(thing, "app:app", settings("app:app"))
     assert str(caught.value).startswith(sentence)
 
 
