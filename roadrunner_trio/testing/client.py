@@ -185,8 +185,7 @@ class Client:
             onward = _onward(target, found) if follow_redirects and not used_up else None
             if onward is None:
                 return replace(found, history=history) if history else found
-            history.append(found)
-            if len(history) > MAX_REDIRECTS:
+            if len(history := [*history, found]) > MAX_REDIRECTS:
                 raise ValueError(f"more than {MAX_REDIRECTS} redirects, the last one to {onward}")
             target = onward
             if found.status == 303 or (found.status in (301, 302) and method == "POST"):

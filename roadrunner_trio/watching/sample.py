@@ -94,9 +94,8 @@ class Eye:
         return found
 
     def _connection(self, listener: Listener, info: ConnectionInfo, now: float) -> Row:
-        assert info.task is not None
         return {
-            "id": self._id(info.task),
+            "id": "" if info.task is None else self._id(info.task),
             "listener": listener.name,
             "peer": visible(shown(info.peer)),
             "phase": info.phase,
