@@ -190,7 +190,8 @@ def test_a_standard_error_that_nobody_reads_is_not_waited_for(failing, monkeypat
 
 
 PACKAGE = Path(roadrunner_trio.__file__).parent
-MAY_ASK = {"journal.py", "telemetry/log_output.py", "telemetry/logs.py", "tutorial/stage.py", "websocket/told.py"}
+WRITES = {"journal.py", "telemetry/logs.py", "websocket/told.py"}
+MAY_ASK = {*WRITES, "processes/watching.py", "telemetry/log_output.py", "tutorial/stage.py"}
 """The observers guard their own loggers, which are others'. Where records go, and who overhears them, is said to a
 logger without writing to it."""
 
