@@ -184,6 +184,7 @@ ROOMS = {
         "http2.exchange",
         "http2.streams",
         "http2.connection",
+        "dormitory",
         "eviction",
         "places",
         "company",
