@@ -20,20 +20,22 @@ from pathlib import Path
 from typing import Final
 
 from .client import ClientError, answered, complete, get
-from .options import allow_descriptors, natural, tell
+from .measure import median
+from .options import allow_descriptors, natural
 from .run import certificate
 from .servers import HOST, Running, Server, Setup, running
 
+NEVER: Final = "never parked"
 PARK_AFTER: Final = 1.0
 """Seconds that a connection keeps its task here."""
 SETTLE: Final = 2.0
 """Seconds until the last one has been parked, and beyond."""
-WARMING: Final = 200
-"""Connections that come and go before anything is measured."""
+WARMING: Final = 1.5
+"""Seconds for which as many connections come and go before anything is measured: with as many tasks at once."""
 SPARE: Final = 200
 """Descriptors that are no connections."""
-ASKED: Final = 2000
-"""Connections that ask once more, in each turn."""
+BLOCK: Final = 50
+"""Requests that are timed together: the least of many short times is what a busy machine has disturbed least."""
 
 _pss = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE).search
 
@@ -49,7 +51,7 @@ def server(park_after: float | None) -> Server:
             options += ["--tls-cert", str(setup.tls[0]), "--tls-key", str(setup.tls[1])]
         return ["roadrunner_trio", "serve", "bench.apps.native:handler", "--bind", f"{HOST}:{port}", *options]
 
-    return Server("never parked" if park_after is None else "parked", (), command)
+    return Server(NEVER if park_after is None else "parked", (), command)
 
 
 def pss(each: Running) -> int:
@@ -94,7 +96,7 @@ def crowd(each: Running, count: int, rate: int, tls: bool, stack: ExitStack) -> 
     """Opens connections, so many a second, and says what each holds when all have been idle for a while."""
     opened = opener(each.port, tls)
     with ExitStack() as first:
-        for _ in range(WARMING):
+        for _ in range(int(WARMING * rate)):
             first.enter_context(opened())
         time.sleep(SETTLE)
     time.sleep(0.5)
@@ -114,36 +116,41 @@ def cost(each: Running, connections: Sequence[socket.socket]) -> float:
     return (each.cpu_seconds() - before) / len(connections) * 1e6
 
 
+def costs(there: Sequence[tuple[Running, list[socket.socket]]]) -> dict[str, list[float]]:
+    """The same in blocks, the servers in turn; every connection is asked once."""
+    found: dict[str, list[float]] = {process.server.name: [] for process, _ in there}
+    for at in range(0, len(there[0][1]), BLOCK):
+        for process, connections in there:
+            found[process.server.name].append(cost(process, connections[at : at + BLOCK]))
+    return found
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m bench.parked", description="Parked connections beside idle ones.")
     add = parser.add_argument
     add("--connections", type=natural, default=9_000, help="to each server (default 9000)")
     add("--rate", type=natural, default=1_000, help="connections a second (default 1000)")
-    add("--turns", type=natural, default=4, help="of requests, on 2000 connections each (default 4)")
     add("--tls", action="store_true", help="encrypted")
     add("--python", default=sys.executable, metavar="PATH", help="what runs the servers")
     options = parser.parse_args()
     allow_descriptors(2 * options.connections + SPARE)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-parked-")))
-        setup = Setup(crowd=options.connections + WARMING, tls=certificate(folder) if options.tls else None)
+        tls = certificate(folder) if options.tls else None
+        setup = Setup(crowd=options.connections + int(WARMING * options.rate), tls=tls)
         there = list[tuple[Running, list[socket.socket]]]()
         for each in (server(PARK_AFTER), server(None)):
             process = stack.enter_context(running(each, setup, options.python))
             connections, octets = crowd(process, options.connections, options.rate, options.tls, stack)
             there.append((process, connections))
             print(f"{each.name:14} {octets:8.0f} octets a connection")
-        figures: dict[str, list[float]] = {}
-        for turn in range(options.turns):
-            for process, connections in there:
-                at = turn * ASKED % len(connections)
-                figure = cost(process, connections[at : at + ASKED])
-                figures.setdefault(process.server.name, []).append(figure)
-                tell(f"turn {turn + 1}, {process.server.name}: {figure:.1f} us")
-        least = {name: min(each) for name, each in figures.items()}
-        for name, figure in least.items():
-            print(f"{name:14} {figure:8.1f} us of server CPU for a request, {figure / least['never parked']:.2f}")
+        figures = costs(there)
+        for name, blocks in figures.items():
+            least, middle = min(blocks) / min(figures[NEVER]), median(blocks) / median(figures[NEVER])
+            print(
+                f"{name:14} {min(blocks):8.1f} us of server CPU for a request at least: {least:.2f}, median {middle:.2f}"
+            )
 
 
 if __name__ == "__main__":

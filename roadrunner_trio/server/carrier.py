@@ -156,12 +156,9 @@ class Carrier:
         if self.wire is not None:
             self.wire.attendant = self
 
-    def has_been_here(
-        self, born: float, served: int, transport: tuple[TLSInfo | None, ProxyHeader | None] | None
-    ) -> None:
+    def has_been_here(self, born: float, served: int) -> None:
         """It goes on where it has rested without a task."""
-        self.born, self.served, self.transport = born, served, transport
-        self._accept_told = True
+        self.born, self.served, self._accept_told = born, served, True
 
     # -- what a listener asks of it ----------------------------------------------------------------
 

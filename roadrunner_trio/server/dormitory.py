@@ -49,11 +49,11 @@ class Parked:
         born: when it was accepted, in Trio's time.
         served: requests so far.
         deadline: when it has been idle for as long as it may.
-        scheme: of its requests.
-        transport: what its handshake has told.
+        place: what it is counted under among the places, if anything.
+        secrets: the scheme of its requests, and what its handshake has told; None where there was none.
     """
 
-    __slots__ = ("born", "deadline", "drain", "fd", "home", "peer", "scheme", "served", "transport")
+    __slots__ = ("born", "deadline", "drain", "fd", "home", "peer", "place", "secrets", "served")
 
     phase: ClassVar[Phase] = Phase.IDLE
     task: ClassVar[None] = None
@@ -68,8 +68,8 @@ class Parked:
         self.born = conn.born
         self.served = conn.served
         self.deadline = conn.phase.ends
-        self.scheme = conn.scheme
-        self.transport = conn.transport
+        self.place: str | None = None
+        self.secrets = None if conn.transport is None else (conn.scheme, conn.transport)
 
     def __lt__(self, other: Parked) -> bool:
         return self.deadline < other.deadline
@@ -124,8 +124,9 @@ class Parked:
             conn.drain = self.drain
         self.drain.replace(self, conn)
         home.leave(self)
-        conn.has_been_here(self.born, self.served, self.transport)
-        conn.scheme = self.scheme
+        conn.has_been_here(self.born, self.served)
+        if self.secrets is not None:
+            conn.scheme, conn.transport = self.secrets
         conn.phase.wake(self.deadline, home.context.timeouts.park_after)
         home.start(conn)
         wire.edge(events)
@@ -187,6 +188,8 @@ class Dormitory:
         slot = Parked(self, conn, fd)
         self.poller.hand_over(fd, slot)
         conn.drain.replace(conn, slot)
+        if slot.place == slot.peer[0]:
+            slot.peer = slot.place, int(slot.peer[1])  # and one text for all connections of an address
         self.count += 1
         if slot.deadline != math.inf:
             heappush(self._due, slot)

@@ -76,7 +76,7 @@ class Poller:
     def __init__(self) -> None:
         self.crowd = 0
         self._epoll = select.epoll()
-        self._watched: dict[int, Watched] = {}
+        self._watched: list[Watched | None] = []  # by descriptor: there may be many, and they are small numbers
         self._holding: list[Holding] = []
         self._flusher: trio.lowlevel.Task | None = None  # while it waits
         self._failed: dict[int, object] = {}
@@ -90,6 +90,8 @@ class Poller:
         """
         fd = sock.fileno()
         self._epoll.register(fd, EDGES)
+        if fd >= len(self._watched):
+            self._watched += [None] * (fd + 1 - len(self._watched))
         self._watched[fd] = watched
 
     def hand_over(self, fd: int, watched: Watched) -> None:
@@ -100,7 +102,8 @@ class Poller:
     def forget(self, sock: socket.socket) -> None:
         """Unregisters a socket. Call it before the socket is closed: its number may be used again at once."""
         fd = sock.fileno()
-        if (watched := self._watched.pop(fd, None)) is not None:
+        if 0 <= fd < len(self._watched) and (watched := self._watched[fd]) is not None:
+            self._watched[fd] = None
             self._failed.pop(id(watched), None)
             self._epoll.unregister(fd)
 
@@ -158,7 +161,7 @@ class Poller:
             edges = epoll.poll(0)
             self.crowd = len(edges)
             for fd, events in edges:
-                if (waiting := watched.get(fd)) is not None:
+                if (waiting := watched[fd]) is not None:
                     try:
                         waiting.edge(events)
                     except BaseException as exc:

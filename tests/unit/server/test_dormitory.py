@@ -421,7 +421,7 @@ async def test_times_and_wakes_leave_nothing_behind(autojump_clock):
             assert parked(house) == 1
         dormitory, context = house.listener._dormitory, house.listener._context
         assert len(dormitory._due) <= 67
-        assert len(context.poller._watched) == 1
+        assert sum(each is not None for each in context.poller._watched) == 1
         assert len(context.clock) <= 130
         await peer.close()
         await trio.sleep(80)
