@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -22,6 +23,7 @@ from ..answering.faults import part_ways
 from ..journal import log
 from ..protocol.proxy_header import ProxyHeader
 from ..telemetry.observe import ConnectionAccepted, ConnectionEnded
+from ..transport.drain import Drain
 from ..transport.files import SLICE, OpenFile
 from ..transport.patience import Patience
 from ..transport.phases import BUSY, Phase, PhaseScope
@@ -159,6 +161,19 @@ class Carrier:
     def has_been_here(self, born: float, served: int) -> None:
         """It goes on where it has rested without a task."""
         self.born, self.served, self._accept_told = born, served, True
+
+    def adopt(self, sock: socket.socket, peer: Address, drain: Drain) -> bool:
+        """Goes on, in its task, with another socket in the place of the one that was given up; False when it has none.
+
+        Its peer is another, of whose past :meth:`has_been_here` tells.
+        """
+        if self.plain is None or not self.plain.adopt(sock):
+            return False
+        self.plain.attendant = self.plain.reader = self
+        self.peer, self.drain = peer, drain
+        self.scheme, self.transport, self._meter = "http", None, None
+        self.closed = self.parked = False
+        return True
 
     # -- what a listener asks of it ----------------------------------------------------------------
 

@@ -25,8 +25,10 @@ import trio
 from ..answering.context import ServerContext
 from ..telemetry.observe import ConnectionEnded
 from ..transport import forks
+from ..transport.drain import Drain
 from ..transport.phases import Phase
 from ..transport.poller import ROOM, Poller
+from ..transport.streams import Address, shown
 from ..transport.wire import EPOLLIN, SocketWire
 from .carrier import NEWBORN, Carrier
 from .connection import Connection
@@ -36,6 +38,8 @@ LEFT: Final = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) 
 """What the poller says of a peer that has ended what it sends, or is gone altogether."""
 NOWHERE: Final = -1
 """The descriptor of a slot that is none any more."""
+KEPT: Final = 32
+"""Tasks that rest at most, to serve those who wake: without a task to begin, a wake costs a third."""
 
 
 class Parked:
@@ -116,20 +120,18 @@ class Parked:
             self.end()
 
     def _wake(self, events: int) -> None:
-        home = self.home
-        wire = SocketWire(socket.socket(fileno=self.fd), home.poller, known=True)
-        conn = Connection(wire, home.context, self.peer)
-        if conn.drain is not self.drain:  # which has begun: it is one of those whom it has told
-            conn.drain.leave(conn)
-            conn.drain = self.drain
-        self.drain.replace(self, conn)
+        home, sock = self.home, socket.socket(fileno=self.fd)
         home.leave(self)
+        conn = home.adopted(sock, self.peer, self.drain) or home.hired(sock, self.peer, self.drain)
+        self.drain.replace(self, conn)
         conn.has_been_here(self.born, self.served)
         if self.secrets is not None:
             conn.scheme, conn.transport = self.secrets
         conn.phase.wake(self.deadline, home.context.timeouts.park_after)
-        home.start(conn)
-        wire.edge(events)
+        if conn.wire is not None:
+            conn.wire.edge(events)
+        if self.drain.draining:
+            conn.told()
 
     def end(self) -> None:
         """Closes it, without a word: its peer has had all it asked for, and has had time to read it."""
@@ -177,6 +179,7 @@ class Dormitory:
         self.count = 0
         self.deadline = self.armed = math.inf
         self._due: list[Parked] = []  # a heap, in which those that have left stay until their time or a clean-up
+        self._resting: list[Connection] = []
         self._open = True
 
     def park(self, conn: Connection) -> bool:
@@ -194,18 +197,45 @@ class Dormitory:
         if slot.deadline != math.inf:
             heappush(self._due, slot)
             self._set()
-        self._empty(conn)
+        self._rest(conn)
         return True
 
-    def _empty(self, conn: Connection) -> None:
-        """There is nothing more for its task to do, and nothing that holds it."""
-        exchange = conn.exchange
+    def _rest(self, conn: Connection) -> None:
+        """There is nothing more for its task to do: it waits for another connection, or ends."""
         conn.closed = conn.parked = True
+        if len(self._resting) < KEPT and conn.task is not None:
+            conn.task.name = f"{self.context.name}: at rest"
+            self._resting.append(conn)
+        else:
+            self._dismiss(conn)
+
+    def _dismiss(self, conn: Connection) -> None:
         conn.phase.end("the connection is parked")
         conn.phase.close()
-        exchange.meter.close()
-        look_away(exchange)
+        conn.exchange.meter.close()
+        look_away(conn.exchange)
         del conn.exchange  # each of the two holds the other
+
+    def adopted(self, sock: socket.socket, peer: Address, drain: Drain) -> Connection | None:
+        """A connection that rests and goes on with a socket, if there is one."""
+        while self._resting:
+            conn = self._resting.pop()
+            if conn.wire is not None and conn.task is not None and conn.adopt(sock, peer, drain):
+                self.poller.hand_over(sock, conn.wire)
+                conn.exchange.forget()
+                conn.exchange.engine.next_cycle()
+                conn.task.name = f"{self.context.name}: {shown(peer)}"
+                return conn
+        return None
+
+    def hired(self, sock: socket.socket, peer: Address, drain: Drain) -> Connection:
+        """Another, in a new task."""
+        conn = Connection(SocketWire(sock, self.poller, known=True), self.context, peer)
+        if drain is not conn.drain:  # it has begun, and this is one of those whom it has told
+            conn.drain.leave(conn)
+            conn.drain = drain
+        self.start(conn)
+        return conn
 
     def leave(self, slot: Parked) -> None:
         """A slot is none any more."""
@@ -241,3 +271,5 @@ class Dormitory:
             for member in [*self.context.drain.members]:
                 if isinstance(member, Parked):
                     member.end()
+            for conn in self._resting:
+                self._dismiss(conn)

@@ -27,7 +27,7 @@ from ..transport.clock import Clock
 from ..transport.drain import Drain
 from ..transport.patience import SPARED, Patience
 from ..transport.phases import Phase
-from ..transport.streams import Address, PrefixedStream, RateMeter, own_end
+from ..transport.streams import Address, PrefixedStream, RateMeter
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
 from .gathering import gather_body, no_room
@@ -60,7 +60,6 @@ class Http1Exchange(Http1Sender):
     __slots__ = (
         "_bulk",
         "_gulps",
-        "_local",
         "_readers",
         "_reading",
         "_received",
@@ -86,7 +85,6 @@ class Http1Exchange(Http1Sender):
         self._readers: trio.lowlevel.ParkingLot | None = None
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[_Wait] | None = None
-        self._local: Address | None = None
         self.taken: int | None = None
         self.judged = False
 
@@ -116,13 +114,6 @@ class Http1Exchange(Http1Sender):
     def peer(self) -> Address:
         """Who asks."""
         return self.conn.peer
-
-    @property
-    def local(self) -> Address:
-        """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
-        if self._local is None:
-            self._local = self.context.name if self.wire is None else own_end(self.wire, self.context.name)
-        return self._local
 
     @property
     def gone(self) -> bool:

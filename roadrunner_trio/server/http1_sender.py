@@ -22,6 +22,7 @@ from ..protocol.http1.encode import BodyFraming
 from ..protocol.wishes import bodiless, content, declared
 from ..transport.drain import Drain
 from ..transport.files import READ_SIZE, SLICE, OpenFile
+from ..transport.streams import Address, own_end
 from ..transport.wire import PeerGone, SocketWire
 from .carrier import WRITE_SIZE, Carrier
 from .report import tell_send_failed
@@ -64,6 +65,7 @@ class Http1Sender:
 
     __slots__ = (
         "_left",
+        "_local",
         "_pieces",
         "body_done",
         "conn",
@@ -93,6 +95,7 @@ class Http1Sender:
         self.phase = conn.phase
         self.extra = ()
         self.memo: Any = None
+        self._local: Address | None = None
         self.told = False
         self.framing = BodyFraming.NONE
         self.headed = 0.0
@@ -117,6 +120,18 @@ class Http1Sender:
         self.ended = False
         self.sent = 0
         self.kind = "none"
+
+    def forget(self) -> None:
+        """What comes next is another peer's, on another connection."""
+        self.memo = self._local = None
+
+    @property
+    def local(self) -> Address:
+        """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
+        if self._local is None:
+            wire, name = self.conn.wire, self.context.name
+            self._local = name if wire is None else own_end(wire, name)
+        return self._local
 
     def give_back(self) -> None:
         """Lets go of the request's body, which counts no more."""

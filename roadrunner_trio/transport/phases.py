@@ -37,6 +37,10 @@ WAITING: Final = frozenset({Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST, Pha
 """Phases in which it is the peer's turn."""
 
 
+TOGETHER: Final = 0.125
+"""Seconds by which a connection may be parked later, with others in one step of the clock, each of which is 15 µs."""
+
+
 class Source(Protocol):
     """What a peer's octets come from, where that can be asked."""
 
@@ -113,7 +117,7 @@ class PhaseScope:
         now = self.now()
         self.end_of_rest = deadline = now + seconds
         if awake is not None and awake < seconds and self.sleeper is not None:
-            deadline = now + awake
+            deadline = min(deadline, now + awake - (now + awake) % -TOGETHER)
         self.deadline = deadline
         if deadline < self.armed:
             self.clock.arm(self)

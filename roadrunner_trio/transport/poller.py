@@ -94,8 +94,9 @@ class Poller:
             self._watched += [None] * (fd + 1 - len(self._watched))
         self._watched[fd] = watched
 
-    def hand_over(self, fd: int, watched: Watched) -> None:
-        """Has another told of what is watched already, from the next edge on."""
+    def hand_over(self, sock: socket.socket | int, watched: Watched) -> None:
+        """Has another told of what is watched already, a socket or its number, from the next edge on."""
+        fd = sock if isinstance(sock, int) else sock.fileno()
         self._failed.pop(id(self._watched[fd]), None)
         self._watched[fd] = watched
 

@@ -98,10 +98,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._waiter: trio.lowlevel.Task | None = None
         if poller is not None:
             self.wary = sock.family not in TCP
-            if known:
-                poller.hand_over(sock.fileno(), self)
-            else:
-                poller.watch(sock, self)
+            (poller.hand_over if known else poller.watch)(sock, self)
 
     @property
     def polled(self) -> bool:
@@ -445,14 +442,23 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._close(forks.abort)
 
     def surrender(self) -> int | None:
-        """Gives up its descriptor, of which the poller goes on to tell, and leaves the task waiting that waits for what
-        comes; None, and it does not, where anybody has more to do with it than that."""
-        if self._poller is None or self._waiter is None or self.held or self.sending or self._eof_sent:
-            return None
-        if self.hung_up or self._failure is not None or self.wary is (self.socket.family in TCP):
+        """Gives up its descriptor, of which the poller goes on to tell, and leaves the waiting task as it is.
+
+        None, and it does not, where there is more to be done with it than to wait.
+        """
+        at_rest = self._waiter is not None and not (self.held or self.sending or self.hung_up or self._eof_sent)
+        if not at_rest or self._failure is not None or self.wary is (self.socket.family in TCP):
             return None
         self.attendant = self.reader = self.writer = None
         return self.socket.detach()
+
+    def adopt(self, sock: socket.socket) -> bool:
+        """Has another in the place of the one that was surrendered; False when nobody waits any more."""
+        if self._waiter is None:
+            return False
+        sock.setblocking(False)
+        self.socket, self.wary, self._wants_room = sock, sock.family not in TCP, False
+        return True
 
     async def aclose(self) -> None:
         """Closes the socket; a checkpoint."""

@@ -11,13 +11,16 @@ from story_tools import GET, answer, hello, last_word, loud, open_house
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
+from roadrunner_trio.server import dormitory as dormitory_module
 from roadrunner_trio.server import listener as listener_module
 from roadrunner_trio.server.carrier import Fate
+from roadrunner_trio.server.dormitory import KEPT
 from roadrunner_trio.transport.phases import Phase
 
 pytestmark = needs_poller
 
 KINDS = pytest.mark.parametrize("kind", ["tcp", "unix"])
+OTHERS = ("accept", "dormitory", "at rest")
 AGAIN = pytest.mark.parametrize("time", range(8))
 """Of what happens in one tick: Trio takes the tasks of a tick in an order of chance."""
 
@@ -29,7 +32,7 @@ def parked(house) -> int:
 def tasks(house) -> list[str]:
     """The names of the tasks that serve connections."""
     nursery = house.listener._connections
-    return [task.name for task in nursery.child_tasks if "accept" not in task.name and "dormitory" not in task.name]
+    return [task.name for task in nursery.child_tasks if not any(word in task.name for word in OTHERS)]
 
 
 async def rest(house, kind="tcp", says=GET):
@@ -66,33 +69,108 @@ async def test_after_its_time_an_idle_connection_has_no_task_and_is_there_as_bef
     assert loud(caplog) == []
 
 
-@KINDS
-async def test_what_comes_wakes_it_into_a_new_task(kind, autojump_clock, monkeypatch):
-    fates = []
+@pytest.fixture
+def fates(monkeypatch):
+    """What has become of connections whose tasks have ended."""
+    found = []
     serve = listener_module.serve_connection
 
     async def noted(conn):
-        fates.append(await serve(conn))
+        found.append(await serve(conn))
 
     monkeypatch.setattr(listener_module, "serve_connection", noted)
+    return found
+
+
+@pytest.fixture
+def none_kept(monkeypatch):
+    """No task rests: each wake begins one."""
+    monkeypatch.setattr(dormitory_module, "KEPT", 0)
+
+
+async def wake_and_rest(house, peer):
+    """Three more requests, between which the connection is parked, and a last one."""
+    for count in range(2, 5):
+        await trio.sleep(20)
+        await peer.say(GET)
+        assert peer.take() == answer(b"hi")
+        assert (parked(house), len(tasks(house))) == (0, 1)
+        [info] = house.listener.connections()
+        assert (info.requests, info.deadline, info.age) == (count, 75, trio.current_time())
+        await trio.sleep(5)
+        await wait_all_tasks_blocked()
+        assert (parked(house), tasks(house)) == (1, [])
+    await peer.say(GET.replace(b"Host: h", b"Host: h\r\nConnection: close"))
+    await peer.end()
+
+
+@KINDS
+async def test_what_comes_wakes_it_into_a_task_that_rests(kind, autojump_clock, fates):
     async with open_house(tcp=True) as house:
-        peer = await rest(house, kind)
-        for count in range(2, 5):
-            assert fates == [Fate.PARKED] * (count - 1)
-            await trio.sleep(20)
-            await peer.say(GET)
-            assert peer.take() == answer(b"hi")
-            assert (parked(house), len(tasks(house))) == (0, 1)
-            [info] = house.listener.connections()
-            assert (info.requests, info.deadline, info.age) == (count, 75, trio.current_time())
-            await trio.sleep(5)
-            await wait_all_tasks_blocked()
-            assert (parked(house), tasks(house)) == (1, [])
-        await peer.say(GET.replace(b"Host: h", b"Host: h\r\nConnection: close"))
-        await peer.end()
-        assert fates == [Fate.PARKED] * 4 + [Fate.CLOSED]
+        await wake_and_rest(house, await rest(house, kind))
+        assert fates == [Fate.CLOSED]
     assert house.watch.names() == ["accept", *["start", "stop"] * 5, "close"]
     assert house.watch.only("close").requests == 5
+
+
+@KINDS
+async def test_or_into_a_new_one(kind, autojump_clock, fates, none_kept):
+    async with open_house(tcp=True) as house:
+        await wake_and_rest(house, await rest(house, kind))
+        assert fates == [Fate.PARKED] * 4 + [Fate.CLOSED]
+    assert house.watch.names() == ["accept", *["start", "stop"] * 5, "close"]
+
+
+async def test_so_many_tasks_are_kept_and_end_with_a_drain(autojump_clock, fates):
+    async with open_house(tcp=True) as house:
+        peers = [house.tcp_peer() for _ in range(KEPT + 10)]
+        for peer in peers:
+            await peer.say(GET)
+        await trio.sleep(6)
+        assert (parked(house), len(fates)) == (KEPT + 10, 10)
+        for peer in peers:
+            peer.slip(GET)
+        await wait_all_tasks_blocked()
+        assert {peer.heard.count(b"200 OK") for peer in peers} == {2}
+        assert len(tasks(house)) == KEPT + 10
+        await trio.sleep(6)
+        assert (parked(house), len(fates)) == (KEPT + 10, 20)
+        assert await house.listener.drain() == rr.Drained(finished=KEPT + 10, cut=0, stuck=0)
+        assert trio.current_time() == 12
+    assert len(fates) == KEPT + 20
+
+
+async def test_nothing_of_one_peer_is_told_to_the_next_in_its_task(autojump_clock):
+    """Who asks, where, by which scheme and behind which proxy; what the application has kept for its connection."""
+    seen = []
+
+    class App:
+        def plan(self, request):
+            return rr.Plan()
+
+        async def __call__(self, exchange):
+            request = exchange.request
+            seen.append((request.peer, exchange.local, exchange.memo, request.scheme, request.proxy))
+            exchange.memo = request.peer
+            await exchange.respond(200, (), b"hi")
+
+    async with open_house(App(), tcp=True) as house:
+        first, second = house.tcp_peer(), meet(house, "unix")
+        await first.say(GET + b"\r\n")  # an empty line, of which each may send one
+        await trio.sleep(6)
+        await second.say(GET)
+        await trio.sleep(6)
+        assert parked(house) == 2
+        for peer in (second, first, second):
+            await peer.say(b"\r\n" + GET)
+            assert peer.heard.endswith(b"hi")
+            await trio.sleep(6)
+        assert len({local for _, local, *_ in seen}) == 2
+        assert [(peer, local) for peer, local, *_ in seen[1:]] == [seen[at][:2] for at in (1, 1, 0, 1)]
+        assert [memo for *_, memo, _, _ in seen[:2]] == [None, None]
+        assert {memo for *_, memo, _, _ in seen[2:]} == {None}
+        names = [task.name for task in house.listener._connections.child_tasks]
+        assert sum("at rest" in name for name in names) == 2
 
 
 @KINDS
