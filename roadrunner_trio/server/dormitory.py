@@ -17,6 +17,7 @@ import math
 import select
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from typing import ClassVar, Final, TypeAlias
 
@@ -29,6 +30,7 @@ from ..transport.drain import Drain
 from ..transport.phases import Phase
 from ..transport.poller import ROOM, Poller
 from ..transport.streams import Address, shown
+from ..transport.tls_stream import TLSStream
 from ..transport.wire import EPOLLIN, SocketWire
 from .carrier import NEWBORN, Carrier
 from .connection import Connection
@@ -54,7 +56,7 @@ class Parked:
         served: requests so far.
         deadline: when it has been idle for as long as it may.
         place: what it is counted under among the places, if anything.
-        secrets: the scheme of its requests, and what its handshake has told; None where there was none.
+        secrets: the scheme of its requests, what its handshake has told, and what encrypts; None without a handshake.
     """
 
     __slots__ = ("born", "deadline", "drain", "fd", "home", "peer", "place", "secrets", "served")
@@ -73,7 +75,7 @@ class Parked:
         self.served = conn.served
         self.deadline = conn.phase.ends
         self.place: str | None = None
-        self.secrets = None if conn.transport is None else (conn.scheme, conn.transport)
+        self.secrets = None if conn.transport is None else (conn.scheme, conn.transport, conn.layer)
 
     def __lt__(self, other: Parked) -> bool:
         return self.deadline < other.deadline
@@ -122,11 +124,14 @@ class Parked:
     def _wake(self, events: int) -> None:
         home, sock = self.home, socket.socket(fileno=self.fd)
         home.leave(self)
-        conn = home.adopted(sock, self.peer, self.drain) or home.hired(sock, self.peer, self.drain)
+        scheme, transport, layer = self.secrets or ("http", None, None)
+        conn = None if layer is not None else home.adopted(sock, self.peer, self.drain)
+        conn = conn or home.hired(sock, self.peer, self.drain)
         self.drain.replace(self, conn)
         conn.has_been_here(self.born, self.served)
-        if self.secrets is not None:
-            conn.scheme, conn.transport = self.secrets
+        if layer is not None and conn.wire is not None:
+            conn.encrypt(TLSStream(conn.wire, layer))
+        conn.scheme, conn.transport = scheme, transport
         conn.phase.wake(self.deadline, home.context.timeouts.park_after)
         if conn.wire is not None:
             conn.wire.edge(events)
@@ -136,6 +141,9 @@ class Parked:
     def end(self) -> None:
         """Closes it, without a word: its peer has had all it asked for, and has had time to read it."""
         with socket.socket(fileno=self.fd) as sock:
+            if self.secrets is not None and (layer := self.secrets[2]) is not None:
+                with suppress(OSError):
+                    sock.send(layer.farewell(), getattr(socket, "MSG_DONTWAIT", 0))
             self.home.poller.forget(sock)
             forks.end(sock)
         self.home.leave(self)
@@ -155,7 +163,7 @@ GUESTS: Final = (Carrier, Parked)
 def may_park(conn: Connection) -> bool:
     """Whether there is nothing to a connection but what a slot can keep."""
     exchange = conn.exchange
-    if conn.plain is None or conn.gone or conn.broken or conn.drain.draining:
+    if conn.gone or conn.broken or conn.drain.draining or (conn.plain is None and conn.layer is None):
         return False
     return conn.phase.phase is Phase.IDLE and not conn.phase.over and exchange.engine.empty and not exchange.waits
 
@@ -203,7 +211,7 @@ class Dormitory:
     def _rest(self, conn: Connection) -> None:
         """There is nothing more for its task to do: it waits for another connection, or ends."""
         conn.closed = conn.parked = True
-        if len(self._resting) < KEPT and conn.task is not None:
+        if len(self._resting) < KEPT and conn.task is not None and conn.plain is not None:
             conn.task.name = f"{self.context.name}: at rest"
             self._resting.append(conn)
         else:

@@ -37,7 +37,7 @@ WAITING: Final = frozenset({Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST, Pha
 """Phases in which it is the peer's turn."""
 
 
-TOGETHER: Final = 0.125
+TOGETHER: Final = 1 / 64
 """Seconds by which a connection may be parked later, with others in one step of the clock, each of which is 15 µs."""
 
 

@@ -53,8 +53,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
 
     Args:
         sock: the socket; it is made non-blocking and belongs to the wire from now on.
-        poller: tells of it.
-        known: it does so already, to another; see :meth:`surrender`.
+        poller: tells of it; a ``known`` one already, to another (:meth:`surrender`).
     """
 
     __slots__ = (
@@ -89,8 +88,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self.reader: Reader | None = None
         self.writer: Writer | None = None
         self.wary = False
-        self._receiving = False
-        self._in_hand = False
+        self._receiving = self._in_hand = False
         self._wants_room = False
         self._failure: OSError | None = None
         self._eof_sent = False
@@ -442,10 +440,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._close(forks.abort)
 
     def surrender(self) -> int | None:
-        """Gives up its descriptor, of which the poller goes on to tell, and leaves the waiting task as it is.
-
-        None, and it does not, where there is more to be done with it than to wait.
-        """
+        """Gives up its descriptor, which the poller still watches; None, and it does not, unless somebody waits."""
         at_rest = self._waiter is not None and not (self.held or self.sending or self.hung_up or self._eof_sent)
         if not at_rest or self._failure is not None or self.wary is (self.socket.family in TCP):
             return None
