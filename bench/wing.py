@@ -24,7 +24,8 @@ from .measure import cpu_seconds
 PATIENCE: Final = 20.0
 SMALL: Final = 4096
 UPLOAD: Final = 10_000_000
-BOUNDARY: Final = "XX"
+BOUNDARY: Final = "----WebKitFormBoundary7MA4YWxkTrZu0gWq"
+"""As long as those of browsers: the search for it is quicker the longer it is."""
 OURS, THEIRS = "roadrunner-trio", "uvicorn+starlette"
 PROGRAMS: Final = {OURS: "bench.apps.wing_native", THEIRS: "bench.apps.wing_starlette"}
 
