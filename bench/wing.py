@@ -1,9 +1,9 @@
 """What stands on the server against the same on another: ``python -m bench.wing``.
 
 Files, a 304, JSON through gzip and a form of 10 MB, here and with Starlette on uvicorn; a file from granian besides,
-where that is installed. One connection asks them in turns, and the least server CPU of all turns counts, so a busy machine
-does little harm. A form is in here, of which wrk knows nothing, and answers differ in their octets, so this is not one
-of the scenarios.
+where that is installed. One connection asks them in turns, and the least server CPU of all turns counts, so a busy
+machine does little harm. A form is in here, of which wrk knows nothing, and answers differ in their octets, so this
+is not one of the scenarios.
 """
 
 from __future__ import annotations
