@@ -193,7 +193,7 @@ class Static:
         except IsADirectoryError:
             return _to_the_slash(request, path)
         except PermissionError:
-            return Response.text("Forbidden", status=403)
+            return _forbidden()
         except (FileNotFoundError, NotADirectoryError):
             return await self._missing(request)
 
@@ -299,6 +299,8 @@ class Static:
         if self._fallback is not None and _asks_for_a_page(request):
             try:
                 return await self._file(request, self._fallback)
+            except PermissionError:
+                return _forbidden()
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 pass
         return _not_found()
@@ -341,6 +343,10 @@ def _of_another_method(request: Request) -> Response:
     if request.head.method == b"OPTIONS":
         return Response.no_content(fields=_ALLOW)
     return Response.text("Method Not Allowed", status=405, fields=_ALLOW)
+
+
+def _forbidden() -> Response:
+    return Response.text("Forbidden", status=403)
 
 
 def _not_found() -> Response:
