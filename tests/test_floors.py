@@ -75,6 +75,7 @@ ROOMS = {
         "http2.engine",
         "ws",
         "ws.frames",
+        "ws.masking",
         "ws.extensions",
         "ws.assembly",
         "ws.deflate",
