@@ -114,6 +114,8 @@ ROOMS = {
     ],
     "telemetry": [
         "connection_events",
+        "of_request",
+        "websocket_events",
         "observe",
         "request_ids",
         "log_lines",
@@ -141,7 +143,7 @@ ROOMS = {
         "buffers",
         "context",
     ],
-    "websocket": ["told", "outgoing", "link", "keepalive", "inbox", "core", "session", "offer", "handler"],
+    "websocket": ["told", "outgoing", "link", "keepalive", "inbox", "core", "session", "observed", "offer", "handler"],
     "apps": [
         "routes",
         "table",
