@@ -120,7 +120,7 @@ class Metrics(Meter):
         self._drains = 0
         self._websockets = 0
         self._opened = 0
-        self.messages: list[int] = [0, 0]
+        self.messages = self._messages = [0, 0]
         self._began = int(time.time())
 
     def __repr__(self) -> str:
@@ -239,7 +239,7 @@ class Metrics(Meter):
         numbers[PLACE["roadrunner_drains_total",]] = self._drains
         numbers[PLACE["roadrunner_websockets",]] = self._websockets
         numbers[PLACE["roadrunner_websockets_opened_total",]] = self._opened
-        for direction, count in zip(("in", "out"), self.messages, strict=True):
+        for direction, count in zip(("in", "out"), self._messages, strict=True):
             numbers[PLACE["roadrunner_websocket_messages_total", direction]] = count
         for certificates in {each.certificates for each in self._listeners if each.certificates}:
             _add_certificates(numbers, certificates)
