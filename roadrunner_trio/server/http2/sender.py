@@ -116,10 +116,19 @@ class StreamSender:
         return self.status != 0
 
     async def send_interim(self, status: int, fields: Sequence[Field] = ()) -> None:
-        """An interim response (RFC 9110 section 15.2); nothing after the final head."""
+        """An interim response (RFC 9110 section 15.2); nothing after the final head. It waits while nobody takes any.
+
+        Raises:
+            PeerGone: the peer is gone, or has not taken what was sent before in time.
+        """
         if not 100 <= status <= 199 or status == 101:
             raise ValueError(f"an interim response is 100 or 102 to 199, not {status}")
-        if not self.status:
+        request = self.request
+        if self.writer.backlog > MOST:
+            await self.writer.room()
+        if self.request is request and not self.status:
+            if self.stream.lost or self.conn.broken:
+                raise PeerGone("the peer has taken its request back")
             self.engine.send_interim(self.stream, status, fields)
             self.writer.soon()
 

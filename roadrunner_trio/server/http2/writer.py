@@ -142,10 +142,10 @@ class Writer:
         "_order",
         "_poller",
         "_pushed",
-        "_reader",
         "_since",
         "_spared",
         "_taken",
+        "_waiting",
         "conn",
         "engine",
         "queue",
@@ -164,7 +164,7 @@ class Writer:
         wire = conn.wire
         self._poller: Poller | None = conn.context.poller if wire is not None and wire.polled else None
         self._pushed: trio.lowlevel.Task | None = None  # the task that writes, while it waits
-        self._reader: trio.lowlevel.Task | None = None  # the task that reads, while it waits for room
+        self._waiting: trio.lowlevel.ParkingLot | None = None  # for room, before something is made that would go out
         # The time that the peer has for what is unsent:
         self._alarm: Alarm | None = None
         self._meter: SendMeter | None = None
@@ -304,8 +304,8 @@ class Writer:
             self.unsent = memoryview(data)[sent:]
             self._await_room(trio.current_time())
             wire.want_room()
-        elif self._reader is not None:
-            self._wake_reader()
+        elif self._waiting:
+            self._waiting.unpark_all()
         return None
 
     def write_now(self) -> None:
@@ -321,7 +321,7 @@ class Writer:
         self._took(sent)
         if not self.unsent:
             self.flush()
-            self._wake_reader()
+            self._wake()
         return None
 
     def _lose(self) -> None:
@@ -333,7 +333,7 @@ class Writer:
         for content in [*self.stalled, *(each for _, _, each in self.queue)]:
             content.wake()
         self.queue.clear()
-        self._wake_reader()
+        self._wake()
 
     # -- the peer's time ---------------------------------------------------------------------------
 
@@ -379,19 +379,17 @@ class Writer:
     # -- those who wait ----------------------------------------------------------------------------
 
     async def room(self) -> None:
-        """Until what is not sent is so little that the peer may be asked for more: for the task that reads."""
+        """Until what is not sent is so little that more may be made: requests read, or heads written.
+
+        The peer has the time of a write for it, as for all that is unsent; whoever returns looks whether it is gone.
+        """
         while self.backlog > MOST and not self.conn.broken:
-            self._reader = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort_reader)
+            self._waiting = self._waiting or trio.lowlevel.ParkingLot()
+            await self._waiting.park()
 
-    def _abort_reader(self, _: object) -> trio.lowlevel.Abort:
-        self._reader = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def _wake_reader(self) -> None:
-        if (task := self._reader) is not None:
-            self._reader = None
-            trio.lowlevel.reschedule(task, WOKEN)
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            self._waiting.unpark_all()
 
     @asynccontextmanager
     async def at_work(self) -> AsyncGenerator[None, None]:
@@ -425,7 +423,7 @@ class Writer:
                 self.conn.phase.end(str(exc))
                 return
             self.unsent = memoryview(b"")
-            self._wake_reader()
+            self._wake()
 
     def _abort_push(self, _: object) -> trio.lowlevel.Abort:
         self._pushed = None
