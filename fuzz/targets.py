@@ -138,7 +138,7 @@ _RESIZED: Final = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*[\x00-\x7f]){3}")
 def blocks(data: bytes) -> None:
     """A header block, and another behind it, are read as by hpack, or refused by both."""
     size, rest = (data[0], data[1:]) if data else (0, b"")
-    ours = BlockDecoder(lambda name, value: (name, value), [*STATIC])
+    ours = BlockDecoder(lambda name, value: (name, value), [*reversed(STATIC)])
     theirs = hpack.Decoder(max_header_list_size=2**30)
     for block in (rest[:size], rest[size:]):
         mine, other = _fields(ours, block), _fields_of_hpack(theirs, block)

@@ -76,22 +76,28 @@ def is_operators(exc: BaseException) -> bool:
 
 
 async def live(conn: Http2Connection, early: bytes) -> None:
-    """The life of a connection, in its one cancel scope and its one nursery; whoever ends it cuts no write."""
-    async with conn.writer.at_work():
-        with conn.phase.scope:
-            async with trio.open_nursery() as conn.nursery:
-                if conn.drain.draining:  # it has told whoever was here before
-                    conn.told()
-                try:
-                    await read(conn, early)
-                except ConnectionFailed as failure:
-                    conn.fail(failure)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    conn.gone = True
-                conn.over = True
-                conn.hung_up = True
-                conn.peer_left()
-                conn.leave_if_done()
+    """The life of a connection, in its one nursery, whose scope is its own; whoever ends it cuts no write."""
+    if conn.writer.by_task:
+        async with conn.writer.at_work():
+            await run(conn, early)
+    else:
+        await run(conn, early)
+
+
+async def run(conn: Http2Connection, early: bytes) -> None:
+    """The reader, and the tasks of the pool beside it, until all is done or time is up."""
+    async with trio.open_nursery() as nursery:
+        conn.employ(nursery)
+        try:
+            await read(conn, early)
+        except ConnectionFailed as failure:
+            conn.fail(failure)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            conn.gone = True
+        conn.over = True
+        conn.hung_up = True
+        conn.peer_left()
+        conn.leave_if_done()
     conn.nursery = None
 
 
@@ -115,12 +121,17 @@ async def read(conn: Http2Connection, early: bytes) -> None:
 async def receive(conn: Http2Connection) -> None:
     """What comes next, for the engine; of a frame that has begun no slower than a peer may be (E7).
 
+    Where a poller tells of octets, they are taken in its word, and this returns when there is more to be done.
+
     Raises:
         PeerTooSlow: it is slower.
+        trio.BrokenResourceError, ConnectionFailed: the same of what was taken and begun meanwhile.
     """
     due, wire = conn.phase.phase is Phase.READ_REQUEST, conn.wire
     if not due and wire is not None and wire.polled and not wire.readable:
-        return await conn.listen()
+        conn.listener = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(conn.deafen)
+        return
     meter, began = conn.meter_in, trio.current_time()
     if meter.slow and due:
         raise PeerTooSlow("the peer sends a frame more slowly than the minimum rate")
@@ -128,7 +139,6 @@ async def receive(conn: Http2Connection) -> None:
     if came is not None:  # a record of TLS need not have content
         conn.take(came)
         meter.add(len(came), trio.current_time() - began)
-    return None
 
 
 async def serve_streams(conn: Http2Connection, exchange: StreamExchange) -> None:

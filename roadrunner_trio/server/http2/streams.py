@@ -38,7 +38,7 @@ FLOODED: Final = 2 * MOST
 KEPT: Final = 32
 """Tasks that rest at most, for as long as streams come."""
 DISMISSED: Final = 1.0
-"""Seconds without a stream after which all tasks but one are dismissed: each holds 2.5 kB."""
+"""Seconds without a stream after which all tasks are dismissed: each holds 2.5 kB, and a new one costs 10 µs."""
 FAREWELL: Final = 1.0
 """Seconds between the two GOAWAYs, unless the peer's system has answered sooner (RFC 9113 section 6.8)."""
 
@@ -54,6 +54,7 @@ class Http2Connection(Carrier):
         busy: exchanges that have a stream in hand, in the order in which they were begun.
         resting: exchanges whose tasks wait for a stream.
         most: octets that are read at once: more of a peer that sends much.
+        listener: the task that reads, while it waits for octets and for nothing else.
         over: nothing more is read.
         failure: the breach that has ended it.
     """
@@ -62,13 +63,13 @@ class Http2Connection(Carrier):
         "_dismissal",
         "_farewell",
         "_idle_since",
-        "_listener",
         "_serve",
         "_whole",
         "busy",
         "engine",
         "failure",
         "finished",
+        "listener",
         "meter_in",
         "most",
         "nursery",
@@ -102,7 +103,7 @@ class Http2Connection(Carrier):
         self.meter_in = RateMeter(context.limits.min_bytes_per_second)
         self._whole = -1
         self.most = RECEIVE_SIZE
-        self._listener: trio.lowlevel.Task | None = None  # the task that reads, while it waits for octets
+        self.listener: trio.lowlevel.Task | None = None
         if self.wire is not None:
             self.wire.reader = self
 
@@ -197,22 +198,14 @@ class Http2Connection(Carrier):
             return stream
         return None
 
-    async def listen(self) -> None:
-        """Waits for octets, and begins what they ask for, until there is more to be done than that.
-
-        Raises:
-            trio.BrokenResourceError, ConnectionFailed: as whoever reads and begins.
-        """
-        self._listener = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._deaf)
-
-    def _deaf(self, _: object) -> trio.lowlevel.Abort:
-        self._listener = None
+    def deafen(self, _: object) -> trio.lowlevel.Abort:
+        """Trio's word: the task that reads is cancelled while it listens."""
+        self.listener = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def read_now(self) -> None:
         """The wire's word that octets have come. A request costs a switch of tasks less if it is begun in here."""
-        if (task := self._listener) is None:
+        if (task := self.listener) is None:
             return
         word: outcome.Outcome[None] = WOKEN
         try:
@@ -220,7 +213,7 @@ class Http2Connection(Carrier):
                 return
         except Exception as exc:  # the reader's to meet
             word = outcome.Error(exc)
-        self._listener = None
+        self.listener = None
         trio.lowlevel.reschedule(task, word)
 
     def _begin_now(self) -> bool:
@@ -242,6 +235,14 @@ class Http2Connection(Carrier):
         return not (wire.readable or self.phase.phase is Phase.READ_REQUEST or self.writer.backlog > FLOODED)
 
     # -- the pool ----------------------------------------------------------------------------------
+
+    def employ(self, nursery: trio.Nursery) -> None:
+        """Its tasks live in here, and end with it: what ends the connection cancels the nursery."""
+        self.nursery, self.phase.scope = nursery, nursery.cancel_scope
+        if self.phase.over:
+            self.phase.end("it was to end before it had begun")
+        if self.drain.draining:  # it has told whoever was here before
+            self.told()
 
     def begin(self, stream: Stream) -> None:
         """Has a stream served, by a task that rests or by a new one."""
@@ -286,8 +287,7 @@ class Http2Connection(Carrier):
         if not self.busy:
             phase.phase, self._idle_since = Phase.IDLE, phase.now()
             phase.shorten(self._idle_since + (timeouts.keep_alive if self.served else timeouts.request))
-            if self.resting and (self._dismissal is None or self._dismissal.armed == math.inf):
-                # One more will rest in a moment.
+            if self.served and (self._dismissal is None or self._dismissal.armed == math.inf):
                 self._dismissal = self._dismissal or Alarm(self.context.clock, self._dismiss)
                 self._dismissal.set(self._idle_since + DISMISSED)
 
@@ -299,7 +299,7 @@ class Http2Connection(Carrier):
         if due > self.phase.now():
             self._dismissal.set(due)
             return
-        while len(self.resting) > 1:
+        while self.resting:
             self.resting.pop().dismiss()
 
     # -- its end -----------------------------------------------------------------------------------
