@@ -26,7 +26,7 @@ from typing import Final
 
 import trio
 
-from ...answering.faults import leaves, part_ways
+from ...answering.faults import is_operators, part_ways
 from ...errors import ProtocolError
 from ...journal import log
 from ...protocol.http2.engine import CLOSED, ConnectionFailed
@@ -69,11 +69,6 @@ async def serve_http2(before: Carrier, early: bytes) -> None:
                 raise
     finally:
         await conn.close()
-
-
-def is_operators(exc: BaseException) -> bool:
-    """Whether a KeyboardInterrupt is in what has to go on."""
-    return any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(exc))
 
 
 async def live(conn: Http2Connection, early: bytes) -> None:
