@@ -38,7 +38,7 @@ from .carrier import LAST_WORD, LINGER_OCTETS, NEWBORN, QUIET, Carrier
 from .door import Answered, begins_http2, chooses_http2, enter, go_on
 from .http1_exchange import Http1Exchange
 from .presence import look_away, miss
-from .refusals import Answer, fail, judge_early, turn_away
+from .refusals import Answer, fail, judge_early, put_in_words, turn_away
 from .report import tell_aborted, tell_end, tell_rejected
 from .subject import Subject
 
@@ -357,6 +357,7 @@ async def reject(conn: Connection, error: ProtocolError) -> None:
         conn.second = preface
         return
     tell_rejected(conn.exchange, error)
+    await put_in_words(conn.exchange, error)
     await part(conn, None if isinstance(error, Answered) else error.status)
 
 

@@ -36,6 +36,7 @@ from ...transport.wire import RECEIVE_SIZE, PeerGone, PeerTooSlow
 from ..carrier import LINGER_OCTETS, QUIET, Carrier
 from ..connection import OWED, admit, dispatch, prepare
 from ..http1_exchange import BULK_SIZE
+from ..refusals import put_in_words
 from ..report import tell_aborted, tell_rejected
 from .exchange import StreamExchange
 from .sender import NO_STREAM
@@ -173,7 +174,7 @@ async def serve_stream(exchange: StreamExchange) -> None:
         elif not exchange.expect_body(context.app.plan(exchange.request)) or await prepare(exchange):
             await dispatch(exchange)
     except ProtocolError as error:
-        reject(exchange, error)
+        await reject(exchange, error)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         tell_aborted(exchange, "timeout" if isinstance(error, PeerTooSlow) else "peer_gone", None)
     except BaseException as exc:
@@ -207,9 +208,10 @@ def read_request(exchange: StreamExchange) -> None:
         step(exchange)
 
 
-def reject(exchange: StreamExchange, error: ProtocolError) -> None:
+async def reject(exchange: StreamExchange, error: ProtocolError) -> None:
     """The one answer to a request that breaks the protocol or a limit, and the end of its stream."""
     tell_rejected(exchange, error)
+    await put_in_words(exchange, error)
     exchange.say_now(error.status)
 
 
