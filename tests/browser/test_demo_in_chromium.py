@@ -15,7 +15,13 @@ pytestmark = [
 ]
 
 DESKTOP = {"width": 1440, "height": 900}
+LAPTOP = {"width": 1280, "height": 720}
 PHONE = {"width": 390, "height": 844}
+
+CUT = """() => [...document.querySelectorAll(".source pre")].filter((element) =>
+  element.scrollWidth > element.clientWidth || element.scrollHeight > element.clientHeight + 1
+).map((element) => element.closest("section").id)"""
+"""Exhibits of which some code is out of sight."""
 
 
 @pytest.fixture(scope="module")
@@ -145,11 +151,11 @@ def test_a_restart_is_survived_by_all_streams(how: str, server: DemoServer, visi
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("place", "size"), [("desktop", DESKTOP), ("phone", PHONE)])
+@pytest.mark.parametrize(("place", "size"), [("desktop", DESKTOP), ("laptop", LAPTOP), ("phone", PHONE)])
 def test_it_can_be_read_everywhere(
     place: str, size: dict[str, int], scheme: Any, server: DemoServer, browser: Any
 ) -> None:
-    """Every control has a name, all text a contrast of 4.5 (WCAG 2.2, 1.4.3), and nothing is wider than the screen."""
+    """Every control has a name, all text a contrast of 4.5 (WCAG 2.2, 1.4.3), and nothing is cut or too wide."""
     context = browser.new_context(viewport=size, color_scheme=scheme, has_touch=place == "phone")
     tab = Tab(context.new_page(), server.url)
     start_all(tab)
@@ -162,6 +168,7 @@ def test_it_can_be_read_everywhere(
     picture(tab, f"{place}-{scheme}", "clock", "events", "echo", "ticker")
     assert tab.page.evaluate(NAMELESS) == []
     assert tab.page.evaluate(FAINT) == []
+    assert tab.page.evaluate(CUT) == []
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     context.close()
 
