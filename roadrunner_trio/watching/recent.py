@@ -7,8 +7,9 @@ one look to the next than :data:`BUDGET`, only the first are kept; then the list
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import trio
@@ -17,7 +18,7 @@ from ..messages.request import Request
 from ..printable import visible
 from ..server.carrier import Carrier
 from ..server.listener import Listener, insides
-from ..telemetry.observe import Meter, RequestThrottled
+from ..telemetry.observe import Meter, Observer, RequestThrottled
 
 LAST: Final = 16
 """Requests that are kept of each connection."""
@@ -55,7 +56,22 @@ class Past(NamedTuple):
     at: float
 
 
-class Recent(Meter):
+class Shown:
+    """A connection that has been shown, for as long as it is remembered.
+
+    Attributes:
+        id: what it is called.
+        past: its last requests.
+    """
+
+    __slots__ = ("id", "past")
+
+    def __init__(self, own: str) -> None:
+        self.id = own
+        self.past: deque[Past] = deque(maxlen=LAST)
+
+
+class Recent(Observer):
     """Keeps them.
 
     Args:
@@ -64,61 +80,84 @@ class Recent(Meter):
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
-        self._rings: dict[Carrier, deque[Past]] = {}
-        self._left = 0
+        self._shown: dict[Carrier, Shown] = {}
+        self._meter = _Gauge(self._shown)
+        self._next = itertools.count(1)
 
-    def look(self, shown: Iterable[Carrier]) -> None:
-        """These are shown now: what they ask from now on is kept, within a new budget."""
-        rings = {conn: ring for conn, ring in self._rings.items() if not conn.closed}
-        for conn in shown:
-            rings[conn] = rings.pop(conn) if conn in rings else deque(maxlen=LAST)
-        for conn in list(rings)[: max(0, len(rings) - MOST)]:
-            del rings[conn]
-        self._rings = rings
-        if self._left <= 0:
-            for listener in self._listeners:
-                insides(listener)[1].join(self)
-        self._left = BUDGET
+    def look(self, conns: Sequence[Carrier]) -> list[Shown]:
+        """These are shown now, each under its id: what they ask from now on is kept, within a new budget.
+
+        One that goes on as another, as HTTP/2 or in another task, is still the same.
+        """
+        shown = self._shown
+        over = [conn for conn in shown if conn.closed]
+        before = {(conn.born, conn.peer): shown.pop(conn) for conn in over}
+        for conn in conns:
+            known = shown.pop(conn, None) or before.get((conn.born, conn.peer))
+            shown[conn] = known or Shown(f"c{next(self._next)}")
+        for conn in list(shown)[: max(0, len(shown) - MOST)]:
+            del shown[conn]
+        for listener in self._listeners:
+            told = insides(listener)[1]
+            told.join(self)
+            if self._meter.left <= 0:
+                told.join(self._meter)
+        self._meter.left = BUDGET
+        return [shown[conn] for conn in conns]
 
     def close(self) -> None:
         """Nobody looks any more: forgets all, and the listeners forget this."""
-        self._rings = {}
-        self._leave()
-
-    def _leave(self) -> None:
-        self._left = 0
+        self._shown.clear()
+        self._meter.left = 0
         for listener in self._listeners:
-            insides(listener)[1].part(self)
+            told = insides(listener)[1]
+            told.part(self)
+            told.part(self._meter)
+
+    def find(self, wanted: str) -> Carrier | None:
+        """The connection of that id; None when it is over, or was none."""
+        return next((conn for conn, shown in self._shown.items() if shown.id == wanted and not conn.closed), None)
 
     def of(self, conn: Carrier) -> list[Row]:
-        """Those of a connection, the last first."""
-        return [_row(past) for past in reversed(self._rings.get(conn, ()))]
-
-    # -- what listeners tell -------------------------------------------------------------------------
-
-    def attach(self, listener: object) -> None:
-        """Nothing is asked of a listener."""
-
-    def measure(self, exchange: Any, request: Request, duration: float) -> None:
-        """The application has done with a request."""
-        if (ring := self._rings.get(exchange.conn)) is None:
-            return
-        ended, now = exchange.ended, exchange.phase.now()
-        received, sent = exchange.received, exchange.sent
-        target = request.target[:LONGEST]
-        ring.append(Past(request.method, target, exchange.status, ended, received, sent, duration, now))
-        self._left -= 1
-        if self._left <= 0:
-            self._leave()
+        """The last requests of a connection, the last first."""
+        shown = self._shown.get(conn)
+        return [] if shown is None else [_row(past) for past in reversed(shown.past)]
 
     def request_throttled(self, event: RequestThrottled) -> None:
         """One was answered without the application, in the task of its connection or of its stream."""
         task = trio.lowlevel.current_task()
         above = task.parent_nursery
         around = (task, above.parent_task if above is not None else None)
-        if (ring := next((ring for conn, ring in self._rings.items() if conn.task in around), None)) is not None:
+        if (shown := next((shown for conn, shown in self._shown.items() if conn.task in around), None)) is not None:
             target, now = event.request.target[:LONGEST], trio.current_time()
-            ring.append(Past(event.method, target, event.status, True, 0, 0, 0.0, now))
+            shown.past.append(Past(event.method, target, event.status, True, 0, 0, 0.0, now))
+
+
+class _Gauge(Meter):
+    """Keeps requests that the application has had, until it has kept as many as it may before the next look.
+
+    Attributes:
+        left: how many it may.
+    """
+
+    def __init__(self, shown: dict[Carrier, Shown]) -> None:
+        self._shown = shown
+        self.left = 0
+
+    def attach(self, listener: object) -> None:
+        """Nothing is asked of a listener."""
+
+    def measure(self, exchange: Any, request: Request, duration: float) -> None:
+        """The application has done with a request."""
+        if (shown := self._shown.get(exchange.conn)) is None:
+            return
+        ended, now = exchange.ended, exchange.phase.now()
+        received, sent = exchange.received, exchange.sent
+        target = request.target[:LONGEST]
+        shown.past.append(Past(request.method, target, exchange.status, ended, received, sent, duration, now))
+        self.left -= 1
+        if self.left <= 0:
+            exchange.context.observers.part(self)  # others find out by themselves: each keeps one more
 
 
 def _row(past: Past) -> Row:

@@ -23,7 +23,7 @@ from ..server.carrier import Carrier
 from ..server.listener import Listener, insides
 from ..server.listener_info import described
 from ..transport.dump import children_of, is_trios_own, stack_of, waits_at
-from ..transport.streams import shown
+from ..transport.streams import shown as address
 from .recent import Recent, Row, brief
 
 MOST_CONNECTIONS: Final = 200
@@ -64,49 +64,43 @@ class Eye:
         self.listeners = listeners
         self._recent = Recent(listeners)
         self._ids: WeakKeyDictionary[trio.lowlevel.Task, str] = WeakKeyDictionary()
-        self._connections: dict[Carrier, str] = {}
         self._next = itertools.count(1)
 
     def sample(self) -> Sample:
         """What there is to see now; from now on the requests of those that are shown are remembered."""
         seen = Sample(trio.current_time())
         hosts = dict[trio.lowlevel.Task, str]()
-        ids: dict[Carrier, str] = {}
+        urgent: list[tuple[Listener, Carrier]] = []
         for listener in self.listeners:
             found = insides(listener)[0]
             hosts.update((conn.task, listener.name) for conn in found if conn.task is not None)
             seen.listeners.append(numbers_of(listener))
-            for conn in heapq.nsmallest(MOST_CONNECTIONS, found, key=_urgency):
-                ids[conn] = self._connections.get(conn) or f"c{next(self._next)}"
-                seen.connections[ids[conn]] = _connection(ids[conn], listener, conn, seen.time)
-        self._connections = ids
-        self._recent.look(ids)
+            urgent += [(listener, conn) for conn in heapq.nsmallest(MOST_CONNECTIONS, found, key=_urgency)]
+        known = self._recent.look([conn for _, conn in urgent])
+        for (listener, conn), shown in zip(urgent, known, strict=True):
+            seen.connections[shown.id] = _connection(shown.id, listener, conn, seen.time)
         self._walk(seen, hosts)
         return seen
 
     def close(self) -> None:
         """Nobody looks any more."""
-        self._connections = {}
         self._recent.close()
 
     # -- one thing, looked at --------------------------------------------------------------------
 
     def closer(self, wanted: str) -> Row | None:
         """What that id is about, what it waits for, and what is below it; None when it is over."""
-        for conn, found in self._connections.items():
-            if found == wanted:
-                return self._closer_at(conn, wanted)
+        if (conn := self._recent.find(wanted)) is not None:
+            return self._closer_at(conn, wanted)
         for task, found in self._ids.items():
             if found == wanted:
                 return _with_stack({"id": wanted, "name": brief(task.name)}, task)
         return None
 
-    def _closer_at(self, conn: Carrier, own: str) -> Row | None:
-        if conn.closed:
-            return None
+    def _closer_at(self, conn: Carrier, own: str) -> Row:
         row = {
             "id": own,
-            "name": brief(shown(conn.peer)),
+            "name": brief(address(conn.peer)),
             "protocol": conn.protocol,
             "requests": conn.served,
             "streams": _streams(conn),
@@ -174,7 +168,7 @@ def numbers_of(listener: Listener) -> Row:
     return {
         "name": listener.name,
         "status": listener.status,
-        "addresses": [shown(address) for address in listener.addresses],
+        "addresses": [address(each) for each in listener.addresses],
         "drain": None if deadline == math.inf else round(deadline, 2),
         "present": present,
         "shown": min(present, MOST_CONNECTIONS),
@@ -192,7 +186,7 @@ def _connection(own: str, listener: Listener, conn: Carrier, now: float) -> Row:
     return {
         "id": own,
         "listener": listener.name,
-        "peer": visible(shown(info.peer)),
+        "peer": visible(address(info.peer)),
         "phase": info.phase,
         "since": round(now - info.age, 2),
         "deadline": None if info.deadline == math.inf else round(now + info.deadline, 2),

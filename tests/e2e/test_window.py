@@ -121,7 +121,8 @@ class Page:
 
 
 def present(rows: dict[str, dict[str, Any]]) -> int:
-    return sum(listener["present"] for row in rows.values() for listener in row["listeners"])
+    """Requests in their handlers."""
+    return sum(listener["phases"].get("dispatch", 0) for row in rows.values() for listener in row["listeners"])
 
 
 @pytest.mark.parametrize("more", [(), ("--preload",)], ids=["each imports", "preloaded"])
@@ -137,7 +138,7 @@ async def test_workers_side_by_side_through_a_roll_and_a_drain(tmp_path: Path, m
         assert page.whole["pid"] == server.process.pid
         assert len({row["pid"] for row in page.rows.values()} - {server.process.pid, 0}) == 2
         (busy,) = (row for row in page.rows.values() if present({"": row}))
-        assert busy["listeners"][0]["phases"] == {"dispatch": 1}
+        assert busy["listeners"][0]["present"] == 1
 
         told = await page.get(f"/stream?worker={busy['id']}")
         (row,) = told["connections"]
@@ -148,7 +149,7 @@ async def test_workers_side_by_side_through_a_roll_and_a_drain(tmp_path: Path, m
         server.process.send_signal(signal.SIGHUP)
         old = busy["slot"], 1, "draining"
         await page.until(lambda: page.states() == sorted([(0, 2, "ready"), old, (1, 2, "ready")]))
-        await page.until(lambda: bool(page.rows[busy["id"]]["listeners"]))
+        await page.until(lambda: present(page.rows) == 1)
         [draining] = page.rows[busy["id"]]["listeners"]
         assert (draining["status"], draining["present"]) == ("draining", 1)
         assert draining["drain"] is not None
@@ -158,6 +159,22 @@ async def test_workers_side_by_side_through_a_roll_and_a_drain(tmp_path: Path, m
         await slow.aclose()
         assert await server.end() == 0
     assert "ERROR" not in server.log()
+
+
+async def test_the_one_worker_that_is_renewed_when_a_file_changes(tmp_path: Path) -> None:
+    pytest.importorskip("watchfiles")
+    port = free_port()
+    async with command_line(APP, tmp_path, "--observe", f"127.0.0.1:{port}", "--reload", "--grace", "60") as server:
+        page = Page(port)
+        slow = await trio.open_tcp_stream("127.0.0.1", server.port)
+        await slow.send_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+        await page.until(lambda: page.states() == [(0, 1, "ready")] and present(page.rows) == 1)
+        (tmp_path / "app.py").write_text(APP.replace("hello", "hallo"))
+        await page.until(lambda: page.states() == [(0, 1, "draining"), (0, 2, "ready")])
+        await slow.aclose()
+        await page.until(lambda: page.states() == [(0, 2, "ready")])
+        server.terminate()
+        assert await server.end() == 0
 
 
 async def test_a_closer_look_at_a_task_of_a_worker_while_its_page_is_open(tmp_path: Path) -> None:
@@ -194,8 +211,9 @@ async def test_a_worker_that_is_stuck_is_shown_as_that(tmp_path: Path) -> None:
         os.kill(row["pid"], signal.SIGSTOP)
         try:
             await page.until(lambda: page.rows["1"]["silent"] >= 2)
-            with pytest.raises(urllib.error.HTTPError, match="504"):
+            with pytest.raises(urllib.error.HTTPError, match="504") as answer:
                 await page.get("/closer?worker=1&id=1")
+            answer.value.close()
             assert (await page.get("/stream?worker=2"))["listeners"][0]["name"] == "main"
         finally:
             os.kill(row["pid"], signal.SIGCONT)

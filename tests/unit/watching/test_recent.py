@@ -173,14 +173,14 @@ async def test_those_that_are_shown_no_more_are_forgotten_last(autojump_clock, m
         conns = sorted(insides(server.listener)[0], key=lambda conn: conn.born)
         for conn in conns:
             kept.look([conn])
-        assert list(kept._rings) == conns[2:]
+        assert list(kept._shown) == conns[2:]
         kept.look([conns[2]])
         kept.look([conns[0]])
-        assert list(kept._rings) == [conns[4], conns[2], conns[0]]
+        assert list(kept._shown) == [conns[4], conns[2], conns[0]]
         await streams[0].aclose()
         await trio.testing.wait_all_tasks_blocked()
         kept.look([])
-        assert len(kept._rings) == 2 if conns[0].closed else 3
+        assert len(kept._shown) == 2 if conns[0].closed else 3
         kept.close()
 
 
