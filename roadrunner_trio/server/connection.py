@@ -388,7 +388,7 @@ async def part(conn: Connection, status: int | None) -> None:
         conn.finished = True
         return
     seconds, quiet = conn.context.timeouts.linger, conn.idle_for() >= QUIET
-    with trio.move_on_at(min(trio.current_time() + seconds, conn.drain.cut)):
+    with trio.move_on_at(min(trio.current_time() + seconds, conn.drain.cut)) as last:
         if status is not None:
             await exchange.say(status)
         conn.finished = True  # whatever cuts the lingering short, the peer has had its due
@@ -396,5 +396,5 @@ async def part(conn: Connection, status: int | None) -> None:
         if conn.tls is not None and not (conn.gone or conn.broken or exchange.taken_over or exchange.truncated):
             conn.stream = await close_notify(conn.tls)
         if conn.wants_linger():
-            conn.phase.phase = Phase.FINISH
+            conn.phase.phase, conn.phase.deadline = Phase.FINISH, last.deadline
             await linger(conn.stream, seconds, LINGER_OCTETS, idle=quiet)

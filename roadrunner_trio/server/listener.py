@@ -30,7 +30,7 @@ from ..answering.respond import Handler, Routed, lifetime_of, serves_websockets
 from ..journal import log
 from ..messages.exchange import App
 from ..telemetry.logs import Damper
-from ..telemetry.observe import ListenerClosed, ListenerDraining, ListenerRetiring
+from ..telemetry.observe import ListenerClosed, ListenerDraining, ListenerRetiring, Observers
 from ..transport import poller
 from ..transport.bind import Bindable, close_listener, listed, open_listeners
 from ..transport.certificates import Certificates
@@ -497,3 +497,8 @@ class Listener:
             before = shortage.take()
             again = f"; {before} more failures since this was last said" if before else ""
             log.error("listener %r cannot accept: %s%s", self.name, why, again)
+
+
+def insides(listener: Listener) -> tuple[list[Carrier], Observers]:
+    """Its connections, and whom it tells: for who looks closer than any public name lets him."""
+    return listener._members(), listener._context.observers
