@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from contextvars import copy_context
 from dataclasses import fields
-from typing import Any, Final, Literal, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, Unpack
 
 import trio
 
@@ -32,7 +33,6 @@ from ..telemetry.logs import Damper
 from ..telemetry.observe import ListenerClosed, ListenerDraining, ListenerRetiring
 from ..transport import poller
 from ..transport.bind import Bindable, close_listener, listed, open_listeners
-from ..transport.certificates import Certificates
 from ..transport.drain import Drain
 from ..transport.dump import stack_of
 from ..transport.streams import Address, peer_of, shown, tidy, wired
@@ -42,10 +42,12 @@ from .afterwards import Afterwards, succeed
 from .carrier import Carrier
 from .company import BATCH, Neighbours
 from .connection import Connection, serve_connection
-from .listener_info import ConnectionInfo, Drained, ListenerInfo, described
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
 from .places import Roll, share_out
 from .rejections import Rejections
+
+if TYPE_CHECKING:
+    from .listener_info import ConnectionInfo, Drained, ListenerInfo
 
 ACCEPT_BATCH: Final = 64
 BACK_OFF: Final = 0.1
@@ -136,7 +138,7 @@ class Listener:
         self.name = self._context.name
         self.bind = listed(bind)
         self.tls, tls = self._context.tls, settings.get("tls")
-        self.certificates = tls if isinstance(tls, Certificates) else None
+        self.certificates = None if tls is None or isinstance(tls, ssl.SSLContext) else tls
         self._reuse_port = flag("reuse_port", settings.get("reuse_port", False))
         evict_idle = flag("evict_idle", settings.get("evict_idle", False))
         proxies = (settings.get("proxy_protocol"), settings.get("proxy_headers"))
@@ -170,6 +172,8 @@ class Listener:
 
     def info(self) -> ListenerInfo:
         """Its numbers, now; also while it drains."""
+        from .listener_info import ListenerInfo
+
         cap, counters, held = self._context.limits.max_connections, self._context.counters, self._context.buffered.held
         return ListenerInfo(self._active, cap, held, **{each.name: getattr(counters, each.name) for each in COUNTED})
 
@@ -184,6 +188,8 @@ class Listener:
 
     def connections(self) -> list[ConnectionInfo]:
         """Its connections, oldest first."""
+        from .listener_info import described
+
         now = trio.current_time()
         return [described(conn, now) for conn in sorted(self._members(), key=lambda conn: conn.born)]
 
@@ -342,6 +348,8 @@ class Listener:
             where = stack_of(conn.task) if conn.task else "it has no task yet"
             log.error("the connection of %s is stuck, past the drain's deadline, at %s", shown(conn.peer), where)
         cut = self._context.counters.cut
+        from .listener_info import Drained
+
         return Drained(self._present - cut - len(stuck), cut, len(stuck))
 
     def _start_drain(self, deadline: float) -> None:
