@@ -75,7 +75,8 @@ class Eye:
             found = insides(listener)[0]
             hosts.update((conn.task, listener.name) for conn in found if conn.task is not None)
             seen.listeners.append(numbers_of(listener))
-            urgent += [(listener, conn) for conn in heapq.nsmallest(MOST_CONNECTIONS, found, key=_urgency)]
+            awake = [conn for conn in found if isinstance(conn, Carrier)]  # the parked ones are counted
+            urgent += [(listener, conn) for conn in heapq.nsmallest(MOST_CONNECTIONS, awake, key=_urgency)]
         known = self._recent.look([conn for _, conn in urgent])
         for (listener, conn), shown in zip(urgent, known, strict=True):
             seen.connections[shown.id] = _connection(shown.id, listener, conn, seen.time)
