@@ -7,6 +7,7 @@ rejects, and the connection goes on. So it can be routed, mounted and wrapped li
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import trio
 from trio_websocket import ConnectionClosed
 
 from ..answering.callables import WEBSOCKET_HANDLER, check, guarded, named
+from ..answering.context import ServerContext
 from ..answering.faults import STRAYS, leaves
 from ..errors import HTTPError
 from ..fields import Field, is_token
@@ -28,11 +30,12 @@ from ..protocol.ws.deflate import Compression
 from ..protocol.ws.handshake import Handshake, judge
 from ..protocol.ws.origin import allows, check_origins
 from ..transport.streams import shown
-from ..transport.wire import PeerTooSlow
+from ..transport.wire import PeerGone, PeerTooSlow
 from ..units import Duration, Size, count, octets, seconds
 from .core import Session, Settings
 from .keepalive import UNANSWERED
 from .link import TOO_SLOW
+from .observed import tell_refused
 from .offer import Offer, WebSocketRequest
 from .told import Told, passes
 
@@ -139,12 +142,17 @@ class websocket:
         Raises:
             HTTPError: 400, 403, 405 or 426: it is none, or not from a page that may connect.
         """
-        handshake = judge(request.head)
-        if await request.read():
-            raise HTTPError(400, "A WebSocket does not begin with content.\n")
+        try:
+            handshake = judge(request.head)
+            if await request.read():
+                raise HTTPError(400, "A WebSocket does not begin with content.\n")
+        except HTTPError as error:
+            _tell(request, error.status, "handshake")
+            raise
         allowed, origins = self._settings.origins, request.headers("origin")
         if allowed is not None and not allows(allowed, origins, request.host):
             who = map(printable, (shown(request.peer), ", ".join(origins), request.host))
+            _tell(request, 403, "origin")
             self._told.tell("refused origins", "refused a WebSocket of %s: its page is of %s, our host is %s", *who)
             raise HTTPError(403, "Pages of this origin may not connect.\n")
         return Upgrade(_Decision(self, handshake))
@@ -164,13 +172,16 @@ class websocket:
                 await _end(offer, failures)
             else:
                 await self._run_with_tasks(offer, failures)
-            await self._part(offer.session, exchange)
+            if offer.session is not None:
+                offer.tell_closed(offer.session)
+                await self._part(offer.session, exchange)
         except BaseException:
             if failures:  # whatever cut the farewell short must not hide it
                 log.error("the WebSocket handler of %s failed", exchange.request, exc_info=failures.pop())
             raise
         finally:
             offer.end()
+            _tell_refused(offer, failures)
         if failures:
             raise failures.pop()
         _account(offer)
@@ -221,6 +232,31 @@ async def _end(offer: Offer, failures: list[BaseException]) -> None:
     if offer.session is not None:
         offer.session.close_now(frames.INTERNAL_ERROR if failures else frames.NORMAL)
         await offer.session.ended()
+
+
+def _tell_refused(offer: Offer, failures: list[BaseException]) -> None:
+    """What was not accepted: by whom, or why nobody decided."""
+    if offer.session is not None:
+        return
+    exchange: Any = offer.exchange
+    answered = exchange.status if exchange.started else 0
+    if answered:
+        status, reason = answered, "rejected"
+    elif failures and isinstance(failures[0], HTTPError):
+        status, reason = failures[0].status, "rejected"
+    elif exchange.gone_now or (failures and isinstance(failures[0], PeerGone)):
+        status, reason = None, "gone"
+    elif failures or sys.exception() is None:
+        status, reason = 500, "error"
+    else:
+        status, reason = None, "cancelled"
+    _tell(offer.exchange.request, status, reason)
+
+
+def _tell(request: Request, status: int | None, reason: str) -> None:
+    source: Any = request.source
+    if isinstance(context := getattr(source, "context", None), ServerContext):
+        tell_refused(context.observers, request, status, reason)
 
 
 def _failure(exc: BaseException) -> BaseException:
