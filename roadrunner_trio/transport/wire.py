@@ -134,17 +134,26 @@ class SocketWire(trio.abc.HalfCloseableStream):
         while True:
             if not self.readable:
                 self._waiter = trio.lowlevel.current_task()
+                if self._poller is not None and self._poller.leader is self._waiter:
+                    self._waiter = None
+                    await self._poller.lead(self)
+                    continue
                 await trio.lowlevel.wait_task_rescheduled(self._abort)
             try:
                 data = self.socket.recv(size)
             except BlockingIOError:
-                self.readable = False
+                self._read_in_vain()
                 continue
             except OSError as exc:
                 raise self._translated(exc) from exc
             if len(data) < size and not (self.wary and self._has_more()):
                 self.readable = False  # a short read has emptied the buffer: what comes next is a new edge
             return data
+
+    def _read_in_vain(self) -> None:
+        self.readable = False
+        if self._poller is not None:
+            self._poller.doubt()  # what has come was for others
 
     def _has_more(self) -> bool:
         """Whether there is more behind a short read, of which no edge will tell.
@@ -159,17 +168,18 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._waiter = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def edge(self, events: int) -> None:
+    def edge(self, events: int) -> trio.lowlevel.Task | None:
         """The poller's word: something has arrived, there is room again for what is held, or the peer has gone."""
         if events != EPOLLIN:
             self._odd_edge(events)
-            return
+            return None
         self.readable = True
-        if self._waiter is not None:
-            trio.lowlevel.reschedule(self._waiter, WOKEN)
+        if (waiter := self._waiter) is not None:
             self._waiter = None
+            trio.lowlevel.reschedule(waiter, WOKEN)
         elif self.reader is not None:
             self.reader.read_now()
+        return waiter
 
     def _odd_edge(self, events: int) -> None:
         """All but plain data. What comes together is told in order: room, what can be read, that the peer left."""
@@ -429,6 +439,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
             if self._waiter is not None:
                 trio.lowlevel.reschedule(self._waiter)
                 self._waiter = None
+            elif self._poller is not None:
+                self._poller.dismiss(self)
 
     def reset(self) -> None:
         """Closes with a reset: the peer learns that what it has is not the whole."""
