@@ -53,6 +53,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
 
     Args:
         sock: the socket; it is made non-blocking and belongs to the wire from now on.
+        poller: tells of what comes; without one the wire waits by Trio's own means.
+        tcp: whether it is one of TCP, where that is known: a socket needs four steps to say so.
     """
 
     __slots__ = (
@@ -75,7 +77,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         "writer",
     )
 
-    def __init__(self, sock: socket.socket, poller: Poller | None = None) -> None:
+    def __init__(self, sock: socket.socket, poller: Poller | None = None, *, tcp: bool | None = None) -> None:
         sock.setblocking(False)
         self.socket = sock
         self.sending = False
@@ -95,7 +97,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._poller = poller
         self._waiter: trio.lowlevel.Task | None = None
         if poller is not None:
-            self.wary = sock.family not in TCP
+            self.wary = sock.family not in TCP if tcp is None else not tcp
             poller.watch(sock, self)
 
     @property
@@ -240,8 +242,10 @@ class SocketWire(trio.abc.HalfCloseableStream):
         if self._in_hand:
             return True
         try:
+            if self._poller is not None:
+                return self._poller.has_unread(self.socket)
             return bool(self.socket.recv(1, socket.MSG_PEEK))
-        except OSError:
+        except (OSError, ValueError):  # it is closed
             return False
 
     def has_room(self) -> bool:
