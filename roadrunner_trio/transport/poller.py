@@ -68,7 +68,7 @@ class Holding(Protocol):
         ...
 
 
-class Watched(Holding, Protocol):
+class Watched(Protocol):
     """Who is told of the edges of a socket. What it raises is logged, the first time, and the poller goes on."""
 
     def edge(self, events: int) -> trio.lowlevel.Task | None:
@@ -104,7 +104,7 @@ class Poller:
         self._watched: dict[int, Watched] = {}
         self._holding: list[Holding] = []
         self._flusher: trio.lowlevel.Task | None = None  # while it waits
-        self._failed: dict[int, Holding] = {}
+        self._failed: dict[int, object] = {}
         self._unread = array("i", [0])
         self._led: trio.lowlevel.Task | None = None  # the poller's own, while another leads
         self._relief: _Relief | None = None  # meanwhile; each of the two holds the other
@@ -123,6 +123,11 @@ class Poller:
         self._epoll.register(fd, EDGES)
         self._watched[fd] = watched
 
+    def hand_over(self, fd: int, watched: Watched) -> None:
+        """Has another told of what is watched already, from the next edge on."""
+        self._failed.pop(id(self._watched[fd]), None)
+        self._watched[fd] = watched
+
     def forget(self, sock: socket.socket) -> None:
         """Unregisters a socket. Call it before the socket is closed: its number may be used again at once."""
         fd = sock.fileno()
@@ -139,7 +144,11 @@ class Poller:
 
         Urgent ones count where they are read in line (SO_OOBINLINE), an end does not.
         """
-        fcntl.ioctl(sock.fileno(), termios.FIONREAD, self._unread)
+        return self.holds_unread(sock.fileno())
+
+    def holds_unread(self, fd: int) -> bool:
+        """The same of a descriptor."""
+        fcntl.ioctl(fd, termios.FIONREAD, self._unread)
         return self._unread[0] > 0
 
     def flush_soon(self, watched: Holding) -> None:
@@ -255,7 +264,7 @@ class Poller:
         self.relieve()
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _blame(self, culprit: Holding, exc: BaseException) -> None:
+    def _blame(self, culprit: object, exc: BaseException) -> None:
         """This task is everybody's; whoever it calls is somebody's, and may be called once an edge: it has one line.
 
         Raises:

@@ -20,7 +20,7 @@ import trio
 
 from . import forks
 from .files import READ_SIZE, OpenFile
-from .parties import Attendant, Reader, Writer
+from .parties import Attendant, Reader, Sending, Writer
 from .poller import ROOM, URGENT, WOKEN, Poller
 
 EPOLLIN = getattr(select, "EPOLLIN", 1)
@@ -54,6 +54,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
     Args:
         sock: the socket; it is made non-blocking and belongs to the wire from now on.
         poller: tells of what comes; without one the wire waits by Trio's own means.
+        known: the poller does so already, to another; see :meth:`surrender`.
         tcp: whether it is one of TCP, where that is known: a socket needs four steps to say so.
     """
 
@@ -77,7 +78,9 @@ class SocketWire(trio.abc.HalfCloseableStream):
         "writer",
     )
 
-    def __init__(self, sock: socket.socket, poller: Poller | None = None, *, tcp: bool | None = None) -> None:
+    def __init__(
+        self, sock: socket.socket, poller: Poller | None = None, *, known: bool = False, tcp: bool | None = None
+    ) -> None:
         sock.setblocking(False)
         self.socket = sock
         self.sending = False
@@ -98,7 +101,10 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._waiter: trio.lowlevel.Task | None = None
         if poller is not None:
             self.wary = sock.family not in TCP if tcp is None else not tcp
-            poller.watch(sock, self)
+            if known:
+                poller.hand_over(sock.fileno(), self)
+            else:
+                poller.watch(sock, self)
 
     @property
     def polled(self) -> bool:
@@ -455,15 +461,25 @@ class SocketWire(trio.abc.HalfCloseableStream):
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._close(forks.abort)
 
+    def surrender(self) -> int | None:
+        """Gives up its descriptor, of which the poller goes on to tell, and leaves the task waiting that waits for what
+        comes; None, and it does not, where anybody has more to do with it than that."""
+        if self._poller is None or self._waiter is None or self.held or self.sending or self._eof_sent:
+            return None
+        if self.hung_up or self._failure is not None or self.wary is (self.socket.family in TCP):
+            return None
+        self.attendant = self.reader = self.writer = None
+        return self.socket.detach()
+
     async def aclose(self) -> None:
         """Closes the socket; a checkpoint."""
         self.close()
         await trio.lowlevel.checkpoint()
 
-    def _sender(self, *, sending: bool = True) -> _Sending:
+    def _sender(self, *, sending: bool = True) -> Sending:
         if self.sending:
             raise trio.BusyResourceError("another task is sending on this stream")
-        return _Sending(self, sending)
+        return Sending(self, sending)
 
     def check_open(self, *, sending: bool) -> None:
         """Raises ``ClosedResourceError`` when the wire is closed, or half-closed and something is to be sent."""
@@ -476,25 +492,3 @@ class SocketWire(trio.abc.HalfCloseableStream):
         if self.socket.fileno() == -1:
             return trio.ClosedResourceError("this stream is closed")
         return trio.BrokenResourceError(f"the connection is broken: {exc}")
-
-
-class _Sending:
-    """The guard around a send: a checkpoint before, one sender at a time, one error in Trio's words."""
-
-    __slots__ = ("sends", "wire")
-
-    def __init__(self, wire: SocketWire, sends: bool) -> None:
-        self.wire = wire
-        self.sends = sends
-
-    async def __aenter__(self) -> None:
-        self.wire.sending = True
-        try:
-            await trio.lowlevel.checkpoint()
-            self.wire.check_open(sending=self.sends)  # only now: somebody may have closed it in between
-        except BaseException:
-            self.wire.sending = False
-            raise
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self.wire.sending = False
