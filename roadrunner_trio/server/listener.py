@@ -209,7 +209,8 @@ class Listener:
 
     @property
     def _active(self) -> int:
-        return len(self._context.drain.members) + sum(len(drain.members) for drain in self._told)
+        present = len(self._context.drain.members)
+        return present + sum(len(drain.members) for drain in self._told) if self._told else present
 
     def _members(self) -> list[Guest]:
         drains = [self._context.drain, *self._told]
@@ -440,7 +441,7 @@ class Listener:
             self._rejections.turn_away(sock, reason, self._connections)
             return
         try:
-            wire = SocketWire(sock, self._context.poller)
+            wire = SocketWire(sock, self._context.poller, tcp=not isinstance(peer, str))
         except OSError:  # reset between accept and here
             sock.close()
             return
