@@ -18,7 +18,7 @@ from ..messages.request import Request
 from ..printable import visible
 from ..server.carrier import Carrier
 from ..server.listener import Listener, insides
-from ..telemetry.observe import Meter, Observer, RequestThrottled
+from ..telemetry.observe import Meter, Observer, RequestThrottled, WebSocketClosed, WebSocketOpened
 
 LAST: Final = 16
 """Requests that are kept of each connection."""
@@ -56,6 +56,35 @@ class Past(NamedTuple):
     at: float
 
 
+class Socket:
+    """A WebSocket that was opened while somebody looked.
+
+    Attributes:
+        key: of its request, while it is open.
+        about: what is said of it at once.
+        counts: messages in, and out.
+        end: what is said of its end; None while it is open.
+    """
+
+    __slots__ = ("about", "counts", "end", "key")
+
+    def __init__(self, event: WebSocketOpened) -> None:
+        self.key = id(event.request)
+        self.about: Row = {
+            "target": brief(event.path),
+            "since": round(trio.current_time(), 2),
+            "subprotocol": event.subprotocol and brief(event.subprotocol),
+            "compressed": event.compressed,
+        }
+        self.counts = event.counts
+        self.end: Row | None = None
+
+    def row(self) -> Row:
+        """As JSON can carry it."""
+        received, sent = self.counts
+        return {**self.about, "received": received, "sent": sent, "end": self.end}
+
+
 class Shown:
     """A connection that has been shown, for as long as it is remembered.
 
@@ -81,6 +110,7 @@ class Recent(Observer):
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
         self._shown: dict[Carrier, Shown] = {}
+        self._sockets: dict[Carrier, deque[Socket]] = {}
         self._meter = _Gauge(self._shown)
         self._next = itertools.count(1)
 
@@ -95,19 +125,22 @@ class Recent(Observer):
         for conn in conns:
             known = shown.pop(conn, None) or before.get((conn.born, conn.peer))
             shown[conn] = known or Shown(f"c{next(self._next)}")
+        found = [shown[conn] for conn in conns]
         for conn in list(shown)[: max(0, len(shown) - MOST)]:
             del shown[conn]
+        self._sockets = {conn: sockets for conn, sockets in self._sockets.items() if not conn.closed}
         for listener in self._listeners:
             told = insides(listener)[1]
             told.join(self)
             if self._meter.left <= 0:
                 told.join(self._meter)
         self._meter.left = BUDGET
-        return [shown[conn] for conn in conns]
+        return found
 
     def close(self) -> None:
         """Nobody looks any more: forgets all, and the listeners forget this."""
         self._shown.clear()
+        self._sockets.clear()
         self._meter.left = 0
         for listener in self._listeners:
             told = insides(listener)[1]
@@ -122,6 +155,28 @@ class Recent(Observer):
         """The last requests of a connection, the last first."""
         shown = self._shown.get(conn)
         return [] if shown is None else [_row(past) for past in reversed(shown.past)]
+
+    def sockets_of(self, conn: Carrier) -> list[Row]:
+        """The WebSockets that were opened on a connection, the last first."""
+        return [each.row() for each in reversed(self._sockets.get(conn, ()))]
+
+    # -- what listeners tell -------------------------------------------------------------------------
+
+    def websocket_open(self, event: WebSocketOpened) -> None:
+        """One was accepted; its connection need not have been shown yet."""
+        conn = getattr(event.request.source, "conn", None)
+        if isinstance(conn, Carrier):
+            if conn not in self._sockets and len(self._sockets) >= MOST:
+                del self._sockets[next(iter(self._sockets))]
+            self._sockets.setdefault(conn, deque(maxlen=LAST)).append(Socket(event))
+
+    def websocket_close(self, event: WebSocketClosed) -> None:
+        """One is over."""
+        conn: Any = getattr(event.request.source, "conn", None)
+        for each in self._sockets.get(conn, ()):
+            if each.end is None and each.key == id(event.request):
+                each.end = {"code": event.code, "reason": brief(event.reason), "by": event.by}
+                each.counts = event.received, event.sent
 
     def request_throttled(self, event: RequestThrottled) -> None:
         """One was answered without the application, in the task of its connection or of its stream."""

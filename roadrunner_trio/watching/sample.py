@@ -105,6 +105,7 @@ class Eye:
             "requests": conn.served,
             "streams": _streams(conn),
             "recent": self._recent.of(conn),
+            "websockets": self._recent.sockets_of(conn),
             "t": round(trio.current_time(), 2),
         }
         return _with_stack(row, conn.task)
