@@ -187,6 +187,7 @@ ROOMS = {
         "http2.exchange",
         "http2.streams",
         "http2.connection",
+        "dormitory",
         "eviction",
         "places",
         "company",

@@ -12,6 +12,7 @@ cancelled, and could not answer 503 at the cap. Ready-made Trio listeners are se
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import time
 from collections import Counter
@@ -39,10 +40,10 @@ from ..transport.streams import Address, peer_of, shown, tidy, wired
 from ..transport.wire import SocketWire
 from ..units import Duration, seconds
 from .afterwards import Afterwards, succeed
-from .carrier import Carrier
 from .company import BATCH, Neighbours
 from .connection import Connection, serve_connection
-from .listener_info import ConnectionInfo, Drained, ListenerInfo, described
+from .dormitory import GUESTS, Dormitory, Guest
+from .listener_info import ConnectionInfo, Drained, ListenerInfo, described, phase_of
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
 from .places import Roll, share_out
 from .rejections import Rejections
@@ -119,6 +120,7 @@ class Listener:
     """Other processes that accept on the same sockets; to be set before it serves."""
     task: trio.lowlevel.Task | None = None
     _connections: trio.Nursery | None = None
+    _dormitory: Dormitory | None = None
     _present = 0
     _retiring = False
     _shortage: Damper | None = None
@@ -175,7 +177,7 @@ class Listener:
 
     def phases(self) -> dict[str, int]:
         """How many connections are in which phase, by the phase's name: ``{"idle": 12, "dispatch": 3}``."""
-        return Counter(conn.phase.phase.name.lower() for conn in self._members())
+        return Counter(phase_of(conn).name.lower() for conn in self._members())
 
     @property
     def in_hand(self) -> int:
@@ -206,9 +208,9 @@ class Listener:
     def _active(self) -> int:
         return len(self._context.drain.members) + sum(len(drain.members) for drain in self._told)
 
-    def _members(self) -> list[Carrier]:
+    def _members(self) -> list[Guest]:
         drains = [self._context.drain, *self._told]
-        return [member for drain in drains for member in drain.members if isinstance(member, Carrier)]
+        return [member for drain in drains for member in drain.members if isinstance(member, GUESTS)]
 
     def reload_routes(self, routes: Sequence[Any]) -> None:
         """Replaces all routes of its router from the next request on; see :meth:`Router.reload`.
@@ -260,9 +262,14 @@ class Listener:
                     afterwards = Afterwards(self._take_up)
                     self._context.go_on = afterwards.look
                     helpers.start_soon(afterwards.run, name=f"{self.name}: afterwards")
+                    if self._context.timeouts.park_after not in (None, math.inf):
+                        self._dormitory = Dormitory(self._context, self._context.poller, self._start_serving)
+                        self._context.park = self._dormitory.park
                 if self.certificates is not None:
                     helpers.start_soon(self.certificates.watch, name=f"{self.name}: certificates")
                 async with trio.open_nursery() as self._connections:
+                    if self._dormitory is not None:
+                        self._connections.start_soon(self._dormitory.run, name=f"{self.name}: dormitory")
                     self._start_accepting(self._connections)
                     task_status.started(self)
                 helpers.cancel_scope.cancel(reason="the listener has no connections left")
@@ -436,22 +443,25 @@ class Listener:
 
     def _spawn(self, stream: trio.abc.Stream, peer: Address) -> None:
         """Slot, drain membership and task, in one synchronous step: a drain can miss nobody."""
-        if self._connections is None:
-            raise RuntimeError("the listener does not serve")
         self._context.counters.accepted += 1
         if self.status == "draining":
             self._present += 1  # accepted in the very tick the drain began
         conn = Connection(stream, self._context, peer)
         self._places.enter(conn, peer)
-        self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(peer)}")
+        self._start_serving(conn)
+
+    def _start_serving(self, conn: Connection) -> None:
+        if self._connections is None:
+            raise RuntimeError("the listener does not serve")
+        self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(conn.peer)}")
 
     def _take_up(self, conn: Connection) -> None:
         """A connection goes on in another task, where there is a place: one with many of them shuts out nobody."""
         room = self._active < self._context.limits.max_connections and self._places.has_room(conn.peer)
-        if room and self._connections is not None:
+        if room:
             successor = succeed(conn)
             self._places.enter(successor, conn.peer)
-            self._connections.start_soon(serve_connection, successor, name=f"{self.name}: {shown(conn.peer)}")
+            self._start_serving(successor)
 
     async def _accept_foreign(self, listener: trio.abc.Listener[trio.abc.Stream], scope: trio.CancelScope) -> None:
         with scope:
