@@ -60,10 +60,8 @@ VANISHED: Final = frozenset(
 """What accept says of a connection that broke while it waited (accept(2)): the next one may be well."""
 PATIENCE: Final = 1.0
 """Seconds past a drain's deadline after which what still runs is called stuck."""
-
 BEREFT: Final = 10.0
 """Seconds for the drain of a listener whose application has ended."""
-
 COUNTED: Final = fields(Counters)
 Status: TypeAlias = Literal["new", "starting", "accepting", "draining", "closed"]
 
@@ -457,8 +455,7 @@ class Listener:
 
     def _take_up(self, conn: Connection) -> None:
         """A connection goes on in another task, where there is a place: one with many of them shuts out nobody."""
-        room = self._active < self._context.limits.max_connections and self._places.has_room(conn.peer)
-        if room:
+        if self._active < self._context.limits.max_connections and self._places.has_room(conn.peer):
             successor = succeed(conn)
             self._places.enter(successor, conn.peer)
             self._start_serving(successor)
@@ -494,11 +491,10 @@ class Listener:
         self._context.counters.accepts_failed += 1
         shortage = self._shortage = self._shortage or Damper(1, SHORTAGE)
         if shortage.admits(trio.current_time()):
-            before = shortage.take()
-            again = f"; {before} more failures since this was last said" if before else ""
+            again = f"; {before} more failures since this was last said" if (before := shortage.take()) else ""
             log.error("listener %r cannot accept: %s%s", self.name, why, again)
 
 
-def insides(listener: Listener) -> tuple[list[Carrier], Observers]:
+def insides(listener: Listener) -> tuple[list[Guest], Observers]:
     """Its connections, and whom it tells: for who looks closer than any public name lets him."""
     return listener._members(), listener._context.observers

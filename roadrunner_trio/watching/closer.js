@@ -43,6 +43,7 @@ function drawDetail({ name, stack, below = [], more = 0, streams = [], websocket
   $("detail-recent").hidden = !protocol;
   put($("detail-recent").querySelector(".hint"), recent.length ? "" : "None has ended since this page shows it.");
   $("detail-recent").querySelector("table").hidden = !recent.length;
+  $("detail-where").hidden = !stack.length; // who is parked needs no task
   $("detail-stack").replaceChildren(...stack.map((line) => make("li", "", line)));
   section("detail-inside", "ul", below, (line) => make("li", "", line));
   if (more > 0) $("detail-below").append(make("li", "", `and ${more} more`));

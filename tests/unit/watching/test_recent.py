@@ -9,7 +9,9 @@ import pytest
 import trio
 import trio.testing
 from http2_peer import open_http2
-from story_tools import open_house
+from presence_tools import meet, needs_poller
+from story_tools import GET, open_house
+from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
 from roadrunner_trio.server.listener import insides
@@ -255,6 +257,45 @@ async def test_a_connection_that_goes_on_as_another_is_the_same(autojump_clock):
         await trio.testing.wait_all_tasks_blocked()
         assert only(eye) == key
         assert eye.closer(key)["protocol"] == "h2"
+
+
+async def test_what_a_new_connection_asks_before_it_is_shown_is_kept(autojump_clock, monkeypatch):
+    monkeypatch.setattr(recent, "NEW", 2)
+    async with open_server(app) as server:
+        eye = Eye([server.listener])
+        eye.sample()
+        for number in range(3):
+            await ask(server.connect(), b"/%d" % number)
+        found = [eye.closer(key)["recent"] for key in eye.sample().connections]
+        assert sorted(row["target"] for rows in found for row in rows) == ["/0", "/1"]
+        assert eye._recent._meter.new == {}
+
+
+@needs_poller
+async def test_a_connection_that_is_parked_is_counted_as_that_and_is_the_same_when_it_wakes(autojump_clock):
+    async with open_house(app, tcp=True) as house:
+        eye, peer, other = Eye([house.listener]), meet(house, "tcp"), meet(house, "tcp")
+        await peer.say(GET)
+        await trio.sleep(1)
+        await other.say(GET)
+        key = min(eye.sample().connections.values(), key=lambda row: row["deadline"])["id"]
+        await peer.say(b"GET /first HTTP/1.1\r\nHost: h\r\n\r\n")
+        await trio.sleep(7)
+        seen = eye.sample()
+        assert seen.listeners[0]["phases"] == {"parked": 2}
+        assert seen.listeners[0]["present"] == 2
+        row = seen.connections[key]
+        assert (row["phase"], row["requests"], row["doing"]) == ("parked", 2, "")
+        assert row["deadline"] == 1 + 75
+        found = eye.closer(key)
+        assert (found["stack"], found["below"]) == ([], [])
+        assert [each["target"] for each in found["recent"]] == ["/first"]
+        await peer.say(b"GET /awake HTTP/1.1\r\nHost: h\r\n\r\n")
+        await wait_all_tasks_blocked()
+        seen = eye.sample()
+        assert seen.connections[key]["phase"] == "idle"
+        assert seen.listeners[0]["phases"] == {"idle": 1, "parked": 1}
+        assert [each["target"] for each in eye.closer(key)["recent"]] == ["/awake", "/first"]
 
 
 async def test_an_observer_of_the_operators_is_told_as_before(autojump_clock):
