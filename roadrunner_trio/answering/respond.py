@@ -34,7 +34,6 @@ from ..settings import Limits, Timeouts
 from ..transport.wire import PeerGone
 from .callables import HANDLER, check, guarded
 from .faults import cancelled
-from .file_response import respond_file
 from .middleware import Middleware, checked, compose, early_of
 
 Handler: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
@@ -169,6 +168,8 @@ def respond(exchange: Exchange, response: object, handler: object) -> Awaitable[
         case LoopResponse():
             return _loop(exchange, response)
         case FileResponse():
+            from .file_response import respond_file  # a server has imported it before it accepts any
+
             return respond_file(exchange, response)
         case Handoff():
             return _hand_off(exchange, response)

@@ -321,7 +321,7 @@ async def dispatch(exchange: Subject, app: Answer | None = None) -> None:
     finally:
         request.detach()
         if observers.ends or error is not None or not exchange.ended:
-            tell_end(exchange, request, exchange.phase.now() - began, error)
+            tell_end(observers, exchange, request, exchange.phase.now() - began, error)
         del error, onward  # each holds this frame, and with it the request, until a collector comes
 
 

@@ -14,26 +14,24 @@ from __future__ import annotations
 import errno
 import math
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from contextvars import copy_context
 from dataclasses import fields
-from typing import Any, Final, Literal, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, Unpack
 
 import trio
 
 from ..answering.context import Counters
-from ..answering.faults import STRAYS, leaves, part_ways
 from ..answering.respond import Handler, Routed, lifetime_of, serves_websockets
 from ..journal import log
 from ..messages.exchange import App
-from ..telemetry.logs import Damper
 from ..telemetry.observe import ListenerClosed, ListenerDraining, ListenerRetiring, Observers
 from ..transport import poller
 from ..transport.bind import Bindable, close_listener, listed, open_listeners
-from ..transport.certificates import Certificates
 from ..transport.drain import Drain
 from ..transport.dump import stack_of
 from ..transport.streams import Address, peer_of, shown, tidy, wired
@@ -43,16 +41,16 @@ from .afterwards import Afterwards, succeed
 from .company import BATCH, Neighbours
 from .connection import Connection, serve_connection
 from .dormitory import GUESTS, Dormitory, Guest
-from .listener_info import ConnectionInfo, Drained, ListenerInfo, described, phase_of
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
 from .places import Roll, share_out
-from .rejections import Rejections
+from .rejections import Rejections, stop_if_stray
+
+if TYPE_CHECKING:
+    from .listener_info import ConnectionInfo, Drained, ListenerInfo
 
 ACCEPT_BATCH: Final = 64
 BACK_OFF: Final = 0.1
 """Seconds to wait when the process or the machine has no descriptors or buffers left."""
-SHORTAGE: Final = 60.0
-"""Seconds for which one line says that this is so."""
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 VANISHED: Final = frozenset(
     {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
@@ -121,7 +119,6 @@ class Listener:
     _dormitory: Dormitory | None = None
     _present = 0
     _retiring = False
-    _shortage: Damper | None = None
 
     def __init__(
         self,
@@ -136,7 +133,7 @@ class Listener:
         self.name = self._context.name
         self.bind = listed(bind)
         self.tls, tls = self._context.tls, settings.get("tls")
-        self.certificates = tls if isinstance(tls, Certificates) else None
+        self.certificates = None if tls is None or isinstance(tls, ssl.SSLContext) else tls
         self._reuse_port = flag("reuse_port", settings.get("reuse_port", False))
         evict_idle = flag("evict_idle", settings.get("evict_idle", False))
         proxies = (settings.get("proxy_protocol"), settings.get("proxy_headers"))
@@ -170,11 +167,15 @@ class Listener:
 
     def info(self) -> ListenerInfo:
         """Its numbers, now; also while it drains."""
+        from .listener_info import ListenerInfo
+
         cap, counters, held = self._context.limits.max_connections, self._context.counters, self._context.buffered.held
         return ListenerInfo(self._active, cap, held, **{each.name: getattr(counters, each.name) for each in COUNTED})
 
     def phases(self) -> dict[str, int]:
         """How many connections are in which phase, by the phase's name: ``{"idle": 12, "dispatch": 3}``."""
+        from .listener_info import phase_of
+
         return Counter(phase_of(conn).name.lower() for conn in self._members())
 
     @property
@@ -184,6 +185,8 @@ class Listener:
 
     def connections(self) -> list[ConnectionInfo]:
         """Its connections, oldest first."""
+        from .listener_info import described
+
         now = trio.current_time()
         return [described(conn, now) for conn in sorted(self._members(), key=lambda conn: conn.born)]
 
@@ -347,6 +350,8 @@ class Listener:
             where = stack_of(conn.task) if conn.task else "it has no task yet"
             log.error("the connection of %s is stuck, past the drain's deadline, at %s", shown(conn.peer), where)
         cut = self._context.counters.cut
+        from .listener_info import Drained
+
         return Drained(self._present - cut - len(stuck), cut, len(stuck))
 
     def _start_drain(self, deadline: float) -> None:
@@ -421,7 +426,7 @@ class Listener:
             except OSError as exc:
                 if exc.errno in VANISHED:
                     continue
-                self._cannot_accept(exc)
+                self._rejections.cannot_accept(exc)
                 return False
             self._admit(accepted, tidy(address))
             if others is not None and others.patience(self._active):
@@ -467,9 +472,9 @@ class Listener:
                     stream = await listener.accept()
                 except BaseException as exc:
                     if not isinstance(exc, OSError) or exc.errno not in EXHAUSTED:
-                        self._stop_if_stray(exc)
+                        stop_if_stray(exc, self.name)
                         raise
-                    self._cannot_accept(exc)
+                    self._rejections.cannot_accept(exc)
                     await trio.sleep(BACK_OFF)
                     continue
                 peer = peer_of(stream)
@@ -479,20 +484,6 @@ class Listener:
                 else:
                     self._spawn(wired(stream), peer)
         await close_listener(listener)  # drained: whoever still comes is refused at the door
-
-    def _stop_if_stray(self, exc: BaseException) -> None:
-        """Raises an error in place of what would end the nursery of all connections without a word."""
-        if (error := part_ways(exc)[0]) is not None and any(isinstance(leaf, STRAYS) for leaf in leaves(error)):
-            log.error("listener %r ends: what it accepts from raised somebody else's cancellation", self.name)
-            raise RuntimeError("accept() raised a cancellation, or an end, that was meant for somebody else") from exc
-
-    def _cannot_accept(self, why: OSError) -> None:
-        """Counts it; ten lines a second of it would fill the disk of a machine that is short of something already."""
-        self._context.counters.accepts_failed += 1
-        shortage = self._shortage = self._shortage or Damper(1, SHORTAGE)
-        if shortage.admits(trio.current_time()):
-            again = f"; {before} more failures since this was last said" if (before := shortage.take()) else ""
-            log.error("listener %r cannot accept: %s%s", self.name, why, again)
 
 
 def insides(listener: Listener) -> tuple[list[Guest], Observers]:

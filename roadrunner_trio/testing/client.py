@@ -84,16 +84,13 @@ class Client:
             follow_redirects: goes where a 3xx says, up to ten times, as browsers do; not to other hosts.
 
         Raises:
-            StreamReset: of HTTP/2, the server has reset the stream; an ``h11.RemoteProtocolError`` as the next.
-            h11.RemoteProtocolError: the server broke the protocol, or closed before the end of its response.
+            h11.RemoteProtocolError: the server broke the protocol, or its response off: in HTTP/2 a ``StreamReset``.
             trio.BrokenResourceError: the connection is gone.
             ValueError: a field that would split the request; more than ten redirects; a body beside ``json``.
         """
         history: list[ClientResponse] = []
         while True:
-            async with self.open(method, target, fields=fields, body=body, json=json, trailers=trailers) as streamed:
-                content = await streamed.read()
-            found = ClientResponse(streamed.status, streamed.fields, content, streamed.interim, streamed.trailers)
+            found = await _whole(self.open(method, target, fields=fields, body=body, json=json, trailers=trailers))
             used_up = found.status in (307, 308) and isinstance(body, AsyncIterable)
             onward = _onward(target, found) if follow_redirects and not used_up else None
             if onward is None:
@@ -319,6 +316,12 @@ class Client:
                     self.cookies.pop(name, None)
                 else:
                     self.cookies[name] = morsel.coded_value
+
+
+async def _whole(opened: AbstractAsyncContextManager[StreamedResponse]) -> ClientResponse:
+    async with opened as streamed:
+        content = await streamed.read()
+    return ClientResponse(streamed.status, streamed.fields, content, streamed.interim, streamed.trailers)
 
 
 class Whole(AsyncIterator[bytes]):
