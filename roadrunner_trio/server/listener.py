@@ -488,4 +488,4 @@ class Listener:
 
 def insides(listener: Listener) -> tuple[list[Guest], Observers]:
     """Its connections, and whom it tells: for who looks closer than any public name lets him."""
-    return listener._members(), listener._context.observers
+    return listener._members(), listener._context.observers  # pyright: ignore[reportPrivateUsage]  # its own module
