@@ -58,10 +58,8 @@ VANISHED: Final = frozenset(
 """What accept says of a connection that broke while it waited (accept(2)): the next one may be well."""
 PATIENCE: Final = 1.0
 """Seconds past a drain's deadline after which what still runs is called stuck."""
-
 BEREFT: Final = 10.0
 """Seconds for the drain of a listener whose application has ended."""
-
 COUNTED: Final = fields(Counters)
 Status: TypeAlias = Literal["new", "starting", "accepting", "draining", "closed"]
 
@@ -463,8 +461,7 @@ class Listener:
 
     def _take_up(self, conn: Connection) -> None:
         """A connection goes on in another task, where there is a place: one with many of them shuts out nobody."""
-        room = self._active < self._context.limits.max_connections and self._places.has_room(conn.peer)
-        if room:
+        if self._active < self._context.limits.max_connections and self._places.has_room(conn.peer):
             successor = succeed(conn)
             self._places.enter(successor, conn.peer)
             self._start_serving(successor)
@@ -492,4 +489,4 @@ class Listener:
 
 def insides(listener: Listener) -> tuple[list[Guest], Observers]:
     """Its connections, and whom it tells: for who looks closer than any public name lets him."""
-    return listener._members(), listener._context.observers
+    return listener._members(), listener._context.observers  # pyright: ignore[reportPrivateUsage]  # its own module
