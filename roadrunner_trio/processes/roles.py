@@ -6,6 +6,8 @@ import socket
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import trio
+
 from . import control
 from .board import Row
 from .children import Child
@@ -83,6 +85,7 @@ class Member:
         near: our end of the talk.
         words: lines that were no messages.
         failed: why it could not start, and the traceback.
+        begun: where it is waited for until there is a process.
     """
 
     worker: Worker
@@ -93,3 +96,4 @@ class Member:
     lines: control.Lines = field(default_factory=control.Lines)
     words: list[str] = field(default_factory=list[str])
     failed: tuple[str, str] | None = None
+    begun: trio.CancelScope = field(default_factory=trio.CancelScope)
