@@ -128,7 +128,7 @@ def interop(session: nox.Session) -> None:
 
 @nox.session
 def operators(session: nox.Session) -> None:
-    """What how-to pages give for nginx, HAProxy, Caddy and systemd, run by those. Unlike in ``tests`` they must be there."""
+    """What pages give for nginx, HAProxy, Caddy and systemd, run by those, which have to be there."""
     needed = ("nginx", "haproxy", "caddy", "systemd-analyze", "systemd-socket-activate")
     if missing := [program for program in needed if shutil.which(program) is None]:
         session.error(f"this machine has no {', '.join(missing)}")
