@@ -52,6 +52,10 @@ from .telemetry.observe import (
     RequestStarted,
     RequestThrottled,
     ResponseSendFailed,
+    WebSocketClosed,
+    WebSocketMessage,
+    WebSocketOpened,
+    WebSocketRefused,
 )
 from .telemetry.request_ids import RequestIds
 from .transport.drain import Drain
@@ -155,6 +159,10 @@ __all__ = [
     "Upgrade",
     "UploadedFile",
     "WebSocket",
+    "WebSocketClosed",
+    "WebSocketMessage",
+    "WebSocketOpened",
+    "WebSocketRefused",
     "WebSocketRequest",
     "__version__",
     "current_request",

@@ -116,6 +116,7 @@ class ServerContext:
         places: counts connections by their peers; None where nobody does.
         turns: where costly work of one connection waits, so that its neighbours do not.
         buffered: what its connections hold in memory for the application, all together.
+        park: has a slot take the place of a connection that is idle, if it may; None where nobody does.
         go_on: told of a connection whose peer has sent something that nobody waits for; None where nobody is.
         protocols: what is spoken, by the names of ALPN, the preferred one first.
         websockets: whether the app may make WebSockets of requests, which HTTP/2 has to say before it is asked.
@@ -140,6 +141,7 @@ class ServerContext:
     sift: Callable[[tuple[Field, ...]], Wishes] = sift
     variables: Context = field(default_factory=copy_context)
     turns: Turns = field(default_factory=Turns)
+    park: Callable[[Any], bool] | None = None
     go_on: Callable[[Any], None] | None = None
     protocols: tuple[str, ...] = ("http/1.1",)
     websockets: bool = False

@@ -408,6 +408,11 @@ class Request:
         self._source = None
 
     @property
+    def source(self) -> BodySource | None:
+        """Where its body comes from: its exchange, unless that is filtered. None when it is over."""
+        return self._source
+
+    @property
     def over(self) -> bool:
         """Whether its exchange has ended."""
         return self._source is None

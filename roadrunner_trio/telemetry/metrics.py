@@ -32,6 +32,9 @@ from .observe import (
     RequestEnded,
     RequestRejected,
     RequestThrottled,
+    WebSocketClosed,
+    WebSocketOpened,
+    WebSocketRefused,
 )
 from .snapshot import BOUNDS, CELLS, MOST_SERIES, MOST_TALLIES, OTHER, PLACE, Key, Snapshot, earliest, short
 
@@ -51,6 +54,8 @@ NONE: Final = "none"
 """The class of what the peer was answered nothing."""
 LEAST: Final = BOUNDS[0]
 MICRO: Final = 1_000_000
+OWN_CODES: Final = 3000
+"""Codes of a close from which on they have no meaning of RFC 6455."""
 COUNTERS: Final = {
     "accepted": "roadrunner_connections_accepted_total",
     "evicted": "roadrunner_connections_evicted_total",
@@ -152,6 +157,9 @@ class Metrics(Meter):
         self._tallies: dict[tuple[str, str], int] = {}
         self._listeners: list[Measured] = []
         self._drains = 0
+        self._websockets = 0
+        self._opened = 0
+        self.messages = self._messages = [0, 0]
         self._began = int(time.time())
 
     def __repr__(self) -> str:
@@ -246,6 +254,21 @@ class Metrics(Meter):
         """A request that was turned away."""
         self._count("roadrunner_requests_throttled_total", event.reason)
 
+    def websocket_open(self, event: WebSocketOpened) -> None:
+        """A WebSocket that was accepted."""
+        self._websockets += 1
+        self._opened += 1
+
+    def websocket_close(self, event: WebSocketClosed) -> None:
+        """One that is over. Codes from 3000 on are the application's or the peer's, and of those there are many."""
+        self._websockets -= 1
+        code = str(event.code) if event.code < OWN_CODES else f"{event.code // 1000}xxx"
+        self._count("roadrunner_websockets_closed_total", code)
+
+    def websocket_refused(self, event: WebSocketRefused) -> None:
+        """One that was not accepted."""
+        self._count("roadrunner_websockets_refused_total", event.reason)
+
     def _count(self, family: str, word: str) -> None:
         word = short(word.replace("\0", ""), MOST_ROUTE // 2)
         if (family, word) not in self._tallies and len(self._tallies) >= MOST_TALLIES // 2:
@@ -260,6 +283,10 @@ class Metrics(Meter):
         for listener in self._listeners:
             _add_listener(numbers, listener)
         numbers[PLACE["roadrunner_drains_total",]] = self._drains
+        numbers[PLACE["roadrunner_websockets",]] = self._websockets
+        numbers[PLACE["roadrunner_websockets_opened_total",]] = self._opened
+        for direction, count in zip(("in", "out"), self._messages, strict=True):
+            numbers[PLACE["roadrunner_websocket_messages_total", direction]] = count
         for certificates in {each.certificates for each in self._listeners if each.certificates}:
             _add_certificates(numbers, certificates)
         _add_process(numbers, self._began)
