@@ -138,6 +138,17 @@ def interop(session: nox.Session) -> None:
     session.run("pytest", *files, *session.posargs, env={"PATH": path})
 
 
+@nox.session
+def operators(session: nox.Session) -> None:
+    """What pages give for nginx, HAProxy, Caddy and systemd, run by those, which have to be there."""
+    needed = ("nginx", "haproxy", "caddy", "systemd-analyze", "systemd-socket-activate")
+    if missing := [program for program in needed if shutil.which(program) is None]:
+        session.error(f"this machine has no {', '.join(missing)}")
+    install(session)
+    files = ["tests/test_operation_pages.py", *(f"tests/e2e/test_{name}.py" for name in ("proxy_pages", "systemd"))]
+    session.run("pytest", "-q", *files, *session.posargs)
+
+
 @nox.session(default=False)
 def browser(session: nox.Session) -> None:
     """The demo in headless Chromium, which has to be there; pictures of it land in .nox/screenshots."""
