@@ -122,7 +122,7 @@ class Carrier:
         self.wire = stream if isinstance(stream, SocketWire) else None
         self.plain = self.wire if self.wire is not None and self.wire.polled else None
         self.layer: RecordLayer | None = None
-        self.tls = encrypted(stream)
+        self.tls = encrypted(stream) if self.wire is None else None
         self.peer = peer
         self.scheme = "http" if self.tls is None else "https"
         self.transport: tuple[TLSInfo | None, ProxyHeader | None] | None = None
@@ -130,7 +130,7 @@ class Carrier:
         self.drain = context.drain
         self.phase = PhaseScope(context.clock, self.wire)
         self.task: trio.lowlevel.Task | None = None
-        self.born = trio.current_time()
+        self.born = self.phase.now()
         self.served = 0
         self.gone = False
         self.broken = False
@@ -163,10 +163,7 @@ class Carrier:
         self.born, self.served, self._accept_told = born, served, True
 
     def adopt(self, sock: socket.socket, peer: Address, drain: Drain) -> bool:
-        """Goes on, in its task, with another socket in the place of the one that was given up; False when it has none.
-
-        Its peer is another, of whose past :meth:`has_been_here` tells.
-        """
+        """Goes on, in its task, with another socket in the place of the one it gave up; False when it has no task."""
         if self.plain is None or not self.plain.adopt(sock):
             return False
         self.plain.attendant = self.plain.reader = self
@@ -181,6 +178,11 @@ class Carrier:
     def doing(self) -> str:
         """What it does, in words."""
         return self.phase.phase.value
+
+    @property
+    def half_closes(self) -> bool:
+        """Whether its stream can say that we have ended and go on listening."""
+        return self.plain is not None or isinstance(self.stream, trio.abc.HalfCloseableStream)
 
     @property
     def streams(self) -> int:
@@ -341,8 +343,9 @@ class Carrier:
 
     async def send_last(self) -> None:
         """Sends what is kept, with the time of a write, before the connection ends; who is gone is no matter."""
-        with suppress(PeerGone):
-            await self.send_held()
+        if self.wire is not None and self.wire.held:
+            with suppress(PeerGone):
+                await self.send(b"")
 
     def send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
         """What the kernel has not taken, as it has to go out: encrypted, with what was held before; None is nothing."""

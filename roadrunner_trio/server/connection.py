@@ -38,7 +38,7 @@ from .carrier import LAST_WORD, LINGER_OCTETS, NEWBORN, QUIET, Carrier, Fate
 from .door import Answered, begins_http2, chooses_http2, enter, go_on
 from .http1_exchange import Http1Exchange
 from .presence import look_away, miss
-from .refusals import Answer, fail, judge_early, turn_away
+from .refusals import Answer, fail, judge_early, put_in_words, turn_away
 from .report import tell_aborted, tell_end, tell_rejected
 from .subject import Subject
 
@@ -127,9 +127,9 @@ class Connection(Carrier):
         exchange = self.exchange
         lingering = self.phase.phase is Phase.FINISH  # it has said what it had to say
         cut_short = not (self.finished or lingering) and self.drain.cut < math.inf
-        due = self.drain.cut <= trio.current_time() and self.phase.phase in (Phase.READ_BODY, Phase.DISPATCH)
+        in_hand = self.phase.phase in (Phase.READ_BODY, Phase.DISPATCH)
         try:
-            if cut_short and due:
+            if cut_short and in_hand and self.drain.cut <= trio.current_time():
                 with trio.move_on_after(LAST_WORD, shield=True):
                     await self.try_to("take the last word", exchange.say, 503)
         finally:
@@ -155,7 +155,7 @@ class Connection(Carrier):
         exchange = self.exchange
         if self.gone or exchange.taken_over or exchange.truncated or exchange.engine.ended:
             return False
-        if self.phase.phase is Phase.HANDSHAKE or not isinstance(self.stream, trio.abc.HalfCloseableStream):
+        if self.phase.phase is Phase.HANDSHAKE or not self.half_closes:
             return exchange.started
         return not (exchange.ended and exchange.body_done and not exchange.head.keep_alive) or self.arrived()
 
@@ -321,7 +321,7 @@ async def dispatch(exchange: Subject, app: Answer | None = None) -> None:
     finally:
         request.detach()
         if observers.ends or error is not None or not exchange.ended:
-            tell_end(exchange, request, exchange.phase.now() - began, error)
+            tell_end(observers, exchange, request, exchange.phase.now() - began, error)
         del error, onward  # each holds this frame, and with it the request, until a collector comes
 
 
@@ -357,6 +357,7 @@ async def reject(conn: Connection, error: ProtocolError) -> None:
         conn.second = preface
         return
     tell_rejected(conn.exchange, error)
+    await put_in_words(conn.exchange, error)
     await part(conn, None if isinstance(error, Answered) else error.status)
 
 
@@ -387,7 +388,7 @@ async def part(conn: Connection, status: int | None) -> None:
         conn.finished = True
         return
     seconds, quiet = conn.context.timeouts.linger, conn.idle_for() >= QUIET
-    with trio.move_on_at(min(trio.current_time() + seconds, conn.drain.cut)):
+    with trio.move_on_at(min(trio.current_time() + seconds, conn.drain.cut)) as last:
         if status is not None:
             await exchange.say(status)
         conn.finished = True  # whatever cuts the lingering short, the peer has had its due
@@ -395,5 +396,5 @@ async def part(conn: Connection, status: int | None) -> None:
         if conn.tls is not None and not (conn.gone or conn.broken or exchange.taken_over or exchange.truncated):
             conn.stream = await close_notify(conn.tls)
         if conn.wants_linger():
-            conn.phase.phase = Phase.FINISH
+            conn.phase.phase, conn.phase.deadline = Phase.FINISH, last.deadline
             await linger(conn.stream, seconds, LINGER_OCTETS, idle=quiet)

@@ -167,7 +167,8 @@ async def play(steps, end: str, kept: int, seconds: float) -> None:
             for step in steps:
                 await scene.do(*step)
             await trio.sleep(seconds)
-            late = [guest for guest in scene.present if not guest.forgiven]
+            now = trio.current_time()  # when some are about to be parked; others have had their time
+            late = [guest for guest in scene.present if not guest.forgiven and guest.deadline > now + 1e-6]
             for guest in late[::2]:
                 guest.ask()
             if end == "drain":
