@@ -124,7 +124,8 @@ class _Mounted(native):
             if not isinstance(error, HTTPError | ProtocolError):
                 raise  # it is told and logged as ever
             return None
-        return await respond(exchange, response, self.author(exchange.request))
+        await respond(exchange, response, self.author(exchange.request))
+        return None
 
     async def _confess(self, exchange: Exchange, error: BaseException, on_error: OnError) -> None:
         """Answers an error with what ``on_error`` makes of it."""

@@ -372,6 +372,17 @@ class Observers:
         self.messages = [meter.messages for meter in meters if meter.messages is not None]
         self.ends = bool(self.request_stop or self.measure)
 
+    def join(self, observer: Observer) -> None:
+        """One more, from now on; until it parts nothing is said twice to one that is there already."""
+        if all(each is not observer for each, _ in self._observers):
+            self._observers.append((observer, _wanted(observer)))
+            self._resolve()
+
+    def part(self, observer: Observer) -> None:
+        """It is told nothing any more, if it was."""
+        self._observers = [each for each in self._observers if each[0] is not observer]
+        self._resolve()
+
     def attach(self, listener: object) -> None:
         """A listener gives itself to those who ask it for its numbers."""
         for observer, _ in self._observers:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, Final
 
 import trio
@@ -43,6 +42,19 @@ from .told import Told, passes
 DEFAULT_CAP: Final = 10 * 1024 * 1024
 SLOW: Final = (TOO_SLOW, UNANSWERED)
 """Why a peer is given up that may still be there: then it is not told as having left."""
+
+
+class _Decision:
+    """What an upgrade is decided by. It lasts as long as the session: a partial function would take thrice as much."""
+
+    __slots__ = ("handshake", "upgrader")
+
+    def __init__(self, upgrader: websocket, handshake: Handshake) -> None:
+        self.upgrader = upgrader
+        self.handshake = handshake
+
+    def __call__(self, exchange: Exchange, fields: list[Field]) -> Awaitable[object]:
+        return self.upgrader._decide(self.handshake, exchange, fields)
 
 
 class websocket:
@@ -143,7 +155,7 @@ class websocket:
             _tell(request, 403, "origin")
             self._told.tell("refused origins", "refused a WebSocket of %s: its page is of %s, our host is %s", *who)
             raise HTTPError(403, "Pages of this origin may not connect.\n")
-        return Upgrade(partial(self._decide, handshake))
+        return Upgrade(_Decision(self, handshake))
 
     async def _decide(self, handshake: Handshake, exchange: Exchange, fields: list[Field]) -> None:
         """Runs the handler, and the session to its end; then raises what the handler has raised."""
@@ -151,7 +163,13 @@ class websocket:
         failures: list[BaseException] = []
         try:
             if exchange.wire is not None and exchange.wire.polled and exchange.request.tls is None:
-                await self._run(offer, failures)
+                try:  # here, not in another coroutine: as long as the session lasts there is a frame less
+                    with offer.scope:
+                        await self.handler(WebSocketRequest(offer))
+                except BaseException as exc:
+                    if not _noted(exc, failures):
+                        raise
+                await _end(offer, failures)
             else:
                 await self._run_with_tasks(offer, failures)
             if offer.session is not None:
@@ -166,39 +184,54 @@ class websocket:
             _tell_refused(offer, failures)
         if failures:
             raise failures.pop()
-        if not offer.decided:
-            raise RuntimeError("the WebSocket handler has neither accepted nor rejected")
-        if offer.session is not None and offer.session.given_up in SLOW:
-            raise PeerTooSlow(offer.session.given_up)
-
-    async def _run(self, offer: Offer, failures: list[BaseException]) -> None:
-        """The handler, and the session's close in its name; what it raises is a failure, unless it is the end."""
-        try:
-            with offer.scope:
-                await self.handler(WebSocketRequest(offer))
-        except BaseException as exc:
-            if passes(exc):
-                raise
-            if not all(isinstance(leaf, ConnectionClosed) for leaf in leaves(exc)):
-                failures.append(_failure(exc))
-        if offer.session is not None:
-            offer.session.close_now(frames.INTERNAL_ERROR if failures else frames.NORMAL)
-            await offer.session.ended()
+        _account(offer)
 
     async def _run_with_tasks(self, offer: Offer, failures: list[BaseException]) -> None:
         """The same where no edges read and write for the session."""
         async with trio.open_nursery() as offer.nursery:
-            await self._run(offer, failures)
+            try:
+                with offer.scope:
+                    await self.handler(WebSocketRequest(offer))
+            except BaseException as exc:
+                if not _noted(exc, failures):
+                    raise
+            await _end(offer, failures)
             if offer.session is not None:
                 await offer.session.settle(offer.exchange.timeouts.linger)
             offer.nursery.cancel_scope.cancel(reason="the WebSocket session is over")
 
-    async def _part(self, session: Session, exchange: Exchange) -> None:
+    async def _part(self, session: Session | None, exchange: Exchange) -> None:
+        if session is None:
+            return
         if session.given_up is not None:
             peer = printable(shown(exchange.request.peer))
             kind = "WebSockets that were given up"
             self._told.tell(kind, "gave up the WebSocket of %s: %s", peer, session.given_up)
         await session.part(exchange.timeouts.linger)
+
+
+def _noted(exc: BaseException, failures: list[BaseException]) -> bool:
+    """Takes what a handler has raised for a failure, unless it is the session's end; False for what is nobody's."""
+    if passes(exc):
+        return False
+    if not all(isinstance(leaf, ConnectionClosed) for leaf in leaves(exc)):
+        failures.append(_failure(exc))
+    return True
+
+
+def _account(offer: Offer) -> None:
+    """Raises what there is to say of an offer whose handler has returned in order."""
+    if not offer.decided:
+        raise RuntimeError("the WebSocket handler has neither accepted nor rejected")
+    if offer.session is not None and offer.session.given_up in SLOW:
+        raise PeerTooSlow(offer.session.given_up)
+
+
+async def _end(offer: Offer, failures: list[BaseException]) -> None:
+    """The session's close in the handler's name."""
+    if offer.session is not None:
+        offer.session.close_now(frames.INTERNAL_ERROR if failures else frames.NORMAL)
+        await offer.session.ended()
 
 
 def _tell_refused(offer: Offer, failures: list[BaseException]) -> None:

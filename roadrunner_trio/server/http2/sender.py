@@ -50,6 +50,7 @@ class StreamSender:
         extra: see :class:`Exchange`; gone when the final head is out.
         memo: see :class:`Exchange`.
         keep: whatever becomes of a stream, its connection goes on.
+        waited: something has had to be waited for, in one of its streams: only then there can be a wait to end.
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class StreamSender:
         "stream",
         "taken_over",
         "told",
+        "waited",
         "writer",
     )
 
@@ -86,7 +88,9 @@ class StreamSender:
         self.phase = PhaseScope(conn.context.clock)
         self.memo: Any = None
         self.headed = 0.0
+        self._pieces = 0
         self.keep = True
+        self.waited = False
         self.reset()
 
     def reset(self) -> None:
@@ -97,10 +101,8 @@ class StreamSender:
         self.extra = ()
         self.kind = "none"
         self.status = self.sent = 0
-        self.ended = self.body_done = self.taken_over = self.told = False
+        self.ended = self.body_done = self.taken_over = self.told = self._has_body = False
         self._left: int | None = None
-        self._has_body = False
-        self._pieces = 0
         self._content: Content | None = None
 
     @property
@@ -114,10 +116,19 @@ class StreamSender:
         return self.status != 0
 
     async def send_interim(self, status: int, fields: Sequence[Field] = ()) -> None:
-        """An interim response (RFC 9110 section 15.2); nothing after the final head."""
+        """An interim response (RFC 9110 section 15.2); nothing after the final head. It waits while nobody takes any.
+
+        Raises:
+            PeerGone: the peer is gone, or has not taken what was sent before in time.
+        """
         if not 100 <= status <= 199 or status == 101:
             raise ValueError(f"an interim response is 100 or 102 to 199, not {status}")
-        if not self.status:
+        request = self.request
+        if self.writer.backlog > MOST:
+            await self.writer.room()
+        if self.request is request and not self.status:
+            if self.stream.lost or self.conn.broken:
+                raise PeerGone("the peer has taken its request back")
             self.engine.send_interim(self.stream, status, fields)
             self.writer.soon()
 
@@ -148,7 +159,7 @@ class StreamSender:
         if at < size:
             await self._send_rest(memoryview(body)[at:])
         self.ended = True
-        self.writer.soon()
+        self.writer.at_once()
 
     async def _send_rest(self, body: memoryview) -> None:
         try:
@@ -243,7 +254,7 @@ class StreamSender:
             raise RuntimeError("the response has begun already")
         if not 200 <= status <= 599:
             raise ValueError(f"a response needs a final status from 200 to 599, not {status}")  # N24
-        if 200 <= status <= 299 and (self.head.protocol or self.head.method == b"CONNECT"):
+        if self.stream.tunnel and status <= 299:
             raise HTTPError(501)  # 2xx would promise a tunnel that only a Handoff digs (RFC 9110 section 9.3.6)
         if self.extra:
             wishes, self.extra = and_extra(wishes, self.extra), ()
@@ -281,6 +292,7 @@ class StreamSender:
         if waiting is None:
             context = self.conn.context
             waiting = self._content = Content(writer, stream, context.timeouts.write, context.limits.min_send_rate)
+            self.waited = True
         if writer.push(waiting, data, end=end):
             return
         before, self.phase.phase = self.phase.phase, Phase.RESPOND

@@ -24,7 +24,7 @@ from ...transport.patience import SPARED
 from ...transport.poller import WOKEN, Poller
 from ...transport.streams import SendMeter, shown
 from ...transport.wire import PeerTooSlow
-from ..carrier import WRITE_SIZE, Carrier
+from ..carrier import CROWD, WRITE_SIZE, Carrier
 from .alarm import Alarm
 
 FRAME: Final = 16384
@@ -142,10 +142,10 @@ class Writer:
         "_order",
         "_poller",
         "_pushed",
-        "_reader",
         "_since",
         "_spared",
         "_taken",
+        "_waiting",
         "conn",
         "engine",
         "queue",
@@ -164,7 +164,7 @@ class Writer:
         wire = conn.wire
         self._poller: Poller | None = conn.context.poller if wire is not None and wire.polled else None
         self._pushed: trio.lowlevel.Task | None = None  # the task that writes, while it waits
-        self._reader: trio.lowlevel.Task | None = None  # the task that reads, while it waits for room
+        self._waiting: trio.lowlevel.ParkingLot | None = None  # for room, before something is made that would go out
         # The time that the peer has for what is unsent:
         self._alarm: Alarm | None = None
         self._meter: SendMeter | None = None
@@ -190,6 +190,17 @@ class Writer:
         return len(self.engine.output) + len(self.unsent)
 
     # -- what is appended --------------------------------------------------------------------------
+
+    def at_once(self) -> None:
+        """A whole response has been appended: it leaves now, if nothing else gathers, here or with the neighbours.
+
+        What ends a turn costs a switch of tasks, which ten responses share. Where there is one, that is for nothing.
+        """
+        poller = self._poller
+        if poller is None or poller.crowd > CROWD or self._due or self.queue or self.conn.streams > 1:
+            self.soon()
+        else:
+            self.flush()
 
     def soon(self) -> None:
         """Something has been appended to the engine's output: it leaves when the turn is over."""
@@ -262,11 +273,12 @@ class Writer:
         conn, layer = self.conn, self.conn.layer
         if self.unsent or conn.broken or conn.closed or self._poller is None:
             return
-        if self.queue:
+        queue, engine = self.queue, self.engine
+        if queue:
             self._feed()
-        if self.engine.output or (layer is not None and layer.unsaid):
-            self._write(self.engine.take_output())
-        if self.queue and not (self.unsent or conn.broken):
+        if engine.output or (layer is not None and layer.unsaid):
+            self._write(engine.take_output())
+        if queue and not (self.unsent or conn.broken):
             conn.context.turns.later(self._go_on)
 
     def _go_on(self) -> None:
@@ -292,8 +304,8 @@ class Writer:
             self.unsent = memoryview(data)[sent:]
             self._await_room(trio.current_time())
             wire.want_room()
-        elif self._reader is not None:
-            self._wake_reader()
+        elif self._waiting:
+            self._waiting.unpark_all()
         return None
 
     def write_now(self) -> None:
@@ -309,7 +321,7 @@ class Writer:
         self._took(sent)
         if not self.unsent:
             self.flush()
-            self._wake_reader()
+            self._wake()
         return None
 
     def _lose(self) -> None:
@@ -321,7 +333,7 @@ class Writer:
         for content in [*self.stalled, *(each for _, _, each in self.queue)]:
             content.wake()
         self.queue.clear()
-        self._wake_reader()
+        self._wake()
 
     # -- the peer's time ---------------------------------------------------------------------------
 
@@ -367,19 +379,17 @@ class Writer:
     # -- those who wait ----------------------------------------------------------------------------
 
     async def room(self) -> None:
-        """Until what is not sent is so little that the peer may be asked for more: for the task that reads."""
+        """Until what is not sent is so little that more may be made: requests read, or heads written.
+
+        The peer has the time of a write for it, as for all that is unsent; whoever returns looks whether it is gone.
+        """
         while self.backlog > MOST and not self.conn.broken:
-            self._reader = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort_reader)
+            self._waiting = self._waiting or trio.lowlevel.ParkingLot()
+            await self._waiting.park()
 
-    def _abort_reader(self, _: object) -> trio.lowlevel.Abort:
-        self._reader = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def _wake_reader(self) -> None:
-        if (task := self._reader) is not None:
-            self._reader = None
-            trio.lowlevel.reschedule(task, WOKEN)
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            self._waiting.unpark_all()
 
     @asynccontextmanager
     async def at_work(self) -> AsyncGenerator[None, None]:
@@ -413,7 +423,7 @@ class Writer:
                 self.conn.phase.end(str(exc))
                 return
             self.unsent = memoryview(b"")
-            self._wake_reader()
+            self._wake()
 
     def _abort_push(self, _: object) -> trio.lowlevel.Abort:
         self._pushed = None
