@@ -250,10 +250,11 @@ def _tell_refused(offer: Offer, failures: list[BaseException]) -> None:
         status, reason = 500, "error"
     else:
         status, reason = None, "cancelled"
-    _tell(offer.exchange.request, status, reason)
+    tell_refused(exchange.context.observers, exchange.request, status, reason)
 
 
-def _tell(request: Request, status: int | None, reason: str) -> None:
+def _tell(request: Request, status: int, reason: str) -> None:
+    """What is no handshake is refused before there is anything to decide."""
     source: Any = request.source
     if isinstance(context := getattr(source, "context", None), ServerContext):
         tell_refused(context.observers, request, status, reason)
