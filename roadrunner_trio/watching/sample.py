@@ -13,7 +13,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 import trio
@@ -32,6 +32,10 @@ MOST_TASKS: Final = 1000
 """Tasks that are shown of the tree."""
 MOST_BELOW: Final = 50
 """Tasks, or requests in hand, that are shown of what is looked at."""
+
+Homes: TypeAlias = dict[trio.lowlevel.Task | None, tuple[str, int]]
+"""The task of a listener, with its name and how many connections it has, the parked ones too."""
+NOBODY: Final = ("", 0)
 
 
 @dataclass(slots=True)
@@ -69,17 +73,19 @@ class Eye:
     def sample(self) -> Sample:
         """What there is to see now; from now on the requests of those that are shown are remembered."""
         seen = Sample(trio.current_time())
-        hosts = dict[trio.lowlevel.Task, str]()
+        hosts = set[trio.lowlevel.Task]()
+        homes: Homes = {}
         urgent: list[tuple[Listener, Guest]] = []
         for listener in self.listeners:
             found = insides(listener)[0]
-            hosts.update((conn.task, listener.name) for conn in found if conn.task is not None)
+            hosts.update(conn.task for conn in found if conn.task is not None)
+            homes[listener.task] = listener.name, len(found)
             seen.listeners.append(numbers_of(listener))
             urgent += [(listener, conn) for conn in heapq.nsmallest(MOST_CONNECTIONS, found, key=_urgency)]
         known = self._recent.look([conn for _, conn in urgent])
         for (listener, conn), shown in zip(urgent, known, strict=True):
             seen.connections[shown.id] = _connection(shown.id, listener, conn, seen.time)
-        self._walk(seen, hosts)
+        self._walk(seen, hosts, homes)
         return seen
 
     def close(self) -> None:
@@ -118,7 +124,7 @@ class Eye:
             found = self._ids[task] = str(next(self._next))
         return found
 
-    def _walk(self, seen: Sample, hosts: dict[trio.lowlevel.Task, str]) -> None:
+    def _walk(self, seen: Sample, hosts: set[trio.lowlevel.Task], homes: Homes) -> None:
         """The tree without connections and without Trio's own; a loop, for a tree may be deeper than Python's stack."""
         root = trio.lowlevel.current_root_task()
         waiting = [(task, "") for task in reversed(children_of(root))] if root is not None else []
@@ -137,17 +143,18 @@ class Eye:
                 "name": brief(task.name),
                 "where": visible(waits_at(task)),
             }
-            for row, inside in self._nurseries(task, own, hosts):
+            for row, inside in self._nurseries(task, own, hosts, homes):
                 seen.tasks[row["id"]] = row
                 waiting += [(child, row["id"]) for child in reversed(inside)]
 
     def _nurseries(
-        self, task: trio.lowlevel.Task, own: str, hosts: dict[trio.lowlevel.Task, str]
+        self, task: trio.lowlevel.Task, own: str, hosts: set[trio.lowlevel.Task], homes: Homes
     ) -> Iterator[tuple[Row, list[trio.lowlevel.Task]]]:
         for number, nursery in enumerate(task.child_nurseries):
             inside = sorted((each for each in nursery.child_tasks if each not in hosts), key=lambda each: each.name)
             deadline = nursery.cancel_scope.deadline
-            listener = next((hosts[each] for each in nursery.child_tasks if each in hosts), "")
+            innermost = number and number == len(task.child_nurseries) - 1  # of a listener: that of its connections
+            listener, connections = homes.get(task, NOBODY) if innermost else NOBODY
             yield (
                 {
                     "id": f"{own}.{number}",
@@ -155,7 +162,7 @@ class Eye:
                     "kind": "nursery",
                     "deadline": None if deadline == math.inf else round(deadline, 2),
                     "listener": listener,
-                    "connections": len(nursery.child_tasks) - len(inside),
+                    "connections": connections,
                 },
                 inside,
             )

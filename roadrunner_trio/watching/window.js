@@ -129,8 +129,8 @@ function drainBar() {
 function fillDrain(box, row, draining) {
   const bar = box.querySelector(".drain");
   bar.hidden = !draining;
-  if (bar.hidden) return;
-  box.most = Math.max(box.most || 0, row.present);
+  box.most = draining ? Math.max(box.most || 0, row.present) : row.present; // those who were there when it began
+  if (!draining) return;
   const progress = bar.querySelector("progress");
   progress.max = box.most || 1;
   progress.value = (box.most || 1) - row.present;

@@ -87,6 +87,6 @@ function fillCard(card, row) {
     for (const item of phasesOf(each)) phases.set(item.id, { ...item, value: item.value + (phases.get(item.id)?.value ?? 0) });
   numbers(card.querySelector("dl"), [...items, ...phases.values()]);
   const drains = row.listeners.filter((each) => each.status === "draining");
-  const present = drains.reduce((sum, each) => sum + each.present, 0);
+  const present = (drains.length ? drains : row.listeners).reduce((sum, each) => sum + each.present, 0);
   fillDrain(card, { present, drain: drains.length ? Math.max(...drains.map((each) => each.drain)) : null }, drains.length > 0);
 }

@@ -184,6 +184,7 @@ def test_thousands(watched: Watched, browser: Any) -> None:
         watched.process.send_signal(signal.SIGTERM)
         tab.until(lambda: tab.text("#state") == "draining" and tab.text(".drain").startswith("1 still here"))
         assert "GET /slow" in tab.text("#connections")
+        assert tab.page.evaluate("document.querySelector('.drain progress').position") > 0.99
         picture(tab, "thousands-drain")
     tab.until(lambda: tab.text("#state") == "closed")
 

@@ -284,6 +284,8 @@ async def test_a_connection_that_is_parked_is_counted_as_that_and_is_the_same_wh
         seen = eye.sample()
         assert seen.listeners[0]["phases"] == {"parked": 2}
         assert seen.listeners[0]["present"] == 2
+        (nursery,) = (row for row in seen.tasks.values() if row["kind"] == "nursery" and row["listener"])
+        assert (nursery["listener"], nursery["connections"]) == ("main", 2)
         row = seen.connections[key]
         assert (row["phase"], row["requests"], row["doing"]) == ("parked", 2, "")
         assert row["deadline"] == 1 + 75
