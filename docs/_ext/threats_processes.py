@@ -7,7 +7,7 @@ WORKERS = "tests/e2e/test_workers.py"
 ROWS = (
     (
         "Makes the application end its process, again and again",
-        ("processes.slots:BACK_OFF",),
+        ("processes.slots:FORGOTTEN",),
         "the answers of other workers; its own connections are cut",
         (
             f"{WORKERS}::test_one_that_is_killed_is_replaced_and_costs_its_own_connections_only",

@@ -86,7 +86,7 @@ ROWS = (
     ),
     (
         "Makes a name of another site lead to the window into a server (DNS rebinding), or looks at it without end",
-        ("watching.window:EVERY",),
+        ("watching.pane:EVERY",),
         "421; it is on loopback addresses only, and takes a share of a core at most",
         (
             "tests/unit/watching/test_window.py::test_the_more_there_is_to_see_the_less_often_it_is_looked_at",

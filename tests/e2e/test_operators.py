@@ -106,7 +106,7 @@ async def test_an_upgrade_that_is_asked_for_twice_is_one(tmp_path: Path) -> None
 
 
 async def test_a_generation_that_hangs_in_its_import_is_given_up_and_the_last_one_serves(tmp_path: Path) -> None:
-    async with command_line(APP, tmp_path, "-w", "1", "--worker-startup-timeout", "2s", *QUIET) as server:
+    async with command_line(APP, tmp_path, "-w", "1", "--worker-startup-timeout", "15s", *QUIET) as server:
         (old,) = workers(server)
         (tmp_path / "app.py").write_text(SLOW_IMPORT)
         server.process.send_signal(signal.SIGHUP)
