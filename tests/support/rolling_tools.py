@@ -15,6 +15,7 @@ from itertools import count, cycle
 from pathlib import Path
 
 import trio
+from http2_clients import Http2Client
 from process_tools import Server, running
 from socket_tools import Cut, Peer
 from websocket_tools import CLOSE, frame
@@ -31,6 +32,7 @@ class Tally:
     """What clients saw."""
 
     answered: int = 0
+    multiplexed: int = 0
     again: int = 0
     events: int = 0
     messages: int = 0
@@ -41,8 +43,9 @@ class Tally:
 
     def __str__(self) -> str:
         return (
-            f"{self.restarts} restarts, {self.answered} requests, {len(self.failed)} failed, {len(self.resets)} resets,"
-            f" {self.again} asked again; {self.events} events and {self.messages} messages, all in order, "
+            f"{self.restarts} restarts, {self.answered} requests, {self.multiplexed} over HTTP/2, {len(self.failed)} "
+            f"failed, {len(self.resets)} resets, {self.again} asked again; {self.events} events and "
+            f"{self.messages} messages, all in order, "
             f"{self.reconnected} reconnections"
         )
 
@@ -178,11 +181,15 @@ def check(tally: Tally, name: str, last: int | None, number: int) -> None:
 
 
 @asynccontextmanager
-async def load(port: int, tally: Tally, *, clients: int = 8, streams: bool = True) -> AsyncIterator[None]:
-    """Clients of all kinds, for as long as the block lasts."""
+async def load(
+    port: int, tally: Tally, *, clients: int = 8, streams: bool = True, http2_port: int = 0
+) -> AsyncIterator[None]:
+    """Clients of all kinds, for as long as the block lasts; those of HTTP/2 on a port of their own, if there is one."""
     async with trio.open_nursery() as nursery:
         for number in range(clients):
             nursery.start_soon(Client(port, tally, f"client-{number}").run)
+        for number in range(clients // 4):
+            nursery.start_soon(Http2Client(http2_port or port, tally, f"http2-{number}").run)
         for number in range(2 * streams):
             nursery.start_soon(follow_events, port, tally, f"events-{number}")
             nursery.start_soon(follow_messages, port, tally, f"messages-{number}")
@@ -254,6 +261,13 @@ backend back
   retries 0
   http-reuse safe
 {servers}
+frontend front2
+  bind 127.0.0.1:{port2} proto h2
+  default_backend back2
+backend back2
+  retries 0
+  http-reuse safe
+{servers2}
 """
 
 
@@ -265,19 +279,20 @@ def free_port() -> int:
 
 async def behind_haproxy(folder: Path, seconds: float, every: float) -> Tally:
     """Two servers behind HAProxy, restarted in turn under load."""
-    tally, port, ports = Tally(), free_port(), [free_port(), free_port()]
+    tally, port, port2, ports = Tally(), free_port(), free_port(), [free_port(), free_port()]
     options = ("--shutdown-delay", "1s", "--health-path", "/healthz")
     instances = [Instance(f"server-{at}", f"127.0.0.1:{ports[at]}", folder, *options) for at in range(2)]
     config = folder / "haproxy.cfg"
     servers = "\n".join(f"  server s{at} 127.0.0.1:{ports[at]}" for at in range(2))
-    config.write_text(HAPROXY.format(port=port, servers=servers))
+    servers2 = "\n".join(f"  server s{at} 127.0.0.1:{ports[at]} proto h2 check-proto h1" for at in range(2))
+    config.write_text(HAPROXY.format(port=port, servers=servers, port2=port2, servers2=servers2))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(roll, nursery, instances, tally, every)
         await wait_for(ports[0])
         await wait_for(ports[1])
         nursery.start_soon(trio.run_process, ["haproxy", "-db", "-q", "-f", str(config)])
         await wait_for(port)
-        async with load(port, tally):
+        async with load(port, tally, http2_port=port2):
             await trio.sleep(seconds)
         nursery.cancel_scope.cancel(reason="enough")
     return tally

@@ -369,7 +369,7 @@ class StreamExchange(StreamSender):
             self.writer.soon()
 
     async def _park_reader(self) -> None:
-        if self.conn.gone or self.engine.ended:  # while it is only known to have hung up, there may be more to read
+        if self.conn.gone or self.engine.over:  # while it is only known to have hung up, there may be more to read
             raise self._broken_off()
         await self.await_content()
 

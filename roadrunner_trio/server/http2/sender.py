@@ -21,7 +21,7 @@ from ...protocol.http2.frames import CANCEL
 from ...protocol.wishes import bodiless, content, declared
 from ...transport.files import READ_SIZE, OpenFile
 from ...transport.phases import Phase, PhaseScope
-from ...transport.wire import PeerGone, PeerTooSlow
+from ...transport.wire import PeerGone
 from ..carrier import WRITE_SIZE, Carrier
 from ..http1_sender import HEADS, NO_HEAD, NO_REQUEST, TURN
 from ..report import tell_send_failed
@@ -293,14 +293,12 @@ class StreamSender:
             context = self.conn.context
             waiting = self._content = Content(writer, stream, context.timeouts.write, context.limits.min_send_rate)
             self.waited = True
-        if writer.push(waiting, data, end=end):
-            return
-        before, self.phase.phase = self.phase.phase, Phase.RESPOND
-        try:
-            await waiting.wait()
-        finally:
-            self.phase.phase = before
-        if waiting.too_slow:
-            raise PeerTooSlow("the peer does not take its response in time")
+        if not writer.push(waiting, data, end=end):
+            before, self.phase.phase = self.phase.phase, Phase.RESPOND
+            try:
+                await waiting.wait()
+            finally:
+                self.phase.phase = before
+        waiting.check()
         if stream.lost or self.conn.broken:
             raise PeerGone("the peer has taken its request back")
