@@ -66,6 +66,9 @@ FORBIDDEN_TRAILERS: Final = frozenset(
 is_token = re.compile(TOKEN).fullmatch
 """Truth when octets are a token, and nothing else."""
 
+TEXT: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+"""The octets that a value may hold."""
+
 _forbidden = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
@@ -160,7 +163,7 @@ def field_value(name: Any, given: Any) -> bytes:
         ValueError: a control byte other than HTAB, or a character outside latin-1.
         TypeError: it is neither str nor bytes.
     """
-    octets = _octets(given)
+    octets = given if type(given) is bytes else _octets(given)
     if _forbidden(octets):
         raise ValueError(
             f"response field {name!r} has a control character in its value; CR, LF or NUL would split the message"

@@ -32,4 +32,20 @@ ROWS = (
             "tests/unit/processes/test_board.py::test_whoever_wakes_nobody_has_many_more_than_another",
         ),
     ),
+    (
+        "Makes the application write without end to what its worker has open, such as the talk with the supervisor",
+        ("processes.control:WORDS", "processes.control:LONGEST_WORD"),
+        "the last lines are kept, and cut",
+        ("tests/unit/processes/test_supervisor.py::test_of_lines_without_end_the_last_are_kept",),
+    ),
+    (
+        "Asks for so much that who remembers the last requests, while the window is open, would have a lot to remember",
+        ("watching.recent:BUDGET", "watching.recent:LAST", "watching.recent:MOST", "watching.workers:READERS"),
+        "the first requests of each second are remembered",
+        (
+            "tests/unit/watching/test_recent.py::test_beyond_the_budget_listeners_are_left_alone_until_the_next_look",
+            "tests/unit/watching/test_recent.py::test_of_a_connection_the_last_are_kept",
+            "tests/unit/watching/test_workers.py::test_there_are_not_more_readers_than_may_be",
+        ),
+    ),
 )

@@ -118,4 +118,10 @@ ROWS = (
         "nothing: no label has what a peer can choose",
         ("tests/unit/telemetry/test_metrics.py::test_paths_and_methods_make_no_new_series",),
     ),
+    (
+        "Closes WebSockets with every code that there is, for the metrics to remember",
+        ("telemetry.metrics:OWN_CODES",),
+        "nothing else: codes of the application, from 3000 on, are one number for each thousand",
+        ("tests/unit/telemetry/test_metrics.py::test_codes_that_peers_make_up_are_bounded",),
+    ),
 )

@@ -56,7 +56,7 @@ from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
 from .operation import begin, configure_logging, end_logging, measured, start_logging, told
 from .supervise import is_supervised, supervise
-from .window import refuse_window, window_into
+from .window import window_into
 
 BAD_START: Final = 3
 DEMO: Final = "the demo"
@@ -213,7 +213,6 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
         return put_out(render(configuration))
     server = configuration.server
     if is_supervised(server):
-        refuse_window(server)
         try:
             status = supervise(configuration, chosen.words, start_logging, refuse)
             end_logging(status)

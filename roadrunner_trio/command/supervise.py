@@ -39,6 +39,7 @@ from .door_options import bounds, names, opened, places
 from .operation import WIDTH, Sum, metrics_place
 from .option import Option
 from .process_options import RELOADING, WORKERS
+from .window import show_workers, window_place
 
 WORKER: Final = "roadrunner_trio.command.worker"
 BRIEF: Final = 0.5
@@ -110,7 +111,7 @@ async def run(
     doors = Doors(pool_of(kept() if state is None else state["doors"]), opened)
     try:
         await open_doors(configuration, doors)
-        place = metrics_place(server)
+        place, window = metrics_place(server), window_place(server)
         table = Table(policy(server), random.random)
         board, crew = company(state, table, WIDTH if place else 0)
         metrics = Sum(place, board)
@@ -130,6 +131,8 @@ async def run(
         doors.close_unwanted()
         beside = services(server, preloader, supervisor, state)
         beside.append(partial(metrics.tell, supervisor.numbers))
+        if window is not None:
+            beside.append(partial(show_workers, window, supervisor))
         return await supervisor.run(count_of(server, state), *beside, adopted=crew)
     finally:
         doors.close()

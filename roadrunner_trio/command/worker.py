@@ -29,6 +29,7 @@ from ..telemetry.log_lines import THIS
 from ..telemetry.log_output import speak
 from ..telemetry.metrics import Metrics
 from ..transport.stdio import open_closed, settle, tell
+from ..watching.told import show
 from .cli import BAD_START, parsers, prepare, serve_until_drained
 from .configuration import resolve
 from .env_file import with_file
@@ -71,7 +72,8 @@ def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> i
     speak(server["log-format"])
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     metrics = [Metrics()] if server["metrics"] is not None else []
-    link = Link(watchdog, metrics[0].write_to if metrics else None)
+    watched = server["observe"] is not None
+    link = Link(watchdog, metrics[0].write_to if metrics else None, show if watched else None)
     try:
         listeners, title = prepare(configuration, [link, *metrics], partial(sockets_of, assignment))
         if assignment.rest.get("zygote"):

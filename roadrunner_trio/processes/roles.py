@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -81,7 +82,7 @@ class Member:
 
     Attributes:
         near: our end of the talk.
-        words: lines that were no messages.
+        words: the last lines that were no messages.
         failed: why it could not start, and the traceback.
     """
 
@@ -91,5 +92,5 @@ class Member:
     wear: Wear
     child: Child | None = None
     lines: control.Lines = field(default_factory=control.Lines)
-    words: list[str] = field(default_factory=list[str])
+    words: deque[str] = field(default_factory=lambda: deque[str](maxlen=control.WORDS))
     failed: tuple[str, str] | None = None

@@ -298,6 +298,10 @@ class Supervisor:
         while not self.table.calm:
             await self._changed.wait()
 
+    async def changed(self) -> None:
+        """Waits until something has happened, or a second has passed in which nothing did."""
+        await self._changed.wait()
+
     # -- one worker ------------------------------------------------------------------------------
 
     async def _begin(self, worker: Worker) -> None:
@@ -359,6 +363,8 @@ class Supervisor:
                 self._told_by(member, item)
         except BlockingIOError:
             return True
+        except ConnectionResetError:  # it has gone, and has not read what was said last
+            return False
         except (OSError, ValueError) as exc:
             log.error("worker %d: %s", member.worker.number, exc)
             return False
@@ -368,7 +374,8 @@ class Supervisor:
         now = trio.current_time()
         match item:
             case str():
-                member.words.append(item)
+                member.words.append(item[: control.LONGEST_WORD])
+                return
             case {"ready": str(title)}:
                 self._title = title
                 self.table.ready(member.worker, now)
@@ -377,7 +384,7 @@ class Supervisor:
             case {"failed": str(message), "report": str(report)}:
                 member.failed = message, report
             case _:
-                log.error("worker %d says what nobody understands: %r", member.worker.number, item)
+                log.error("worker %d says what nobody understands: %.1000r", member.worker.number, item)
         self.act()
 
     def _gone(self, member: Member, status: int) -> None:

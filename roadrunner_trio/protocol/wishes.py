@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ..fields import FORBIDDEN_TRAILERS, Field, Fields, Name, field_name, field_value, tokens
 
@@ -19,6 +19,9 @@ FRAMING_FIELDS: Final = DELIMITERS | {b"connection", b"keep-alive", b"proxy-conn
 """What belongs to one connection, and is never passed on."""
 SPECIAL: Final = FRAMING_FIELDS | {b"date"}
 """Names that are looked at; a response without any of them is passed on as it is."""
+OURS: Final = frozenset({b"close", b"keep-alive"})
+"""Members of Connection that say whether the connection goes on."""
+NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -46,19 +49,31 @@ def sift(fields: Iterable[Field]) -> Wishes:
         TypeError: as :func:`checked`.
     """
     said = checked(fields)
-    if SPECIAL.isdisjoint([name for name, _ in said]):
+    names = [name for name, _ in said]
+    if SPECIAL.isdisjoint(names):
         return Wishes(said)
-    lengths = [value for name, value in said if name == b"content-length"]
-    if len(lengths) > 1 or not all(value.isdigit() for value in lengths):
+    passed: list[Field] = []
+    lengths: list[bytes] = []
+    for field in said:
+        name = field[0]
+        if name not in FRAMING_FIELDS:
+            passed.append(field)
+        elif name == b"content-length":
+            lengths.append(field[1])
+    length = one_number(lengths) if lengths else None
+    options = tokens(said, b"connection") if b"connection" in names else NO_OPTIONS
+    return Wishes(tuple(passed), b"date" in names, b"close" in options, length, tuple(sorted(options - OURS)))
+
+
+def one_number(lengths: list[bytes]) -> int:
+    """What content-length says, from all the values of that field, of which there is one.
+
+    Raises:
+        ValueError: there are several, or it is no number.
+    """
+    if len(lengths) > 1 or not lengths[0].isdigit():
         raise ValueError(f"response content-length must be one number, not {b', '.join(lengths)!r}")
-    options = tokens(said, b"connection")
-    return Wishes(
-        tuple([field for field in said if field[0] not in FRAMING_FIELDS]),
-        dated=any(name == b"date" for name, _ in said),
-        close=b"close" in options,
-        length=int(lengths[0]) if lengths else None,
-        options=tuple(sorted(options - {b"close", b"keep-alive"})),
-    )
+    return int(lengths[0])
 
 
 def checked(fields: Iterable[Field]) -> Fields:
@@ -72,18 +87,17 @@ def checked(fields: Iterable[Field]) -> Fields:
             case.
         TypeError: what should be pairs of bytes is something else.
     """
-    return tuple([_checked(field) for field in fields])
-
-
-def _checked(field: Any) -> Field:
-    try:
-        given, value = field
-    except (TypeError, ValueError):
-        raise TypeError(f"a response field is a pair of name and value, not {field!r}") from None
-    name = field_name(given)
-    if name in DELIMITERS and isinstance(name, Name) and name is not given:
-        raise ValueError(f"response field {given!r}: where a body ends is the server's to say; names are lower case")
-    return name, field_value(given, value)
+    said: list[Field] = []
+    for field in cast("Iterable[Any]", fields):
+        try:
+            given, value = field
+        except (TypeError, ValueError):
+            raise TypeError(f"a response field is a pair of name and value, not {field!r}") from None
+        name = field_name(given)
+        if name is not given and name in DELIMITERS and isinstance(name, Name):
+            raise ValueError(f"response field {given!r}: where a body ends is the server's to say; use lower case")
+        said.append((name, field_value(given, value)))
+    return tuple(said)
 
 
 def trailers(fields: Iterable[Field]) -> Fields:

@@ -7,6 +7,8 @@ asks: whose they are is the protocol's affair.
 
 from __future__ import annotations
 
+import enum
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -48,6 +50,13 @@ LINGER_OCTETS: Final = 20 * 1024 * 1024
 """What a lingering close reads at most: twice the default body limit, as the original (N19)."""
 
 
+class Fate(enum.Enum):
+    """What has become of a connection when its task ends."""
+
+    CLOSED = "closed"
+    PARKED = "parked"
+
+
 class Carrier:
     """One connection, below its requests.
 
@@ -71,6 +80,7 @@ class Carrier:
         hung_up: the peer has ended what it sends, or is gone altogether.
         was_reset: the latter.
         closed: all is over, and nobody is to be told of anything.
+        parked: a slot has its place, which needs no task; see :mod:`.dormitory`.
         moved: another has its wire, and it only waits for its application; see :mod:`.afterwards`.
         parting: it is such another, and there is nothing to be done any more but to close the wire.
     """
@@ -87,6 +97,7 @@ class Carrier:
         "hung_up",
         "layer",
         "moved",
+        "parked",
         "parting",
         "peer",
         "phase",
@@ -124,12 +135,15 @@ class Carrier:
         self.hung_up = False
         self.was_reset = False
         self.closed = False
+        self.parked = False
         self.moved = False
         self.parting = False
         self._meter: SendMeter | None = None
         self._accept_told = False
         if self.wire is not None:
             self.wire.attendant = self.wire.reader = self  # also when TLS comes between
+            if context.park is not None and self.wire.polled:
+                self.phase.sleeper = self
 
     def succeed(self, before: Carrier) -> None:
         """Takes the place of another that stops here: its stream, its drain, its peer and its past."""
@@ -141,6 +155,13 @@ class Carrier:
         self.drain.replace(before, self)
         if self.wire is not None:
             self.wire.attendant = self
+
+    def has_been_here(
+        self, born: float, served: int, transport: tuple[TLSInfo | None, ProxyHeader | None] | None
+    ) -> None:
+        """It goes on where it has rested without a task."""
+        self.born, self.served, self.transport = born, served, transport
+        self._accept_told = True
 
     # -- what a listener asks of it ----------------------------------------------------------------
 
@@ -164,6 +185,16 @@ class Carrier:
     def heard(self) -> int:
         """Octets that have come of what is due."""
         return 0
+
+    def idle_for(self) -> float:
+        """Seconds for which it has waited for a request since the last answer; 0 when it does not wait."""
+        if self.phase.phase is not Phase.IDLE:
+            return 0.0
+        return self.context.timeouts.keep_alive - self.phase.ends + self.phase.now() if self.served else math.inf
+
+    def park(self) -> bool:
+        """The clock's word, that it has been idle for long: whether it gives up its task."""
+        return self.context.park is not None and self.context.park(self)
 
     # -- encryption --------------------------------------------------------------------------------
 

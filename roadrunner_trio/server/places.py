@@ -24,7 +24,7 @@ from ..protocol.trust import Networks, ProxyHeaders, ProxyProtocol
 from ..settings import Limits
 from ..transport.drain import Drain, Member
 from ..transport.streams import Address
-from .carrier import Carrier
+from .dormitory import GUESTS, Guest
 from .eviction import Evictions
 
 QUARTER: Final = 4
@@ -66,7 +66,7 @@ class Places:
         self,
         limits: Limits,
         trusted: Sequence[Networks],
-        members: Callable[[], Iterable[Carrier]],
+        members: Callable[[], Iterable[Guest]],
         *,
         evict_idle: bool,
         counters: Counters,
@@ -118,7 +118,7 @@ class Places:
 
     def leave(self, member: object) -> None:
         """Counts a connection no more; harmless when it is not counted."""
-        if isinstance(member, Carrier):
+        if isinstance(member, GUESTS):
             self._all.forget(member)
         key = self._keys.pop(member, None)
         if key is None:
@@ -126,19 +126,20 @@ class Places:
         left = self._counts[key] - 1
         if left:
             self._counts[key] = left
-            if key in self._own and isinstance(member, Carrier):
+            if key in self._own and isinstance(member, GUESTS):
                 self._own[key].forget(member)
         else:
             del self._counts[key]
             self._own.pop(key, None)
 
-    def replace(self, member: Carrier, successor: Carrier) -> None:
+    def replace(self, member: Guest, successor: Guest) -> None:
         """Counts another in the place of one that was counted."""
+        self._all.replace(member, successor)
         key = self._keys.pop(member, None)
         if key is not None:
             self._keys[successor] = key
-        for evictions in (self._all, *self._own.values()):
-            evictions.forget(member)
+            if key in self._own:
+                self._own[key].replace(member, successor)
 
     def _key(self, peer: Address) -> str | None:
         if self._share is None or isinstance(peer, str) or any(each.holds(peer) for each in self._trusted):
@@ -157,10 +158,10 @@ class Places:
             found = self._own[key] = Evictions(lambda: self._those_of(key), idle=self._idle)
         return found
 
-    def _those_of(self, key: str) -> Iterator[Carrier]:
+    def _those_of(self, key: str) -> Iterator[Guest]:
         return (conn for conn in self._members() if self._keys.get(conn) == key)
 
-    def _beyond(self) -> Iterator[Carrier]:
+    def _beyond(self) -> Iterator[Guest]:
         """Those whose peers have more than their share: the loopback's, by default."""
         keys = {key for key, count in self._counts.items() if self._share is not None and count > self._share}
         return (conn for conn in self._members() if self._keys.get(conn) in keys) if keys else iter(())
@@ -188,14 +189,14 @@ class Roll(Drain):
     def replace(self, member: Member, successor: Member) -> None:
         """As any drain's, and the place goes with it."""
         super().replace(member, successor)
-        if isinstance(member, Carrier) and isinstance(successor, Carrier):
+        if isinstance(member, GUESTS) and isinstance(successor, GUESTS):
             self.places.replace(member, successor)
 
 
 def share_out(
     context: ServerContext,
     proxies: Iterable[ProxyProtocol | ProxyHeaders | None],
-    members: Callable[[], Iterable[Carrier]],
+    members: Callable[[], Iterable[Guest]],
     *,
     evict_idle: bool,
 ) -> Places:

@@ -58,7 +58,7 @@ class Holding(Protocol):
         ...
 
 
-class Watched(Holding, Protocol):
+class Watched(Protocol):
     """Who is told of the edges of a socket. What it raises is logged, the first time, and the poller goes on."""
 
     def edge(self, events: int) -> None:
@@ -79,7 +79,7 @@ class Poller:
         self._watched: dict[int, Watched] = {}
         self._holding: list[Holding] = []
         self._flusher: trio.lowlevel.Task | None = None  # while it waits
-        self._failed: dict[int, Holding] = {}
+        self._failed: dict[int, object] = {}
         self._unread = array("i", [0])
 
     def watch(self, sock: socket.socket, watched: Watched) -> None:
@@ -90,6 +90,11 @@ class Poller:
         """
         fd = sock.fileno()
         self._epoll.register(fd, EDGES)
+        self._watched[fd] = watched
+
+    def hand_over(self, fd: int, watched: Watched) -> None:
+        """Has another told of what is watched already, from the next edge on."""
+        self._failed.pop(id(self._watched[fd]), None)
         self._watched[fd] = watched
 
     def forget(self, sock: socket.socket) -> None:
@@ -108,7 +113,11 @@ class Poller:
 
         Urgent ones count where they are read in line (SO_OOBINLINE), an end does not.
         """
-        fcntl.ioctl(sock.fileno(), termios.FIONREAD, self._unread)
+        return self.holds_unread(sock.fileno())
+
+    def holds_unread(self, fd: int) -> bool:
+        """The same of a descriptor."""
+        fcntl.ioctl(fd, termios.FIONREAD, self._unread)
         return self._unread[0] > 0
 
     def flush_soon(self, watched: Holding) -> None:
@@ -155,7 +164,7 @@ class Poller:
                     except BaseException as exc:
                         self._blame(waiting, exc)
 
-    def _blame(self, culprit: Holding, exc: BaseException) -> None:
+    def _blame(self, culprit: object, exc: BaseException) -> None:
         """This task is everybody's; whoever it calls is somebody's, and may be called once an edge: it has one line.
 
         Raises:

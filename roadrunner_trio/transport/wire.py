@@ -53,6 +53,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
 
     Args:
         sock: the socket; it is made non-blocking and belongs to the wire from now on.
+        poller: tells of it.
+        known: it does so already, to another; see :meth:`surrender`.
     """
 
     __slots__ = (
@@ -75,7 +77,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         "writer",
     )
 
-    def __init__(self, sock: socket.socket, poller: Poller | None = None) -> None:
+    def __init__(self, sock: socket.socket, poller: Poller | None = None, *, known: bool = False) -> None:
         sock.setblocking(False)
         self.socket = sock
         self.sending = False
@@ -96,7 +98,10 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._waiter: trio.lowlevel.Task | None = None
         if poller is not None:
             self.wary = sock.family not in TCP
-            poller.watch(sock, self)
+            if known:
+                poller.hand_over(sock.fileno(), self)
+            else:
+                poller.watch(sock, self)
 
     @property
     def polled(self) -> bool:
@@ -438,6 +443,16 @@ class SocketWire(trio.abc.HalfCloseableStream):
             with suppress(OSError):  # some systems refuse it once the peer has reset the connection itself
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._close(forks.abort)
+
+    def surrender(self) -> int | None:
+        """Gives up its descriptor, of which the poller goes on to tell, and leaves the task waiting that waits for what
+        comes; None, and it does not, where anybody has more to do with it than that."""
+        if self._poller is None or self._waiter is None or self.held or self.sending or self._eof_sent:
+            return None
+        if self.hung_up or self._failure is not None or self.wary is (self.socket.family in TCP):
+            return None
+        self.attendant = self.reader = self.writer = None
+        return self.socket.detach()
 
     async def aclose(self) -> None:
         """Closes the socket; a checkpoint."""

@@ -15,7 +15,7 @@ from typing import Final, cast
 
 from ...date import date_line
 from ...errors import phrase
-from ...fields import Field, written
+from ...fields import TEXT, Field, written
 from .. import wishes as neutral
 from ..wishes import SPECIAL, checked, trailers, undelimited
 
@@ -28,9 +28,6 @@ _FINAL: Final = b"HTTP/1.1 2"
 """Before it come the lines of interim responses, and no other."""
 
 _bad_reason = re.compile(rb"[^\t\x20-\x7e\x80-\xff]").search
-
-_TEXT: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
-"""The octets that a line may hold; only CR, LF and what is in no line are left without them."""
 
 REMEMBERED: Final = 1024
 """Names of fields that are known; then all are forgotten, and learned anew."""
@@ -70,7 +67,8 @@ def sift(fields: tuple[Field, ...]) -> Wishes:
     """Parts an application's fields into what goes out as it is and what the server decides itself.
 
     Applications answer with the same few sets of fields over and over, so the last 128 are remembered, rendered. In a
-    new set with known names all values are checked at once: half of what they cost one by one.
+    new set with known names, such as one with the tag of what has just changed, all values are checked at once: a
+    third of what they cost one by one.
 
     Raises:
         ValueError: ``content-length`` is given twice or is not a number, or a field cannot be said
@@ -78,9 +76,14 @@ def sift(fields: tuple[Field, ...]) -> Wishes:
         TypeError: a field is no pair of bytes.
     """
     try:
-        lines = b"\r\n".join([_begun[name] + value.strip(b" \t") for name, value in fields])
-        if lines and len(lines.translate(None, _TEXT)) == 2 * len(fields) - 2:
-            return Wishes(lines + b"\r\n")
+        said = [_begun[name] + value.strip(b" \t") for name, value in fields if name != b"content-length"]
+        lines = b"\r\n".join(said)
+        # Only CR, LF and what is in no line are left without those octets.
+        if lines and len(lines.translate(None, TEXT)) == 2 * len(said) - 2:
+            if len(said) == len(fields):
+                return Wishes(lines + b"\r\n")
+            lengths = [value for name, value in fields if name == b"content-length"]
+            return Wishes(lines + b"\r\n", length=neutral.one_number(lengths))
     except (KeyError, TypeError, ValueError, AttributeError):
         pass  # not known, or not right: it is looked at more closely
     wishes = neutral.sift(fields)

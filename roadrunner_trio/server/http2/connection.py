@@ -26,7 +26,7 @@ from typing import Final
 
 import trio
 
-from ...answering.faults import leaves, part_ways
+from ...answering.faults import is_operators, part_ways
 from ...errors import ProtocolError
 from ...journal import log
 from ...protocol.http2.engine import CLOSED, ConnectionFailed
@@ -37,6 +37,7 @@ from ...transport.tls_stream import close_notify
 from ...transport.wire import PeerGone, PeerTooSlow
 from ..carrier import LINGER_OCTETS, QUIET, Carrier
 from ..connection import OWED, admit, dispatch, prepare
+from ..refusals import put_in_words
 from ..report import tell_aborted, tell_rejected
 from .exchange import StreamExchange
 from .sender import NO_STREAM
@@ -68,11 +69,6 @@ async def serve_http2(before: Carrier, early: bytes) -> None:
                 raise
     finally:
         await conn.close()
-
-
-def is_operators(exc: BaseException) -> bool:
-    """Whether a KeyboardInterrupt is in what has to go on."""
-    return any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(exc))
 
 
 async def live(conn: Http2Connection, early: bytes) -> None:
@@ -169,7 +165,7 @@ async def serve_stream(exchange: StreamExchange) -> None:
         elif not exchange.expect_body(context.app.plan(exchange.request)) or await prepare(exchange):
             await dispatch(exchange)
     except ProtocolError as error:
-        reject(exchange, error)
+        await reject(exchange, error)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         tell_aborted(exchange, "timeout" if isinstance(error, PeerTooSlow) else "peer_gone", None)
     except BaseException as exc:
@@ -203,9 +199,10 @@ def read_request(exchange: StreamExchange) -> None:
         step(exchange)
 
 
-def reject(exchange: StreamExchange, error: ProtocolError) -> None:
+async def reject(exchange: StreamExchange, error: ProtocolError) -> None:
     """The one answer to a request that breaks the protocol or a limit, and the end of its stream."""
     tell_rejected(exchange, error)
+    await put_in_words(exchange, error)
     exchange.say_now(error.status)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from story_tools import open_house
 
 from roadrunner_trio.apps.asgi import asgi
-from roadrunner_trio.apps.asgi_messages import REMEMBERED, Head, _parted, head_of, parted
+from roadrunner_trio.apps.asgi_messages import REMEMBERED, Head, _known_fields, _known_names, _parted, head_of, parted
 
 KIND = (b"content-type", b"text/plain")
 
@@ -81,7 +81,16 @@ def test_all_but_the_length_is_the_same_for_all():
 def test_what_is_remembered_is_bounded():
     for number in range(2 * REMEMBERED):
         assert parted([length(number), KIND]).length == number
-    assert len(_parted) <= REMEMBERED
+        parted([(b"X-%d" % number, b"%d" % number)])
+    assert max(len(_parted), len(_known_fields), len(_known_names)) <= REMEMBERED
+
+
+def test_a_new_value_beside_known_names_is_checked_and_stripped():
+    parted([KIND, (b"ETag", b"1")])
+    assert parted([KIND, (b"ETag", b" 2\t"), length(3)]) == Head((KIND, (b"etag", b"2")), 3)
+    for bad in (b"a\r\nb", b"\0", "text"):
+        with pytest.raises((TypeError, ValueError)):
+            parted([KIND, (b"ETag", bad)])
 
 
 octets = st.sampled_from(

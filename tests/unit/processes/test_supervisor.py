@@ -17,9 +17,11 @@ import trio
 from roadrunner_trio.processes import control, supervisor
 from roadrunner_trio.processes.board import Board
 from roadrunner_trio.processes.children import UNKNOWN, Child, start
+from roadrunner_trio.processes.roles import Member
 from roadrunner_trio.processes.slots import Table
 from roadrunner_trio.processes.states import Policy, Rolled, State, Worker
 from roadrunner_trio.processes.supervisor import Supervisor
+from roadrunner_trio.processes.wear import Wear
 from roadrunner_trio.processes.zygote import Forked, Zygote, _fork_on_demand
 
 NONE_LEFT = OSError(errno.EMFILE, "there are too many")
@@ -200,3 +202,51 @@ def test_one_whose_supervisor_was_killed_ends_when_its_children_have() -> None:
 def test_a_line_that_no_parser_can_take_is_a_line() -> None:
     deep = "[" * 500_000
     assert list(control.Lines().feed(deep.encode() + b"\n")) == [deep]
+
+
+def member_of(made: Supervisor) -> tuple[Member, socket.socket]:
+    """A worker that serves, and its own end of the talk."""
+    made.table.up = True
+    made.table.start(1, 0.0)
+    made.table.actions.clear()
+    [worker] = made.table.workers.values()
+    made.table.ready(worker, 1.0)
+    near, far = control.pair()
+    member = Member(worker, near, made.board.give(), Wear())
+    made.members[worker.number] = member
+    return member, far
+
+
+async def test_of_lines_without_end_the_last_are_kept(board: Board) -> None:
+    made, _ = supervising(board)
+    member, far = member_of(made)
+    with far, member.near:
+        for number in range(control.WORDS * 3):
+            far.send(b"%d %s\n" % (number, b"x" * 5000))
+            assert made._read(member)
+    assert len(member.words) == control.WORDS
+    assert member.words[-1].startswith(f"{control.WORDS * 3 - 1} x")
+    assert {len(word) for word in member.words} == {control.LONGEST_WORD}
+
+
+async def test_what_nobody_understands_is_logged_in_short(board: Board, caplog: pytest.LogCaptureFixture) -> None:
+    made, _ = supervising(board)
+    member, far = member_of(made)
+    with far, member.near:
+        far.send(control.encode(dance="x" * 10000))
+        assert made._read(member)
+    [record] = caplog.records
+    assert "says what nobody understands: {'dance': 'xxx" in record.getMessage()
+    assert len(record.getMessage()) < 1200
+
+
+async def test_who_has_gone_without_reading_what_was_said_has_gone(
+    board: Board, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, _ = supervising(board)
+    member, far = member_of(made)
+    with member.near:
+        control.tell(member.near, drain=1.0)
+        far.close()
+        assert not made._read(member)
+    assert caplog.records == []

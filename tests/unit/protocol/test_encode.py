@@ -152,6 +152,16 @@ def test_a_set_of_known_names_is_looked_at_as_closely_as_one_of_new_ones():
         encode.sift(((b"known", b"1", b"2"),))
 
 
+def test_a_length_beside_what_is_known_is_parted_out_and_refused_as_beside_what_is_not():
+    encode.sift(((b"known", b"1"),))
+    length = b"content-length"
+    assert encode.sift(((length, b"5"), (b"known", b" new "))) == Wishes(b"known: new\r\n", length=5)
+    for wrong in ([b"x"], [b"5", b"5"], [b"5", b"6"], [b""], [b"5\r\n"]):
+        for name in (b"known", b"x-never-seen"):
+            with pytest.raises(ValueError, match=r"must be one number|control character"):
+                encode.sift(((name, b"1"), *[(length, value) for value in wrong]))
+
+
 def test_names_that_are_known_are_not_kept_without_end():
     for number in range(2 * encode.REMEMBERED + 10):
         name = b"x-%d" % number

@@ -311,7 +311,7 @@ async def test_what_tls_itself_has_to_say_does_not_come_between_the_octets_of_a_
         rest = bytes(conn.writer.unsent)
         assert len(full.sent) == 10
         assert rest
-        conn.layer._outgoing.write(b"a new key")
+        conn.layer._unsaid += b"a new key"
         await stream.send_all(b"\x17\x03\x03")  # a record begins, and has no content yet
         await wait_all_tasks_blocked()
         full.full = False
