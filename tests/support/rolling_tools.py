@@ -18,7 +18,7 @@ import trio
 from http2_clients import Http2Client
 from process_tools import Server, running
 from socket_tools import Cut, Peer
-from websocket_tools import CLOSE, frame
+from websocket_tools import CLOSE, PING, PONG, frame
 
 UPGRADE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -138,13 +138,9 @@ async def follow_messages(port: int, tally: Tally, name: str) -> None:
     """The same over WebSockets: a server that goes says so, by 1001."""
     last: int | None = None
     while True:
-        target = "/ticks" if last is None else f"/ticks?last={last}"
         try:
             with await Peer.connect(port) as peer:
-                await peer.send(f"GET {target} HTTP/1.1\r\nHost: test\r\n{UPGRADE}\r\n".encode())
-                await peer.until(lambda: b"\r\n\r\n" in peer.received)
-                head, _, rest = bytes(peer.received).partition(b"\r\n\r\n")
-                peer.received[:] = rest
+                head = await upgrade(peer, "/ticks" if last is None else f"/ticks?last={last}")
                 if not head.startswith(b"HTTP/1.1 101"):
                     tally.failed.append(f"{name}: {head[:100]!r}")
                 closed = False
@@ -154,6 +150,9 @@ async def follow_messages(port: int, tally: Tally, name: str) -> None:
                             await peer.send(frame(CLOSE, payload))
                             await peer.end()
                             break
+                        if opcode == PING:
+                            await peer.send(frame(PONG, payload))
+                            continue
                         check(tally, name, last, int(payload))
                         last = int(payload)
                         tally.messages += 1
@@ -163,6 +162,15 @@ async def follow_messages(port: int, tally: Tally, name: str) -> None:
             tally.resets.append(f"{name}: {exc}")
         tally.reconnected += 1
         await trio.sleep(0.05)
+
+
+async def upgrade(peer: Peer, target: str) -> bytes:
+    """Asks for a WebSocket, and gives the head of what is answered."""
+    await peer.send(f"GET {target} HTTP/1.1\r\nHost: test\r\n{UPGRADE}\r\n".encode())
+    await peer.until(lambda: b"\r\n\r\n" in peer.received)
+    head, _, rest = bytes(peer.received).partition(b"\r\n\r\n")
+    peer.received[:] = rest
+    return head
 
 
 def frames_in(received: bytearray) -> Iterator[tuple[int, bytes]]:
@@ -226,7 +234,7 @@ async def roll(nursery: trio.Nursery, instances: list[Instance], tally: Tally, s
         await servers[number].process.wait()
         servers[number] = await nursery.start(instances[number].live)
         tally.restarts += 1
-        await trio.sleep(0.5)  # the balancer has to notice that it is back
+        await trio.sleep(1)  # the balancer has to notice that it is back
 
 
 async def hand_over(nursery: trio.Nursery, instances: list[Instance], tally: Tally, seconds: float) -> None:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import trio
 
-from ...answering.context import ServerContext
 from ...errors import HTTPError
 from ...fields import Field
 from ...messages.request import Request
@@ -24,6 +23,7 @@ from ...transport.phases import Phase, PhaseScope
 from ...transport.wire import PeerGone
 from ..carrier import WRITE_SIZE, Carrier
 from ..http1_sender import HEADS, NO_HEAD, NO_REQUEST, TURN
+from ..on_carrier import OnCarrier
 from ..report import tell_send_failed
 from .writer import FRAME, MOST, Content, Writer
 
@@ -32,7 +32,7 @@ NO_STREAM: Final = Stream(0, NO_HEAD)
 NO_STREAM.lost = True
 
 
-class StreamSender:
+class StreamSender(OnCarrier):
     """The response to the request in hand.
 
     Attributes:
@@ -104,16 +104,6 @@ class StreamSender:
         self.ended = self.body_done = self.taken_over = self.told = self._has_body = False
         self._left: int | None = None
         self._content: Content | None = None
-
-    @property
-    def context(self) -> ServerContext:
-        """What the connections of the listener share."""
-        return self.conn.context
-
-    @property
-    def started(self) -> bool:
-        """Whether the final response's head is on its way."""
-        return self.status != 0
 
     async def send_interim(self, status: int, fields: Sequence[Field] = ()) -> None:
         """An interim response (RFC 9110 section 15.2); nothing after the final head. It waits while nobody takes any.
