@@ -145,14 +145,11 @@ async def follow_messages(port: int, tally: Tally, name: str) -> None:
                     tally.failed.append(f"{name}: {head[:100]!r}")
                 closed = False
                 while not closed and await peer.receive():
-                    for opcode, payload in frames_in(peer.received):
+                    for opcode, payload in [each async for each in unpinged(peer)]:
                         if closed := opcode == CLOSE:
                             await peer.send(frame(CLOSE, payload))
                             await peer.end()
                             break
-                        if opcode == PING:
-                            await peer.send(frame(PONG, payload))
-                            continue
                         check(tally, name, last, int(payload))
                         last = int(payload)
                         tally.messages += 1
@@ -171,6 +168,15 @@ async def upgrade(peer: Peer, target: str) -> bytes:
     head, _, rest = bytes(peer.received).partition(b"\r\n\r\n")
     peer.received[:] = rest
     return head
+
+
+async def unpinged(peer: Peer) -> AsyncIterator[tuple[int, bytes]]:
+    """Whole frames, but for pings, which are answered."""
+    for opcode, payload in frames_in(peer.received):
+        if opcode == PING:
+            await peer.send(frame(PONG, payload))
+        else:
+            yield opcode, payload
 
 
 def frames_in(received: bytearray) -> Iterator[tuple[int, bytes]]:
@@ -259,6 +265,7 @@ defaults
   timeout client 30s
   timeout server 30s
   timeout tunnel 1h
+  timeout check 2s
   option httpchk GET /healthz
   option http-no-delay
   default-server check inter 100ms fall 1 rise 1
