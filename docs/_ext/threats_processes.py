@@ -7,7 +7,7 @@ WORKERS = "tests/e2e/test_workers.py"
 ROWS = (
     (
         "Makes the application end its process, again and again",
-        ("processes.slots:GIVE_UP",),
+        ("processes.slots:BACK_OFF",),
         "the answers of other workers; its own connections are cut",
         (
             f"{WORKERS}::test_one_that_is_killed_is_replaced_and_costs_its_own_connections_only",
@@ -16,7 +16,7 @@ ROWS = (
     ),
     (
         "Makes the application block the loop of a worker",
-        ("processes.slots:SILENCE", "processes.board:AT_ONCE"),
+        ("processes.slots:SILENCE", "processes.board:PATIENT"),
         "the answers of other workers; the log says where it is, and `--worker-timeout` ends it",
         (
             f"{WORKERS}::test_one_whose_loop_is_silent_is_killed_when_that_is_asked_for_and_says_where_it_was",

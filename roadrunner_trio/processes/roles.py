@@ -7,6 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import trio
+
 from . import control
 from .board import Row
 from .children import Child
@@ -84,6 +86,7 @@ class Member:
         near: our end of the talk.
         words: the last lines that were no messages.
         failed: why it could not start, and the traceback.
+        begun: where it is waited for until there is a process.
     """
 
     worker: Worker
@@ -94,3 +97,4 @@ class Member:
     lines: control.Lines = field(default_factory=control.Lines)
     words: deque[str] = field(default_factory=lambda: deque[str](maxlen=control.WORDS))
     failed: tuple[str, str] | None = None
+    begun: trio.CancelScope = field(default_factory=trio.CancelScope)

@@ -251,7 +251,9 @@ class Supervisor:
     async def _run_upgrade(self, upgrade: Callable[[Supervisor], Awaitable[None]]) -> None:
         try:
             await upgrade(self)
-        except Exception as exc:  # the machine is short of something, or our own program is being replaced
+        except OSError as exc:  # the machine is short of something
+            log.error("not upgraded: %s", exc)
+        except Exception as exc:  # our own program is being replaced
             log.error("not upgraded", exc_info=exc)
         finally:
             self._upgrading = False
@@ -316,11 +318,15 @@ class Supervisor:
         try:
             with far:
                 control.tell(near, **self.assignment, **self._numbers(member))
-                member.child = await self.forge.begin(worker, far)
+                with member.begun:
+                    member.child = await self.forge.begin(worker, far)
+            if member.child is None:  # it was told to go before it had come
+                self._gone(member, 1)
+                return
             if worker.number not in self.table.workers or worker.killed:
                 member.child.send(signal.SIGKILL)
             elif worker.state is not State.STARTING:
-                member.child.send(signal.SIGTERM)  # it was told to go before it had come
+                member.child.send(signal.SIGTERM)  # as it came
         except (OSError, StartError) as exc:
             member.failed = str(exc), exc.report if isinstance(exc, StartError) else ""
             self._gone(member, 1)
@@ -418,15 +424,18 @@ class Supervisor:
         member = self.members.get(action.worker.number)
         if member is None:
             return
-        if action.worker.served_at is None:
-            if member.child is not None:
-                member.child.send(signal.SIGTERM)  # it does not listen to us yet
+        if member.child is None:
+            member.begun.cancel(reason="the worker is not wanted any more")
+        elif action.worker.served_at is None:
+            member.child.send(signal.SIGTERM)  # it does not listen to us yet
         else:
             control.tell(member.near, drain=action.grace, delay=action.delay, last=action.last)
 
     def _signal(self, worker: Worker, how: str) -> None:
         member = self.members.get(worker.number)
-        if member is not None and member.child is not None:
+        if member is not None and member.child is None:
+            member.begun.cancel(reason="the worker is not wanted any more")
+        elif member is not None and member.child is not None:
             kinds = {"again": signal.SIGTERM, "abort": signal.SIGABRT, "kill": signal.SIGKILL}
             member.child.send(kinds[how])
 

@@ -120,7 +120,7 @@ class Carrier:
         self.wire = stream if isinstance(stream, SocketWire) else None
         self.plain = self.wire if self.wire is not None and self.wire.polled else None
         self.layer: RecordLayer | None = None
-        self.tls = encrypted(stream)
+        self.tls = encrypted(stream) if self.wire is None else None
         self.peer = peer
         self.scheme = "http" if self.tls is None else "https"
         self.transport: tuple[TLSInfo | None, ProxyHeader | None] | None = None
@@ -128,7 +128,7 @@ class Carrier:
         self.drain = context.drain
         self.phase = PhaseScope(context.clock, self.wire)
         self.task: trio.lowlevel.Task | None = None
-        self.born = trio.current_time()
+        self.born = self.phase.now()
         self.served = 0
         self.gone = False
         self.broken = False
@@ -169,6 +169,11 @@ class Carrier:
     def doing(self) -> str:
         """What it does, in words."""
         return self.phase.phase.value
+
+    @property
+    def half_closes(self) -> bool:
+        """Whether its stream can say that we have ended and go on listening."""
+        return self.plain is not None or isinstance(self.stream, trio.abc.HalfCloseableStream)
 
     @property
     def streams(self) -> int:
@@ -329,8 +334,9 @@ class Carrier:
 
     async def send_last(self) -> None:
         """Sends what is kept, with the time of a write, before the connection ends; who is gone is no matter."""
-        with suppress(PeerGone):
-            await self.send_held()
+        if self.wire is not None and self.wire.held:
+            with suppress(PeerGone):
+                await self.send(b"")
 
     def send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
         """What the kernel has not taken, as it has to go out: encrypted, with what was held before; None is nothing."""

@@ -127,9 +127,9 @@ class Connection(Carrier):
         exchange = self.exchange
         lingering = self.phase.phase is Phase.FINISH  # it has said what it had to say
         cut_short = not (self.finished or lingering) and self.drain.cut < math.inf
-        due = self.drain.cut <= trio.current_time() and self.phase.phase in (Phase.READ_BODY, Phase.DISPATCH)
+        in_hand = self.phase.phase in (Phase.READ_BODY, Phase.DISPATCH)
         try:
-            if cut_short and due:
+            if cut_short and in_hand and self.drain.cut <= trio.current_time():
                 with trio.move_on_after(LAST_WORD, shield=True):
                     await self.try_to("take the last word", exchange.say, 503)
         finally:
@@ -155,7 +155,7 @@ class Connection(Carrier):
         exchange = self.exchange
         if self.gone or exchange.taken_over or exchange.truncated or exchange.engine.ended:
             return False
-        if self.phase.phase is Phase.HANDSHAKE or not isinstance(self.stream, trio.abc.HalfCloseableStream):
+        if self.phase.phase is Phase.HANDSHAKE or not self.half_closes:
             return exchange.started
         return not (exchange.ended and exchange.body_done and not exchange.head.keep_alive) or self.arrived()
 

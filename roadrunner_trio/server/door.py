@@ -66,10 +66,12 @@ def chooses_http2(conn: Carrier) -> bool:
     """Whether HTTP/2 is spoken: by ALPN (RFC 7301), or since nothing else is spoken here."""
     if conn.context.http2 is None:
         return False
-    if isinstance(conn.tls, TLSStream):
+    if conn.tls is None:
+        chosen = None
+    elif isinstance(conn.tls, TLSStream):
         chosen = conn.tls.layer.tls.selected_alpn_protocol()
     else:
-        chosen = None if conn.tls is None else conn.tls.selected_alpn_protocol()
+        chosen = conn.tls.selected_alpn_protocol()
     return chosen == H2 or (chosen is None and conn.context.protocols == (H2,))
 
 

@@ -82,6 +82,11 @@ class Parked:
         return self.born if patience == math.inf else self.deadline - patience
 
     @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or is awake."""
+        return self.fd == NOWHERE
+
+    @property
     def _unread(self) -> bool:
         return self.home.poller.holds_unread(self.fd)
 

@@ -58,10 +58,8 @@ VANISHED: Final = frozenset(
 """What accept says of a connection that broke while it waited (accept(2)): the next one may be well."""
 PATIENCE: Final = 1.0
 """Seconds past a drain's deadline after which what still runs is called stuck."""
-
 BEREFT: Final = 10.0
 """Seconds for the drain of a listener whose application has ended."""
-
 COUNTED: Final = fields(Counters)
 Status: TypeAlias = Literal["new", "starting", "accepting", "draining", "closed"]
 
@@ -209,7 +207,8 @@ class Listener:
 
     @property
     def _active(self) -> int:
-        return len(self._context.drain.members) + sum(len(drain.members) for drain in self._told)
+        present = len(self._context.drain.members)
+        return present + sum(len(drain.members) for drain in self._told) if self._told else present
 
     def _members(self) -> list[Guest]:
         drains = [self._context.drain, *self._told]
@@ -440,7 +439,7 @@ class Listener:
             self._rejections.turn_away(sock, reason, self._connections)
             return
         try:
-            wire = SocketWire(sock, self._context.poller)
+            wire = SocketWire(sock, self._context.poller, tcp=not isinstance(peer, str))
         except OSError:  # reset between accept and here
             sock.close()
             return
@@ -462,8 +461,7 @@ class Listener:
 
     def _take_up(self, conn: Connection) -> None:
         """A connection goes on in another task, where there is a place: one with many of them shuts out nobody."""
-        room = self._active < self._context.limits.max_connections and self._places.has_room(conn.peer)
-        if room:
+        if self._active < self._context.limits.max_connections and self._places.has_room(conn.peer):
             successor = succeed(conn)
             self._places.enter(successor, conn.peer)
             self._start_serving(successor)
@@ -491,4 +489,4 @@ class Listener:
 
 def insides(listener: Listener) -> tuple[list[Guest], Observers]:
     """Its connections, and whom it tells: for who looks closer than any public name lets him."""
-    return listener._members(), listener._context.observers
+    return listener._members(), listener._context.observers  # pyright: ignore[reportPrivateUsage]  # its own module

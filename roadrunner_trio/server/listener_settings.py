@@ -131,7 +131,8 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
 
     middlewares = given.get("middlewares", ())
     app = as_app(handler, given.get("body", "buffered"), limits, timeouts, middlewares)
-    app = _explaining(app) if flag("tracebacks", given.get("tracebacks", False)) else app
+    if flag("tracebacks", given.get("tracebacks", False)):
+        app = _explaining(app, proxy_protocol)
     health, asked = with_health(app, health_path, live_path)
     fields = of_every_response(given.get("fields", ()))
     on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
@@ -172,9 +173,14 @@ def context_of(given: object) -> ssl.SSLContext | None:
     return tls
 
 
-def _explaining(app: App) -> App:
+def _explaining(app: App, proxy_protocol: ProxyProtocol | None) -> App:
     from ..answering.explaining import Explaining  # for authors alone
 
+    if proxy_protocol is not None:  # the loopback that a proxy tells of is that of its own machine
+        raise ValueError(
+            "tracebacks are for who is on this machine, and with proxy_protocol nobody knows who is: "
+            "leave one of them out"
+        )
     return Explaining(app)
 
 

@@ -142,7 +142,9 @@ class Places:
                 self._own[key].replace(member, successor)
 
     def _key(self, peer: Address) -> str | None:
-        if self._share is None or isinstance(peer, str) or any(each.holds(peer) for each in self._trusted):
+        if self._share is None or isinstance(peer, str):
+            return None
+        if self._trusted and any(each.holds(peer) for each in self._trusted):
             return None
         return peer_key(peer[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from ..messages.request import Request
@@ -16,6 +17,7 @@ class _Opened(NamedTuple):
     subprotocol: str | None
     compressed: bool
     system_time: float
+    counts: Sequence[int] = (0, 0)
 
 
 class WebSocketOpened(_Opened, OfRequest):
@@ -26,6 +28,7 @@ class WebSocketOpened(_Opened, OfRequest):
         subprotocol: what was agreed, or None.
         compressed: whether permessage-deflate was agreed (RFC 7692).
         system_time: when.
+        counts: messages that its handler has taken, and sent, up to the moment at which you look: they go on counting.
     """
 
     __slots__ = ()

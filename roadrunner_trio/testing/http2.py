@@ -61,7 +61,7 @@ class Http2Line:
         self._most = math.inf  # streams at once
         self._out = bytearray(GREETING)
         self._in = bytearray()
-        self._decoder = Decoder(lambda name, value: (name, value), list(STATIC))
+        self._decoder = Decoder(lambda name, value: (name, value), [*reversed(STATIC)])
         self._block: tuple[int, int, bytes] | None = None
         self._window = self._initial = frames.DEFAULT_WINDOW
         self._due = 0
@@ -168,8 +168,9 @@ class Http2Line:
             if self.connects is None and len(self._in) > 3 and self._in[3] != frames.SETTINGS:
                 raise h11.RemoteProtocolError("the server does not speak HTTP/2")
             while len(self._in) >= frames.HEADER_SIZE:
-                high, low, kind, flags, number = frames.HEADER.unpack_from(self._in)
-                end = frames.HEADER_SIZE + (high << 8 | low)
+                size, flags, number = frames.HEADER.unpack_from(self._in)
+                kind = size & 0xFF
+                end = frames.HEADER_SIZE + (size >> 8)
                 if len(self._in) < end:
                     break
                 payload = bytes(self._in[frames.HEADER_SIZE : end])

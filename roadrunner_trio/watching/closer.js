@@ -26,11 +26,12 @@ async function refresh() {
   drawDetail(found);
 }
 
-function drawDetail({ name, stack, below = [], more = 0, streams = [], recent = [], protocol, requests, t }) {
+function drawDetail({ name, stack, below = [], more = 0, streams = [], websockets = [], recent = [], protocol, requests, t }) {
   put($("detail-name"), name);
   put($("detail-note"), protocol ? `${protocol}, ${requests} request${requests === 1 ? "" : "s"}` : "");
   section("detail-hand", "ul", streams, (each) => make("li", "", make("b", "", each.doing), make("span", "chip", each.phase),
     make("ol", "", ...each.stack.map((line) => make("li", "", line)))));
+  section("detail-sockets", "ul", websockets, (each) => make("li", "", make("b", "", each.target), ` ${socketInWords(each, t)}`));
   section("detail-recent", "tbody", recent, (each) => {
     const line = make("tr", "", make("td", "", `${each.method} ${each.target}`));
     const status = each.status ? `${each.status}${each.ended ? "" : " cut"}` : "none";
@@ -42,10 +43,18 @@ function drawDetail({ name, stack, below = [], more = 0, streams = [], recent = 
   $("detail-recent").hidden = !protocol;
   put($("detail-recent").querySelector(".hint"), recent.length ? "" : "None has ended since this page shows it.");
   $("detail-recent").querySelector("table").hidden = !recent.length;
+  $("detail-where").hidden = !stack.length; // who is parked needs no task
   $("detail-stack").replaceChildren(...stack.map((line) => make("li", "", line)));
   section("detail-inside", "ul", below, (line) => make("li", "", line));
   if (more > 0) $("detail-below").append(make("li", "", `and ${more} more`));
   $("detail").hidden = false;
+}
+
+function socketInWords({ since, subprotocol, compressed, received, sent, end }, t) {
+  const many = `${received} message${received === 1 ? "" : "s"} in, ${sent} out`;
+  const how = [subprotocol, compressed ? "compressed" : ""].filter(Boolean).map((word) => `, ${word}`).join("");
+  if (!end) return `open for ${Math.max(0, t - since).toFixed(0)} s${how}: ${many}`;
+  return `closed by ${end.by} with ${end.code}${end.reason ? ` "${end.reason}"` : ""}${how}: ${many}`;
 }
 
 function section(id, list, rows, row) {

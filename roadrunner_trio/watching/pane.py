@@ -6,7 +6,7 @@ Nothing happens while nobody looks. Samples are taken for those who do, once a s
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -64,7 +64,7 @@ class Pane:
         return self._eye.closer(wanted)
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _reading(self) -> Generator[None, None, None]:
         self._readers += 1
         try:
             yield

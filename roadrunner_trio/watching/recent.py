@@ -17,15 +17,18 @@ import trio
 from ..messages.request import Request
 from ..printable import visible
 from ..server.carrier import Carrier
+from ..server.dormitory import Guest, Parked
 from ..server.listener import Listener, insides
-from ..telemetry.observe import Meter, Observer, RequestThrottled
+from ..telemetry.observe import Meter, Observer, RequestThrottled, WebSocketClosed, WebSocketOpened
 
 LAST: Final = 16
 """Requests that are kept of each connection."""
 MOST: Final = 1024
 """Connections of which any are kept: those that were shown last."""
 BUDGET: Final = 4000
-"""Requests that are kept from one look to the next."""
+"""Requests from one look to the next of which it is asked whether they are to be kept."""
+NEW: Final = 256
+"""Connections of which requests are kept although they have yet to be shown: new ones, and such as were parked."""
 LONGEST: Final = 200
 """Characters of a target, and of any other text of somebody else's."""
 
@@ -56,6 +59,35 @@ class Past(NamedTuple):
     at: float
 
 
+class Socket:
+    """A WebSocket that was opened while somebody looked.
+
+    Attributes:
+        key: of its request, while it is open.
+        about: what is said of it at once.
+        counts: messages in, and out.
+        end: what is said of its end; None while it is open.
+    """
+
+    __slots__ = ("about", "counts", "end", "key")
+
+    def __init__(self, event: WebSocketOpened) -> None:
+        self.key = id(event.request)
+        self.about: Row = {
+            "target": brief(event.path),
+            "since": round(trio.current_time(), 2),
+            "subprotocol": event.subprotocol and brief(event.subprotocol),
+            "compressed": event.compressed,
+        }
+        self.counts = event.counts
+        self.end: Row | None = None
+
+    def row(self) -> Row:
+        """As JSON can carry it."""
+        received, sent = self.counts
+        return {**self.about, "received": received, "sent": sent, "end": self.end}
+
+
 class Shown:
     """A connection that has been shown, for as long as it is remembered.
 
@@ -80,48 +112,77 @@ class Recent(Observer):
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = listeners
-        self._shown: dict[Carrier, Shown] = {}
+        self._shown: dict[Guest, Shown] = {}
+        self._sockets: dict[Guest, deque[Socket]] = {}
         self._meter = _Gauge(self._shown)
         self._next = itertools.count(1)
 
-    def look(self, conns: Sequence[Carrier]) -> list[Shown]:
+    def look(self, conns: Sequence[Guest]) -> list[Shown]:
         """These are shown now, each under its id: what they ask from now on is kept, within a new budget.
 
-        One that goes on as another, as HTTP/2 or in another task, is still the same.
+        One that goes on as another, as HTTP/2, or with a task or without, is still the same.
         """
         shown = self._shown
-        over = [conn for conn in shown if conn.closed]
+        over = [conn for conn in shown if is_over(conn)]
         before = {(conn.born, conn.peer): shown.pop(conn) for conn in over}
         for conn in conns:
-            known = shown.pop(conn, None) or before.get((conn.born, conn.peer))
-            shown[conn] = known or Shown(f"c{next(self._next)}")
+            known = shown.pop(conn, None) or before.get((conn.born, conn.peer)) or Shown(f"c{next(self._next)}")
+            known.past.extend(self._meter.new.get(conn, ()))
+            shown[conn] = known
+        self._meter.new.clear()
+        found = [shown[conn] for conn in conns]
         for conn in list(shown)[: max(0, len(shown) - MOST)]:
             del shown[conn]
+        self._sockets = {conn: sockets for conn, sockets in self._sockets.items() if not is_over(conn)}
         for listener in self._listeners:
             told = insides(listener)[1]
             told.join(self)
             if self._meter.left <= 0:
                 told.join(self._meter)
         self._meter.left = BUDGET
-        return [shown[conn] for conn in conns]
+        return found
 
     def close(self) -> None:
         """Nobody looks any more: forgets all, and the listeners forget this."""
         self._shown.clear()
+        self._sockets.clear()
         self._meter.left = 0
+        self._meter.new.clear()
         for listener in self._listeners:
             told = insides(listener)[1]
             told.part(self)
             told.part(self._meter)
 
-    def find(self, wanted: str) -> Carrier | None:
+    def find(self, wanted: str) -> Guest | None:
         """The connection of that id; None when it is over, or was none."""
-        return next((conn for conn, shown in self._shown.items() if shown.id == wanted and not conn.closed), None)
+        return next((conn for conn, shown in self._shown.items() if shown.id == wanted and not is_over(conn)), None)
 
-    def of(self, conn: Carrier) -> list[Row]:
+    def of(self, conn: Guest) -> list[Row]:
         """The last requests of a connection, the last first."""
         shown = self._shown.get(conn)
         return [] if shown is None else [_row(past) for past in reversed(shown.past)]
+
+    def sockets_of(self, conn: Guest) -> list[Row]:
+        """The WebSockets that were opened on a connection, the last first."""
+        return [each.row() for each in reversed(self._sockets.get(conn, ()))]
+
+    # -- what listeners tell -------------------------------------------------------------------------
+
+    def websocket_open(self, event: WebSocketOpened) -> None:
+        """One was accepted; its connection need not have been shown yet."""
+        conn = getattr(event.request.source, "conn", None)
+        if isinstance(conn, Carrier):
+            if conn not in self._sockets and len(self._sockets) >= MOST:
+                del self._sockets[next(iter(self._sockets))]
+            self._sockets.setdefault(conn, deque(maxlen=LAST)).append(Socket(event))
+
+    def websocket_close(self, event: WebSocketClosed) -> None:
+        """One is over."""
+        conn: Any = getattr(event.request.source, "conn", None)
+        for each in self._sockets.get(conn, ()):
+            if each.end is None and each.key == id(event.request):
+                each.end = {"code": event.code, "reason": brief(event.reason), "by": event.by}
+                each.counts = event.received, event.sent
 
     def request_throttled(self, event: RequestThrottled) -> None:
         """One was answered without the application, in the task of its connection or of its stream."""
@@ -134,14 +195,16 @@ class Recent(Observer):
 
 
 class _Gauge(Meter):
-    """Keeps requests that the application has had, until it has kept as many as it may before the next look.
+    """Keeps requests that the application has had, until it has been told of as many as it may before the next look.
 
     Attributes:
         left: how many it may.
+        new: those of connections that have yet to be shown.
     """
 
-    def __init__(self, shown: dict[Carrier, Shown]) -> None:
+    def __init__(self, shown: dict[Guest, Shown]) -> None:
         self._shown = shown
+        self.new: dict[Guest, deque[Past]] = {}
         self.left = 0
 
     def attach(self, listener: object) -> None:
@@ -149,15 +212,15 @@ class _Gauge(Meter):
 
     def measure(self, exchange: Any, request: Request, duration: float) -> None:
         """The application has done with a request."""
-        if (shown := self._shown.get(exchange.conn)) is None:
-            return
-        ended, now = exchange.ended, exchange.phase.now()
-        received, sent = exchange.received, exchange.sent
-        target = request.target[:LONGEST]
-        shown.past.append(Past(request.method, target, exchange.status, ended, received, sent, duration, now))
+        shown = self._shown.get(exchange.conn)
+        if shown is not None or len(self.new) < NEW or exchange.conn in self.new:
+            past = self.new.setdefault(exchange.conn, deque(maxlen=LAST)) if shown is None else shown.past
+            target, now = request.target[:LONGEST], exchange.phase.now()
+            received, sent = exchange.received, exchange.sent
+            past.append(Past(request.method, target, exchange.status, exchange.ended, received, sent, duration, now))
         self.left -= 1
         if self.left <= 0:
-            exchange.context.observers.part(self)  # others find out by themselves: each keeps one more
+            exchange.context.observers.part(self)  # those of other listeners find out by themselves
 
 
 def _row(past: Past) -> Row:
@@ -172,6 +235,11 @@ def _row(past: Past) -> Row:
         "seconds": round(past.seconds, 6),
         "at": round(past.at, 2),
     }
+
+
+def is_over(conn: Guest) -> bool:
+    """Whether a connection has ended, or goes on as another."""
+    return conn.is_over if isinstance(conn, Parked) else conn.closed
 
 
 def brief(text: str) -> str:

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import trio
 
 from ..printable import visible
-from ..server.carrier import Carrier
+from ..server.dormitory import Guest, Parked
 from ..server.listener import Listener, insides
 from ..server.listener_info import described
 from ..transport.dump import children_of, is_trios_own, stack_of, waits_at
@@ -70,13 +70,12 @@ class Eye:
         """What there is to see now; from now on the requests of those that are shown are remembered."""
         seen = Sample(trio.current_time())
         hosts = dict[trio.lowlevel.Task, str]()
-        urgent: list[tuple[Listener, Carrier]] = []
+        urgent: list[tuple[Listener, Guest]] = []
         for listener in self.listeners:
             found = insides(listener)[0]
             hosts.update((conn.task, listener.name) for conn in found if conn.task is not None)
             seen.listeners.append(numbers_of(listener))
-            awake = [conn for conn in found if isinstance(conn, Carrier)]  # the parked ones are counted
-            urgent += [(listener, conn) for conn in heapq.nsmallest(MOST_CONNECTIONS, awake, key=_urgency)]
+            urgent += [(listener, conn) for conn in heapq.nsmallest(MOST_CONNECTIONS, found, key=_urgency)]
         known = self._recent.look([conn for _, conn in urgent])
         for (listener, conn), shown in zip(urgent, known, strict=True):
             seen.connections[shown.id] = _connection(shown.id, listener, conn, seen.time)
@@ -98,7 +97,7 @@ class Eye:
                 return _with_stack({"id": wanted, "name": brief(task.name)}, task)
         return None
 
-    def _closer_at(self, conn: Carrier, own: str) -> Row:
+    def _closer_at(self, conn: Guest, own: str) -> Row:
         row = {
             "id": own,
             "name": brief(address(conn.peer)),
@@ -106,6 +105,7 @@ class Eye:
             "requests": conn.served,
             "streams": _streams(conn),
             "recent": self._recent.of(conn),
+            "websockets": self._recent.sockets_of(conn),
             "t": round(trio.current_time(), 2),
         }
         return _with_stack(row, conn.task)
@@ -164,8 +164,10 @@ class Eye:
 def numbers_of(listener: Listener) -> Row:
     """What a listener says of itself."""
     deadline = listener.drain_deadline
-    phases = dict(listener.phases())
+    phases = listener.phases()
     present = sum(phases.values())
+    if parked := sum(isinstance(conn, Parked) for conn in insides(listener)[0]):
+        phases = {**phases, "idle": phases["idle"] - parked, "parked": parked}
     return {
         "name": listener.name,
         "status": listener.status,
@@ -173,22 +175,22 @@ def numbers_of(listener: Listener) -> Row:
         "drain": None if deadline == math.inf else round(deadline, 2),
         "present": present,
         "shown": min(present, MOST_CONNECTIONS),
-        "phases": phases,
+        "phases": {name: count for name, count in phases.items() if count},
         **dataclasses.asdict(listener.info()),
     }
 
 
-def _urgency(conn: Carrier) -> tuple[float, float]:
-    return conn.phase.deadline, conn.born
+def _urgency(conn: Guest) -> tuple[float, float]:
+    return conn.deadline if isinstance(conn, Parked) else conn.phase.ends, conn.born
 
 
-def _connection(own: str, listener: Listener, conn: Carrier, now: float) -> Row:
+def _connection(own: str, listener: Listener, conn: Guest, now: float) -> Row:
     info = described(conn, now)
     return {
         "id": own,
         "listener": listener.name,
         "peer": visible(address(info.peer)),
-        "phase": info.phase,
+        "phase": "parked" if isinstance(conn, Parked) else info.phase,
         "since": round(now - info.age, 2),
         "deadline": None if info.deadline == math.inf else round(now + info.deadline, 2),
         "requests": info.requests,
@@ -196,7 +198,7 @@ def _connection(own: str, listener: Listener, conn: Carrier, now: float) -> Row:
     }
 
 
-def _first_stream(conn: Carrier) -> str:
+def _first_stream(conn: Guest) -> str:
     """Of a connection of HTTP/2, what the stream that was begun first is about, and how many there are besides."""
     busy: Any = getattr(conn, "busy", ())
     for each in busy:
@@ -205,7 +207,7 @@ def _first_stream(conn: Carrier) -> str:
     return ""
 
 
-def _streams(conn: Carrier) -> list[Row]:
+def _streams(conn: Guest) -> list[Row]:
     """The requests of HTTP/2 that a connection has in hand, in the order in which they were begun."""
     busy: Any = getattr(conn, "busy", ())
     return [

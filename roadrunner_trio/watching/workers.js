@@ -78,6 +78,10 @@ function fillCard(card, row) {
   if (before && row.requests > before.requests && company.t > before.t)
     items.push({ id: "a second", value: perSecond(row.requests - before.requests, company.t - before.t) });
   if (row.resident) items.push({ id: "memory", value: `${Math.round(row.resident / 1e6)} MB` });
+  for (const name of COUNTED) {
+    const value = row.listeners.reduce((sum, each) => sum + (each[name] || 0), 0);
+    if (value) items.push({ id: name, label: name.replace("_", " "), value });
+  }
   const phases = new Map();
   for (const each of row.listeners)
     for (const item of phasesOf(each)) phases.set(item.id, { ...item, value: item.value + (phases.get(item.id)?.value ?? 0) });

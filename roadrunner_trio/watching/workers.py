@@ -8,7 +8,7 @@ its row says so; a worker at which nobody looks does nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any, Final, Protocol
@@ -155,7 +155,7 @@ class observe_workers:
         return Response(found, fields={**GUARDS, "content-type": "application/json"})
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _reading(self) -> Generator[None, None, None]:
         self._readers += 1
         try:
             yield

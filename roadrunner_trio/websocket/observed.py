@@ -49,7 +49,7 @@ class Watch:
         """The peer has been told that it is accepted."""
         observers = self._observers
         if observers.websocket_open:
-            event = WebSocketOpened(self._request, subprotocol, compressed, time.time())
+            event = WebSocketOpened(self._request, subprotocol, compressed, time.time(), self.counts)
             observers.tell(observers.websocket_open, event)
 
     def passed(self, way: int, message: str | bytes, before: int = 0) -> None:

@@ -26,7 +26,14 @@ pytestmark = [
 
 APP = """
 import trio
-from roadrunner_trio import EventStream, Response, run
+from roadrunner_trio import EventStream, Response, run, websocket
+
+async def echo(request):
+    async with await request.accept(subprotocol="chat.v1") as peer:
+        async for message in peer:
+            await peer.send_message(message)
+
+chat = websocket(echo)
 
 async def handler(request):
     if request.path.startswith("/slow"):
@@ -37,6 +44,8 @@ async def handler(request):
                 await sender.send("tick")
                 await trio.sleep(1)
         return EventStream(request, ticks)
+    if request.path == "/chat":
+        return await chat(request)
     return Response(await request.read())
 """
 MANY = 5000
@@ -170,6 +179,13 @@ def test_thousands(watched: Watched, browser: Any) -> None:
             assert wide <= width
             picture(seen, f"thousands-{name}")
             seen.page.close()
+        peers.enter_context(watched.say(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n"))
+        tab.until(lambda: "in the handler" in phases(tab) or f"{MANY + 1} of" in tab.text("#listeners"))
+        watched.process.send_signal(signal.SIGTERM)
+        tab.until(lambda: tab.text("#state") == "draining" and tab.text(".drain").startswith("1 still here"))
+        assert "GET /slow" in tab.text("#connections")
+        picture(tab, "thousands-drain")
+    tab.until(lambda: tab.text("#state") == "closed")
 
 
 def test_a_recording_plays_in_the_same_page(watched: Watched, browser: Any, tmp_path: Any) -> None:
@@ -222,6 +238,26 @@ def test_the_last_requests_of_a_connection(watched: Watched, browser: Any) -> No
         tab.page.keyboard.press("Escape")
         assert tab.page.locator("#detail").is_hidden()
     assert tab.complaints == []
+
+
+HANDSHAKE = b"GET /chat?token=secret HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+HANDSHAKE += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+HANDSHAKE += b"Sec-WebSocket-Protocol: chat.v1\r\n\r\n"
+HI = b"\x81\x82\0\0\0\0hi"
+
+
+def test_a_websocket_and_its_messages(watched: Watched, browser: Any) -> None:
+    tab = tab_of(browser, watched.url)
+    tab.until(lambda: tab.text("#state") == "live")
+    with watched.say(HANDSHAKE) as peer:
+        tab.until(lambda: phases(tab) == ["handed off"])
+        for _ in range(3):
+            peer.sendall(HI)
+        tab.click("#connections button")
+        tab.until(lambda: "3 messages in, 3 out" in tab.text("#detail-sockets"))
+        assert re.search(r"^/chat open for \d+ s, chat.v1: ", tab.text("#detail-sockets li"))
+        assert "in echo" in tab.text("#detail")
+        picture(tab, "websocket")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

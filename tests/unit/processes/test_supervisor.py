@@ -68,7 +68,9 @@ async def test_an_upgrade_for_which_there_is_no_process_is_none(board: Board, ca
 
     made, _ = supervising(board)
     await made._run_upgrade(upgrade)
-    assert [record.getMessage() for record in caplog.records] == ["not upgraded"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "not upgraded: [Errno 2] there is no such interpreter any more"
+    ]
 
 
 async def test_a_dump_for_which_there_is_no_thread_is_none(
@@ -112,6 +114,22 @@ async def test_a_worker_that_is_told_to_go_before_it_has_come_is_told_then(board
         assert worker.state is State.DRAINING
         forge.go_on.set()
     assert forge.sent == [signal.SIGTERM]
+
+
+async def test_a_worker_that_is_told_to_go_is_not_waited_for(board: Board) -> None:
+    made, forge = supervising(board)
+    made.table.up = True
+    made.table.start(2, trio.current_time())
+    made.table.actions.clear()
+    worker = made.table.workers[2]
+    with trio.fail_after(5):
+        async with trio.open_nursery() as made._nursery:
+            made._nursery.start_soon(made._begin, worker)
+            await forge.begun.wait()
+            made.table.resize(1, trio.current_time())
+            made.act()
+    assert forge.sent == []
+    assert worker.number not in made.table.workers
 
 
 async def test_what_a_failed_roll_has_imported_is_let_go(board: Board) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import AsyncExitStack
 
 import pytest
 import trio
 import trio.testing
 from http2_peer import open_http2
+from presence_tools import meet, needs_poller
+from story_tools import GET, open_house
+from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
 from roadrunner_trio.server.listener import insides
@@ -89,22 +93,72 @@ async def test_one_that_is_not_let_in(autojump_clock):
     assert sorted(rows) == [[("/late", 200, True)], [("/let-in", 200, True), ("/turned-away", 503, True)]]
 
 
-async def test_a_websocket_is_one_request_that_has_been_answered(autojump_clock):
-    async def echo(request):
-        ws = await request.accept()
-        async for message in ws:
-            await ws.send_message(message)
+async def echo(request):
+    ws = await request.accept(subprotocol=(request.proposed_subprotocols or [None])[0])
+    async for message in ws:
+        await ws.send_message(message)
 
+
+def socket_row(eye):
+    """The connection that is a WebSocket."""
+    (row,) = (row for row in eye.sample().connections.values() if row["phase"] == "handed off")
+    return row
+
+
+async def test_a_websocket_and_the_messages_on_it(autojump_clock):
     async with open_server(rr.websocket(echo)) as server:
         eye = Eye([server.listener])
-        async with server.client().websocket("/chat?x") as peer:
+        eye.sample()
+        async with server.client().websocket("/chat?secret", subprotocols=["chat.v1"]) as peer:
+            began = trio.current_time()
             await peer.send_message("hi")
             assert await peer.get_message() == "hi"
-            (row,) = (row for row in eye.sample().connections.values() if row["phase"] == "handed off")
-            found = eye.closer(row["id"])
+            row = socket_row(eye)
             assert row["doing"] == "GET /chat"
-            assert found["recent"] == []
+            found = eye.closer(row["id"])
+            expected = {"target": "/chat", "since": began, "subprotocol": "chat.v1", "compressed": False, "end": None}
+            assert found["websockets"] == [{**expected, "received": 1, "sent": 1}]
+            assert found["recent"] == []  # its request has not ended
             assert any("in echo" in line for line in [*found["stack"], *found["below"]])
+            await peer.send_message(b"again")
+            await peer.get_message()
+            (found,) = eye.closer(row["id"])["websockets"]
+            assert (found["received"], found["sent"]) == (2, 2)
+
+
+async def test_how_websockets_of_http_2_have_ended(autojump_clock):
+    async with open_http2(rr.websocket(echo)) as (house, peer):
+        eye = Eye([house.listener])
+        eye.sample()
+        kind, fields = [(":protocol", "websocket")], [("sec-websocket-version", "13")]
+        for target in ("/first", "/second"):
+            number = peer.ask(target, method="CONNECT", pseudo=kind, fields=fields, end=False)
+            await peer.flush()
+            await trio.testing.wait_all_tasks_blocked()
+        peer.send(number, b"\x88\x89\0\0\0\0\x0b\xb8good\nby")  # 3000 and its reason, masked with zeros
+        await peer.flush()
+        await trio.testing.wait_all_tasks_blocked()
+        found = eye.closer(only(eye))["websockets"]
+    assert [(each["target"], each["end"]) for each in found] == [
+        ("/second", {"code": 3000, "reason": "good\\x0aby", "by": "peer"}),
+        ("/first", None),
+    ]
+
+
+async def test_of_websockets_the_last_are_remembered_and_none_when_nobody_looks(autojump_clock, monkeypatch):
+    monkeypatch.setattr(recent, "MOST", 2)
+    async with open_server(rr.websocket(echo)) as server:
+        observers, eye = insides(server.listener)[1], Eye([server.listener])
+        async with server.client().websocket("/before"):
+            row = socket_row(eye)
+            assert eye.closer(row["id"])["websockets"] == []  # it is not known how it began
+            async with AsyncExitStack() as peers:
+                for number in range(3):
+                    await peers.enter_async_context(server.client().websocket(f"/{number}"))
+                eye.sample()
+                assert len(eye._recent._sockets) == 2
+                eye.close()
+                assert (eye._recent._sockets, observers.websocket_open, observers.websocket_close) == ({}, (), ())
 
 
 async def test_of_a_connection_the_last_are_kept(autojump_clock):
@@ -182,6 +236,66 @@ async def test_those_that_are_shown_no_more_are_forgotten_last(autojump_clock, m
         kept.look([])
         assert len(kept._shown) == 2 if conns[0].closed else 3
         kept.close()
+
+
+async def test_more_may_be_shown_than_are_remembered(autojump_clock, monkeypatch):
+    monkeypatch.setattr(recent, "MOST", 3)
+    async with open_server(app) as server:
+        streams = [server.connect() for _ in range(5)]
+        await trio.testing.wait_all_tasks_blocked()
+        eye = Eye([server.listener])
+        assert len(eye.sample().connections) == len(streams)
+        assert len(eye._recent._shown) == 3
+
+
+async def test_a_connection_that_goes_on_as_another_is_the_same(autojump_clock):
+    async with open_house(app) as house:
+        peer, eye = house.peer(), Eye([house.listener])
+        await trio.testing.wait_all_tasks_blocked()
+        key = only(eye)  # of HTTP/1, as far as anybody knows
+        await peer.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
+        await trio.testing.wait_all_tasks_blocked()
+        assert only(eye) == key
+        assert eye.closer(key)["protocol"] == "h2"
+
+
+async def test_what_a_new_connection_asks_before_it_is_shown_is_kept(autojump_clock, monkeypatch):
+    monkeypatch.setattr(recent, "NEW", 2)
+    async with open_server(app) as server:
+        eye = Eye([server.listener])
+        eye.sample()
+        for number in range(3):
+            await ask(server.connect(), b"/%d" % number)
+        found = [eye.closer(key)["recent"] for key in eye.sample().connections]
+        assert sorted(row["target"] for rows in found for row in rows) == ["/0", "/1"]
+        assert eye._recent._meter.new == {}
+
+
+@needs_poller
+async def test_a_connection_that_is_parked_is_counted_as_that_and_is_the_same_when_it_wakes(autojump_clock):
+    async with open_house(app, tcp=True) as house:
+        eye, peer, other = Eye([house.listener]), meet(house, "tcp"), meet(house, "tcp")
+        await peer.say(GET)
+        await trio.sleep(1)
+        await other.say(GET)
+        key = min(eye.sample().connections.values(), key=lambda row: row["deadline"])["id"]
+        await peer.say(b"GET /first HTTP/1.1\r\nHost: h\r\n\r\n")
+        await trio.sleep(7)
+        seen = eye.sample()
+        assert seen.listeners[0]["phases"] == {"parked": 2}
+        assert seen.listeners[0]["present"] == 2
+        row = seen.connections[key]
+        assert (row["phase"], row["requests"], row["doing"]) == ("parked", 2, "")
+        assert row["deadline"] == 1 + 75
+        found = eye.closer(key)
+        assert (found["stack"], found["below"]) == ([], [])
+        assert [each["target"] for each in found["recent"]] == ["/first"]
+        await peer.say(b"GET /awake HTTP/1.1\r\nHost: h\r\n\r\n")
+        await wait_all_tasks_blocked()
+        seen = eye.sample()
+        assert seen.connections[key]["phase"] == "idle"
+        assert seen.listeners[0]["phases"] == {"idle": 1, "parked": 1}
+        assert [each["target"] for each in eye.closer(key)["recent"]] == ["/awake", "/first"]
 
 
 async def test_an_observer_of_the_operators_is_told_as_before(autojump_clock):
