@@ -111,6 +111,11 @@ class Http2Engine(Ledger):
             self._at = 0
 
     @property
+    def unread(self) -> int:
+        """Octets that have come and have not been looked at."""
+        return len(self._data) - self._at
+
+    @property
     def partial(self) -> bool:
         """Whether a frame, a header block or the preface has begun and is not whole: what a deadline is for."""
         return self.block is not None or self._at < len(self._data) or 0 < len(self._preface) < len(PREFACE)
