@@ -171,6 +171,7 @@ ROOMS = {
         "presence",
         "report",
         "carrier",
+        "on_carrier",
         "http1_sender",
         "gathering",
         "http1_exchange",

@@ -22,12 +22,9 @@ from ..messages.request import Request
 from ..protocol.heads import Framing, RequestHead
 from ..protocol.http1 import encode
 from ..protocol.http1.engine import CLOSED, END, NEED_DATA, Http1Engine, Signal
-from ..settings import Timeouts
-from ..transport.clock import Clock
-from ..transport.drain import Drain
 from ..transport.patience import SPARED, Patience
 from ..transport.phases import Phase
-from ..transport.streams import Address, PrefixedStream, RateMeter
+from ..transport.streams import PrefixedStream, RateMeter
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
 from .gathering import gather_body, no_room
@@ -91,29 +88,9 @@ class Http1Exchange(Http1Sender):
     # -- what it has of its connection -------------------------------------------------------------
 
     @property
-    def clock(self) -> Clock:
-        """The listener's."""
-        return self.conn.context.clock
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """The listener's."""
-        return self.conn.context.timeouts
-
-    @property
-    def drain(self) -> Drain:
-        """The server's."""
-        return self.conn.drain
-
-    @property
     def wire(self) -> SocketWire | None:
         """The socket, where the connection stands on one."""
         return self.conn.wire
-
-    @property
-    def peer(self) -> Address:
-        """Who asks."""
-        return self.conn.peer
 
     @property
     def gone(self) -> bool:

@@ -12,7 +12,6 @@ from typing import Any, Final
 import trio
 
 from ..answering.buffers import Share
-from ..answering.context import ServerContext
 from ..errors import HTTPError
 from ..fields import Field
 from ..messages.request import Request
@@ -25,6 +24,7 @@ from ..transport.files import READ_SIZE, SLICE, OpenFile
 from ..transport.streams import Address, own_end
 from ..transport.wire import PeerGone, SocketWire
 from .carrier import WRITE_SIZE, Carrier
+from .on_carrier import OnCarrier
 from .report import tell_send_failed
 
 NO_HEAD: Final = RequestHead(b"", b"", b"", (1, 1), (), b"", Framing.NONE, 0, False, False, b"")
@@ -43,7 +43,7 @@ HEADS: Final = {
 """What observers are told has failed when the head of a response was not taken (behaviour 7.1)."""
 
 
-class Http1Sender:
+class Http1Sender(OnCarrier):
     """The response to the request in hand.
 
     Attributes:
@@ -137,16 +137,6 @@ class Http1Sender:
         """Lets go of the request's body, which counts no more."""
         self.request.drop_body()
         self.share.release()
-
-    @property
-    def context(self) -> ServerContext:
-        """What the connections of the listener share."""
-        return self.conn.context
-
-    @property
-    def started(self) -> bool:
-        """Whether the final response's head is on the wire."""
-        return self.status != 0
 
     @property
     def truncated(self) -> bool:

@@ -70,6 +70,7 @@ class Http2Engine(Ledger):
         faults: streams that we have reset for a peer's fault.
         greeted: the peer's preface and SETTINGS have come.
         ended: the peer has finished sending.
+        over: and all of it has been looked at.
         whole: grows when something has come to its end: what is :attr:`partial` then has begun since.
         clear: what came has ended with the stream that was given out last: there is none behind it, and nothing is
             :attr:`partial`.
@@ -79,7 +80,7 @@ class Http2Engine(Ledger):
         failed: why the connection ended, if by a breach.
     """
 
-    __slots__ = ("_at", "_data", "_preface", "clear", "ended", "whole")
+    __slots__ = ("_at", "_data", "_preface", "clear", "ended", "over", "whole")
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class Http2Engine(Ledger):
         window_opened: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(limits, now, websocket=websocket, tell_breach=tell_breach, window_opened=window_opened)
-        self.ended = self.clear = False
+        self.ended = self.over = self.clear = False
         self.whole = 0
         self._data = b""
         self._at = 0
@@ -108,6 +109,11 @@ class Http2Engine(Ledger):
         elif self.failed is None:
             self._data = data if self._at == len(self._data) else self._data[self._at :] + data
             self._at = 0
+
+    @property
+    def unread(self) -> int:
+        """Octets that have come and have not been looked at."""
+        return len(self._data) - self._at
 
     @property
     def partial(self) -> bool:
@@ -165,6 +171,7 @@ class Http2Engine(Ledger):
     def _nothing(self, begun: int) -> Signal:
         if self._at != begun and self.block is None:
             self.whole += 1
+        self.over = self.ended
         return CLOSED if self.ended else NEED_DATA
 
     def _read_preface(self) -> bool:

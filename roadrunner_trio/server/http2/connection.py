@@ -92,6 +92,7 @@ async def run(conn: Http2Connection, early: bytes) -> None:
             conn.gone = True
         conn.over = True
         conn.hung_up = True
+        conn.writer.give_up()
         conn.peer_left()
         conn.leave_if_done()
     conn.nursery = None

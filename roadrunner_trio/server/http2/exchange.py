@@ -22,9 +22,6 @@ from ...protocol.heads import Framing
 from ...protocol.http2.engine import Http2Engine, Stream
 from ...protocol.http2.frames import CANCEL, INTERNAL_ERROR
 from ...protocol.wishes import undelimited
-from ...settings import Timeouts
-from ...transport.clock import Clock
-from ...transport.drain import Drain
 from ...transport.phases import Phase
 from ...transport.poller import WOKEN
 from ...transport.streams import GRACE, Address, RateMeter, own_end
@@ -168,29 +165,9 @@ class StreamExchange(StreamSender):
     # -- what it has of its connection -------------------------------------------------------------
 
     @property
-    def clock(self) -> Clock:
-        """The listener's."""
-        return self.conn.context.clock
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """The listener's."""
-        return self.conn.context.timeouts
-
-    @property
-    def drain(self) -> Drain:
-        """The server's."""
-        return self.conn.drain
-
-    @property
     def wire(self) -> SocketWire | None:
         """None: others are on it."""
         return None
-
-    @property
-    def peer(self) -> Address:
-        """Who asks."""
-        return self.conn.peer
 
     @property
     def local(self) -> Address:
@@ -369,7 +346,7 @@ class StreamExchange(StreamSender):
             self.writer.soon()
 
     async def _park_reader(self) -> None:
-        if self.conn.gone or self.engine.ended:  # while it is only known to have hung up, there may be more to read
+        if self.conn.gone or self.engine.over:  # while it is only known to have hung up, there may be more to read
             raise self._broken_off()
         await self.await_content()
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import trio
 
-from ...answering.context import ServerContext
 from ...errors import HTTPError
 from ...fields import Field
 from ...messages.request import Request
@@ -21,9 +20,10 @@ from ...protocol.http2.frames import CANCEL
 from ...protocol.wishes import bodiless, content, declared
 from ...transport.files import READ_SIZE, OpenFile
 from ...transport.phases import Phase, PhaseScope
-from ...transport.wire import PeerGone, PeerTooSlow
+from ...transport.wire import PeerGone
 from ..carrier import WRITE_SIZE, Carrier
 from ..http1_sender import HEADS, NO_HEAD, NO_REQUEST, TURN
+from ..on_carrier import OnCarrier
 from ..report import tell_send_failed
 from .writer import FRAME, MOST, Content, Writer
 
@@ -32,7 +32,7 @@ NO_STREAM: Final = Stream(0, NO_HEAD)
 NO_STREAM.lost = True
 
 
-class StreamSender:
+class StreamSender(OnCarrier):
     """The response to the request in hand.
 
     Attributes:
@@ -104,16 +104,6 @@ class StreamSender:
         self.ended = self.body_done = self.taken_over = self.told = self._has_body = False
         self._left: int | None = None
         self._content: Content | None = None
-
-    @property
-    def context(self) -> ServerContext:
-        """What the connections of the listener share."""
-        return self.conn.context
-
-    @property
-    def started(self) -> bool:
-        """Whether the final response's head is on its way."""
-        return self.status != 0
 
     async def send_interim(self, status: int, fields: Sequence[Field] = ()) -> None:
         """An interim response (RFC 9110 section 15.2); nothing after the final head. It waits while nobody takes any.
@@ -293,14 +283,12 @@ class StreamSender:
             context = self.conn.context
             waiting = self._content = Content(writer, stream, context.timeouts.write, context.limits.min_send_rate)
             self.waited = True
-        if writer.push(waiting, data, end=end):
-            return
-        before, self.phase.phase = self.phase.phase, Phase.RESPOND
-        try:
-            await waiting.wait()
-        finally:
-            self.phase.phase = before
-        if waiting.too_slow:
-            raise PeerTooSlow("the peer does not take its response in time")
+        if not writer.push(waiting, data, end=end):
+            before, self.phase.phase = self.phase.phase, Phase.RESPOND
+            try:
+                await waiting.wait()
+            finally:
+                self.phase.phase = before
+        waiting.check()
         if stream.lost or self.conn.broken:
             raise PeerGone("the peer has taken its request back")

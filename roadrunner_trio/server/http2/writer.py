@@ -23,7 +23,7 @@ from ...protocol.http2.engine import Http2Engine, Stream
 from ...transport.patience import SPARED
 from ...transport.poller import WOKEN, Poller
 from ...transport.streams import SendMeter, shown
-from ...transport.wire import PeerTooSlow
+from ...transport.wire import PeerGone, PeerTooSlow
 from ..carrier import CROWD, WRITE_SIZE, Carrier
 from .alarm import Alarm
 
@@ -48,6 +48,7 @@ class Content:
     Attributes:
         task: who waits for it, while somebody does.
         too_slow: the stream's window was shut for too long.
+        hopeless: a window is shut, and the peer, who has ended what it sends, cannot open it.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Content:
         "at",
         "data",
         "end",
+        "hopeless",
         "stream",
         "task",
         "too_slow",
@@ -77,7 +79,7 @@ class Content:
         self.at = 0
         self.end = False
         self.task: trio.lowlevel.Task | None = None
-        self.too_slow = False
+        self.too_slow = self.hopeless = False
 
     async def wait(self) -> None:
         """Until all of it is out, or the stream is lost, or its time is up."""
@@ -102,9 +104,25 @@ class Content:
             trio.lowlevel.reschedule(task, WOKEN)
 
     def stall(self) -> None:
-        """Its window, or the connection's, is shut: from now on the peer is waited for."""
+        """Its window, or the connection's, is shut: from now on the peer is waited for, if it can still open it."""
+        if self._writer.engine.over:
+            return self.give_up()
         self._began = trio.current_time()
         self._alarm.set(self._began + min(self._write, self._meter.allowance(self._sent + self.at, 0)))
+        return None
+
+    def give_up(self) -> None:
+        """Nobody will open the window any more."""
+        self.hopeless = True
+        self.wake()
+        self.drop()
+
+    def check(self) -> None:
+        """Raises :class:`PeerGone` when it was the peer who did not take it."""
+        if self.too_slow:
+            raise PeerTooSlow("the peer does not take its response in time")
+        if self.hopeless:
+            raise PeerGone("the peer has left, and lets nothing more through")
 
     def resume(self) -> None:
         """It is open again."""
@@ -264,6 +282,11 @@ class Writer:
                 self._enqueue(each)
         if self.queue:
             self.soon()
+
+    def give_up(self) -> None:
+        """The peer has ended what it sends: it opens no window any more."""
+        for each in list(self.stalled):
+            each.give_up()
 
     # -- what goes ---------------------------------------------------------------------------------
 

@@ -121,3 +121,33 @@ async def test_context_variables_of_one_request_are_not_those_of_the_next(autoju
             await peer.flush()
             for number in numbers:
                 assert (await peer.answer(number)).brief == (200, b"")
+
+
+@pytest.mark.parametrize("kind", ["memory", "tcp"])
+async def test_neighbours_have_their_turn_between_large_heads(kind, monkeypatch, autojump_clock):
+    begun: list[int] = []
+    take, begin = streams.Http2Connection.begin_ready, streams.Http2Connection.begin
+
+    def begin_ready(conn):
+        begun.append(0)
+        return take(conn)
+
+    def count(conn, stream):
+        begun[-1] += 1
+        begin(conn, stream)
+
+    monkeypatch.setattr(streams.Http2Connection, "begin_ready", begin_ready)
+    monkeypatch.setattr(streams.Http2Connection, "begin", count)
+    async with open_http2(hello, kind) as (_, peer):
+        numbers = [peer.ask(fields=[("x-large", f"{at:05}" * 1500)]) for at in range(7)]
+        await peer.flush()
+        for number in numbers:
+            assert (await peer.answer(number)).status == 200
+        assert max(begun) < 6
+        assert sum(begun) == 7
+        begun.clear()
+        numbers = [peer.ask() for _ in range(20)]
+        await peer.flush()
+        for number in numbers:
+            assert (await peer.answer(number)).status == 200
+        assert max(begun) == 20, "small ones are begun together"
