@@ -54,7 +54,7 @@ class _Decision:
         self.handshake = handshake
 
     def __call__(self, exchange: Exchange, fields: list[Field]) -> Awaitable[object]:
-        return self.upgrader._decide(self.handshake, exchange, fields)
+        return self.upgrader._decide(self.handshake, exchange, fields)  # pyright: ignore[reportPrivateUsage]  # its own
 
 
 class websocket:
