@@ -45,18 +45,16 @@ SLOW: Final = (TOO_SLOW, UNANSWERED)
 
 
 class _Decision:
-    """What an upgrade is decided by. It lasts as long as the session: a partial function would take more."""
+    """What an upgrade is decided by. It lasts as long as the session: a partial function would take thrice as much."""
 
-    __slots__ = ("decide", "handshake")
+    __slots__ = ("handshake", "upgrader")
 
-    def __init__(
-        self, decide: Callable[[Handshake, Exchange, list[Field]], Awaitable[object]], handshake: Handshake
-    ) -> None:
-        self.decide = decide
+    def __init__(self, upgrader: websocket, handshake: Handshake) -> None:
+        self.upgrader = upgrader
         self.handshake = handshake
 
     def __call__(self, exchange: Exchange, fields: list[Field]) -> Awaitable[object]:
-        return self.decide(self.handshake, exchange, fields)
+        return self.upgrader._decide(self.handshake, exchange, fields)  # pyright: ignore[reportPrivateUsage]  # its own
 
 
 class websocket:
@@ -157,7 +155,7 @@ class websocket:
             _tell(request, 403, "origin")
             self._told.tell("refused origins", "refused a WebSocket of %s: its page is of %s, our host is %s", *who)
             raise HTTPError(403, "Pages of this origin may not connect.\n")
-        return Upgrade(_Decision(self._decide, handshake))
+        return Upgrade(_Decision(self, handshake))
 
     async def _decide(self, handshake: Handshake, exchange: Exchange, fields: list[Field]) -> None:
         """Runs the handler, and the session to its end; then raises what the handler has raised."""
