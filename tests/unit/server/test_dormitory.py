@@ -33,6 +33,8 @@ async def rest(house, kind="tcp", says=GET):
     await trio.sleep(5)
     await wait_all_tasks_blocked()
     assert (parked(house), tasks(house)) == (1, [])
+    slot = house.listener._members()[-1]
+    assert (slot.phase, slot.task, slot.streams, slot.since) == (Phase.IDLE, None, 0, trio.current_time() - 5)
     return peer
 
 
@@ -494,10 +496,3 @@ async def test_times_and_wakes_leave_nothing_behind(autojump_clock):
         await peer.close()
         await trio.sleep(80)
         assert (len(dormitory._due), len(context.clock), dormitory.deadline) == (0, 0, float("inf"))
-
-
-async def test_who_asks_finds_an_idle_connection(autojump_clock):
-    async with open_house(tcp=True) as house:
-        await rest(house)
-        [slot] = house.listener._members()
-        assert (slot.phase, slot.task, slot.streams, slot.since) == (Phase.IDLE, None, 0, 0)
