@@ -84,7 +84,7 @@ async def fail(exchange: Subject, error: BaseException) -> BaseException | None:
             response = Response.text(error.detail, status=error.status, fields=error.fields)
             await exchange.respond(response.status, response.fields, response.body)
         case _ if exchange.ended:
-            pass  # the peer has its answer, which did not say that the connection ends: frameworks answer 500, and raise
+            pass  # the peer has its answer, and the connection: frameworks answer 500 themselves, and raise
         case _:
             exchange.keep = False
             await exchange.say(500)

@@ -246,7 +246,8 @@ class WebSocket(trio.abc.AsyncResource):
             reason: text for the peer; what is beyond 123 octets of UTF-8 is cut off.
 
         Raises:
-            ValueError: the code may not be sent.
+            ValueError: the code may not be sent, or the reason is no text that UTF-8 has.
+            TypeError: the reason is no text.
         """
         self.close(code, reason)
         await self._session.ended()
