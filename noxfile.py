@@ -13,6 +13,10 @@ import nox.project
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
+FREE_THREADED = ("3.13t", "3.14t")
+"""Pythons without the global lock. Those that are here run the tests; that they pass is not promised."""
+MEASURED = "3.13"
+"""The Python that figures are of, and that the fuzzer has."""
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
@@ -37,7 +41,13 @@ def show_all_pyenv_pythons() -> None:
     others are found and then fail.
     """
     root = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
-    found = [path for version in PYTHONS for path in root.glob(f"versions/{version}.*")]
+    wanted = [(version.rstrip("t"), version.endswith("t")) for version in (*PYTHONS, *FREE_THREADED)]
+    found = [
+        path
+        for version, free in wanted
+        for path in root.glob(f"versions/{version}.*")
+        if path.name.endswith("t") is free
+    ]
     installed = [path.name for path in found if (path / "bin" / "python").exists()]
     if installed:
         os.environ.setdefault("PYENV_VERSION", ":".join(installed))
@@ -69,11 +79,13 @@ def typing(session: nox.Session) -> None:
     session.run("pyright")
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=[*PYTHONS, *FREE_THREADED])
 def tests(session: nox.Session) -> None:
     """The whole test suite as a user runs it; arguments after ``--`` go to pytest."""
     install(session)
-    session.run("pytest", "-q", *session.posargs)
+    # A library that does not know of free threads would switch the lock on again, with a warning.
+    env = {"PYTHON_GIL": "0"} if session.python in FREE_THREADED else {}
+    session.run("pytest", "-q", *session.posargs, env=env)
 
 
 @nox.session
@@ -124,6 +136,17 @@ def interop(session: nox.Session) -> None:
     path = os.pathsep.join([str(tools / "node_modules" / ".bin"), *session.bin_paths, os.environ["PATH"]])
     files = [f"tests/e2e/test_{name}.py" for name in ("interop", "interop_http2", "nginx")]
     session.run("pytest", *files, *session.posargs, env={"PATH": path})
+
+
+@nox.session
+def operators(session: nox.Session) -> None:
+    """What pages give for nginx, HAProxy, Caddy and systemd, run by those, which have to be there."""
+    needed = ("nginx", "haproxy", "caddy", "systemd-analyze", "systemd-socket-activate")
+    if missing := [program for program in needed if shutil.which(program) is None]:
+        session.error(f"this machine has no {', '.join(missing)}")
+    install(session)
+    files = ["tests/test_operation_pages.py", *(f"tests/e2e/test_{name}.py" for name in ("proxy_pages", "systemd"))]
+    session.run("pytest", "-q", *files, *session.posargs)
 
 
 @nox.session(default=False)
@@ -199,7 +222,7 @@ def soak(session: nox.Session) -> None:
     session.run("python", "tests/support/soak.py", *session.posargs)
 
 
-@nox.session(python=PYTHONS[-1], default=False)
+@nox.session(python=MEASURED, default=False)
 def fuzz(session: nox.Session) -> None:
     """Coverage-guided fuzzing, see fuzz/README.md: all targets for a minute, or what follows ``--``."""
     install(session, "fuzz")
@@ -215,7 +238,7 @@ def docs(session: nox.Session) -> None:
     session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
 
 
-@nox.session(python=PYTHONS[-1], default=False)
+@nox.session(python=MEASURED, default=False)
 def bench(session: nox.Session) -> None:
     """This server beside its peers, see bench/README.md; arguments after ``--`` go to ``python -m bench``."""
     session.install("-q", "-e", ".")
@@ -224,7 +247,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "bench", *session.posargs)
 
 
-@nox.session(python=PYTHONS[-1], default=False)
+@nox.session(python=MEASURED, default=False)
 def profile(session: nox.Session) -> None:
     """Where the time of a request goes, by py-spy and perf: ``nox -s profile -- hello``; it lands in build/profile."""
     session.install("-q", "-e", ".", *nox.project.dependency_groups(PYPROJECT, "profile"))

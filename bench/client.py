@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 HOST: Final = "127.0.0.1"
@@ -43,6 +44,14 @@ class Answer:
     body: bytes
 
 
+@cache
+def trusting() -> ssl.SSLContext:
+    """A context for servers' certificates that were made a moment ago, for this run."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def ask(
     port: int, method: str, path: str, fields: Sequence[tuple[str, str]] = (), body: bytes = b"", *, tls: bool = False
 ) -> Answer:
@@ -53,9 +62,7 @@ def ask(
     """
     connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE)
     if tls:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it was made a moment ago, for this run
-        connection = http.client.HTTPSConnection(HOST, port, timeout=PATIENCE, context=context)
+        connection = http.client.HTTPSConnection(HOST, port, timeout=PATIENCE, context=trusting())
     try:
         connection.request(method, path, body or None, dict(fields))
         response = connection.getresponse()
@@ -109,7 +116,7 @@ def idle_connections(count: int, opened: Callable[[], socket.socket]) -> Generat
         yield [stack.enter_context(opened()) for _ in range(count)]
 
 
-def answered(port: int, path: str) -> socket.socket:
+def answered(port: int, path: str, *, tls: bool = False) -> socket.socket:
     """A connection that has had one answer.
 
     Raises:
@@ -117,6 +124,8 @@ def answered(port: int, path: str) -> socket.socket:
     """
     sock = socket.create_connection((HOST, port), timeout=PATIENCE)
     try:
+        if tls:
+            sock = trusting().wrap_socket(sock)
         sock.sendall(get(path))
         data = b""
         while not complete(data):
@@ -136,7 +145,7 @@ def alive(connections: Sequence[socket.socket]) -> int:
     for sock in connections:
         sock.setblocking(False)
         try:
-            count += sock.recv(1, socket.MSG_PEEK) == PING
+            count += socket.socket.recv(sock, 1, socket.MSG_PEEK) == PING  # that of TLS would not peek
         except BlockingIOError:
             count += 1
         except OSError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import inspect
 import json
 import platform
 
@@ -38,12 +37,11 @@ def packages() -> dict[str, str]:
 def features() -> dict[str, bool]:
     """What this server can do, and what not yet or no longer."""
     import roadrunner_trio
-    from roadrunner_trio import Listener
 
     apps = importlib.util.find_spec("roadrunner_trio.apps")
     return {
         "router": apps is not None and importlib.util.find_spec("roadrunner_trio.apps.router") is not None,
-        "tls": "tls" in inspect.signature(Listener).parameters,
+        "tls": callable(getattr(roadrunner_trio, "server_context", None)),
         "websocket": callable(getattr(roadrunner_trio, "websocket", None)),
     }
 

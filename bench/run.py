@@ -349,10 +349,11 @@ def idle(scenario: Scenario, plan: Plan, tell: Tell) -> list[Result]:
 
 def crowded(scenario: Scenario, each: Running) -> Round:
     """One server with all its connections."""
-    connector = connect if scenario.setup.websocket else answered
 
     def opened() -> socket.socket:
-        return connector(each.port, scenario.path)
+        if scenario.setup.websocket:
+            return connect(each.port, scenario.path)
+        return answered(each.port, scenario.path, tls=scenario.setup.tls is not None)
 
     try:
         with idle_connections(WARMING, opened):

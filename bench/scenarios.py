@@ -20,6 +20,7 @@ ECHO_SIZE: Final = 4096
 DEPTH: Final = 16
 IDLE: Final = 5000
 IDLE_WEBSOCKETS: Final = 2000
+IDLE_ENCRYPTED: Final = 500
 SHARE: Final = 0.6
 """The offered rate of ``latency``, as a share of saturation."""
 
@@ -246,6 +247,17 @@ SCENARIOS: Final = (
         kind="idle",
         connections=IDLE,
         setup=Setup(crowd=IDLE + 200),
+    ),
+    Scenario(
+        "tlsidle",
+        f"{IDLE_ENCRYPTED} keep-alive connections of TLS that have had 64 kB and do nothing",
+        "/large",
+        content.LARGE,
+        {**_octets, "content-length": str(len(content.LARGE))},
+        kind="idle",
+        connections=IDLE_ENCRYPTED,
+        setup=Setup(crowd=IDLE_ENCRYPTED + 200),
+        needs="tls",
     ),
     *FRAMEWORKS,
     replace(HELLO, name="latency", what="hello, at a fixed rate of 60 % of saturation", kind="rate"),

@@ -1,5 +1,7 @@
 """Fixtures that serve an application, and httpx on it. In a project the two lines below are a setting, see the docs."""
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 import trio
@@ -7,10 +9,10 @@ from trio.testing import MockClock
 
 import kit
 from roadrunner_trio.testing import Client, MemoryServer
-from roadrunner_trio.testing.fixtures import client, roadrunner_settings, server
+from roadrunner_trio.testing.fixtures import client, roadrunner_http2, roadrunner_settings, server
 from roadrunner_trio.testing.httpx_transport import MemoryTransport
 
-__all__ = ["client", "roadrunner_settings", "server"]
+__all__ = ["client", "roadrunner_http2", "roadrunner_settings", "server"]
 
 
 @pytest.fixture
@@ -31,6 +33,20 @@ async def test_how_long_an_idle_connection_is_kept(
     assert server.listener.info().active == 1
     await trio.sleep(4)  # and two seconds of lingering
     assert server.listener.info().active == 0
+
+
+@pytest.mark.roadrunner(http2=True)
+async def test_two_uploads_at_once(client: Client, server: MemoryServer, autojump_clock: MockClock) -> None:
+    async def slowly() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield b"."
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.post, "/upload", slowly())
+        nursery.start_soon(client.post, "/upload", slowly())
+    assert trio.current_time() == 5
+    assert server.listener.info().accepted == 1
 
 
 async def test_with_httpx(server: MemoryServer) -> None:

@@ -43,3 +43,14 @@ async def test_a_drain_lets_a_response_finish(autojump_clock: MockClock) -> None
         nursery.start_soon(server.listener.drain, 10)
         received = b"".join([piece async for piece in stream])
     assert received.endswith(b"lift-off\n\r\n0\r\nx-seconds: 5\r\n\r\n")
+
+
+async def test_three_requests_at_once_on_one_connection(autojump_clock: MockClock) -> None:
+    start = trio.current_time()
+    async with open_server(streaming.handler) as server:
+        client = server.client(http2=True)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(client.get, "/")
+        assert server.listener.info().accepted == 1
+    assert trio.current_time() - start == 5

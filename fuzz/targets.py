@@ -131,16 +131,18 @@ def _http2_outcome(parts: list[bytes]) -> object:
 
 _LONG: Final = re.compile(rb"[\x80-\xff]{4}[\x00-\x7f]").search
 """What may be an integer of five octets behind its first: theirs takes it, however small the number is."""
+_RESIZED: Final = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*[\x00-\x7f]){3}").match
+"""The table changes its size more often than it can have to (RFC 7541 section 4.2): theirs takes that, too."""
 
 
 def blocks(data: bytes) -> None:
     """A header block, and another behind it, are read as by hpack, or refused by both."""
     size, rest = (data[0], data[1:]) if data else (0, b"")
-    ours = BlockDecoder(lambda name, value: (name, value), [*STATIC])
+    ours = BlockDecoder(lambda name, value: (name, value), [*reversed(STATIC)])
     theirs = hpack.Decoder(max_header_list_size=2**30)
     for block in (rest[:size], rest[size:]):
         mine, other = _fields(ours, block), _fields_of_hpack(theirs, block)
-        if mine is None and (other is None or _LONG(block)):
+        if mine is None and (other is None or _LONG(block) or _RESIZED(block)):
             return
         if mine != other:
             raise Broken(f"{mine}, which is {other}")

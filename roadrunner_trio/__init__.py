@@ -13,10 +13,7 @@ from .answering.middleware import CallNext, Middleware, early
 from .answering.rate_limit import RateLimit
 from .answering.respond import Handler
 from .errors import HTTPError, ProtocolError, ShutdownError, StartupError
-from .messages.broadcast import Broadcast, Subscription
-from .messages.event_stream import EventSender, EventStream
 from .messages.exchange import App, Exchange, Plan
-from .messages.form import Form, Part, Parts, UploadedFile
 from .messages.params import Params
 from .messages.request import Request
 from .messages.response import (
@@ -32,18 +29,13 @@ from .messages.response import (
     StreamResponse,
     Upgrade,
 )
-from .protocol.codec.form_data import FormLimits
-from .protocol.codec.sse import ServerSentEvent
 from .protocol.proxy_header import ProxyHeader
 from .protocol.trust import ProxyHeaders, ProxyProtocol
 from .server.listener import Listener
-from .server.listener_info import ConnectionInfo, Drained, ListenerInfo
-from .server.serve import run, serve, serve_connection
 from .settings import Limits, Timeouts
 from .telemetry.log_context import LogContext, current_request
 from .telemetry.log_format import LogFormatter
 from .telemetry.logs import AccessLog, ErrorLog
-from .telemetry.metrics import Metrics, metrics_handler
 from .telemetry.observe import (
     ConnectionAccepted,
     ConnectionBroken,
@@ -60,10 +52,12 @@ from .telemetry.observe import (
     RequestStarted,
     RequestThrottled,
     ResponseSendFailed,
+    WebSocketClosed,
+    WebSocketMessage,
+    WebSocketOpened,
+    WebSocketRefused,
 )
 from .telemetry.request_ids import RequestIds
-from .telemetry.tracing import Tracing
-from .transport.certificates import Certificates
 from .transport.drain import Drain
 from .transport.tls import TLSInfo, server_context
 from .transport.wire import BodyTimeout, PeerGone, PeerTooSlow
@@ -71,7 +65,17 @@ from .transport.wire import BodyTimeout, PeerGone, PeerTooSlow
 if TYPE_CHECKING:
     from trio_websocket import CloseReason, ConnectionClosed
 
+    from .messages.broadcast import Broadcast, Subscription
+    from .messages.event_stream import EventSender, EventStream
+    from .messages.form import Form, Part, Parts, UploadedFile
+    from .protocol.codec.form_data import FormLimits
+    from .protocol.codec.sse import ServerSentEvent
     from .protocol.ws.deflate import Compression
+    from .server.listener_info import ConnectionInfo, Drained, ListenerInfo
+    from .server.serve import run, serve, serve_connection
+    from .telemetry.metrics import Metrics, metrics_handler
+    from .telemetry.tracing import Tracing
+    from .transport.certificates import Certificates
     from .watching.window import observe
     from .websocket.handler import websocket
     from .websocket.offer import WebSocketRequest
@@ -155,6 +159,10 @@ __all__ = [
     "Upgrade",
     "UploadedFile",
     "WebSocket",
+    "WebSocketClosed",
+    "WebSocketMessage",
+    "WebSocketOpened",
+    "WebSocketRefused",
     "WebSocketRequest",
     "__version__",
     "current_request",
@@ -169,15 +177,35 @@ __all__ = [
 ]
 
 _LATER = {
+    "Broadcast": "roadrunner_trio.messages.broadcast",
+    "Certificates": "roadrunner_trio.transport.certificates",
     "CloseReason": "trio_websocket",
-    "ConnectionClosed": "trio_websocket",
     "Compression": "roadrunner_trio.protocol.ws.deflate",
+    "ConnectionClosed": "trio_websocket",
+    "ConnectionInfo": "roadrunner_trio.server.listener_info",
+    "Drained": "roadrunner_trio.server.listener_info",
+    "EventSender": "roadrunner_trio.messages.event_stream",
+    "EventStream": "roadrunner_trio.messages.event_stream",
+    "Form": "roadrunner_trio.messages.form",
+    "FormLimits": "roadrunner_trio.protocol.codec.form_data",
+    "ListenerInfo": "roadrunner_trio.server.listener_info",
+    "Metrics": "roadrunner_trio.telemetry.metrics",
+    "Part": "roadrunner_trio.messages.form",
+    "Parts": "roadrunner_trio.messages.form",
+    "ServerSentEvent": "roadrunner_trio.protocol.codec.sse",
+    "Subscription": "roadrunner_trio.messages.broadcast",
+    "Tracing": "roadrunner_trio.telemetry.tracing",
+    "UploadedFile": "roadrunner_trio.messages.form",
     "WebSocket": "roadrunner_trio.websocket.session",
     "WebSocketRequest": "roadrunner_trio.websocket.offer",
+    "metrics_handler": "roadrunner_trio.telemetry.metrics",
     "observe": "roadrunner_trio.watching.window",
+    "run": "roadrunner_trio.server.serve",
+    "serve": "roadrunner_trio.server.serve",
+    "serve_connection": "roadrunner_trio.server.serve",
     "websocket": "roadrunner_trio.websocket.handler",
 }
-"""Names that are looked up when somebody asks for them: what they need is a third of all that would be imported."""
+"""Names that are looked up when somebody asks for them: what they need is two fifths of all that would be imported."""
 
 
 class _Names(ModuleType):

@@ -7,7 +7,7 @@ or a peer that went away (closed, not logged); see :mod:`roadrunner_trio.server.
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from .fields import FieldsLike, encoded
 
@@ -73,7 +73,7 @@ class ShutdownError(Exception):
     """An application failed to shut down, did not do so in time, or had ended by itself before."""
 
 
-_RENAMED = {
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
     414: "URI Too Long",
     416: "Range Not Satisfiable",
@@ -84,7 +84,4 @@ _RENAMED = {
 
 def phrase(status: int) -> str:
     """The standard reason phrase of ``status`` (RFC 9110 section 15), or an empty string."""
-    try:
-        return _RENAMED.get(status) or HTTPStatus(status).phrase
-    except ValueError:
-        return ""
+    return _PHRASES.get(status, "")

@@ -45,7 +45,14 @@ class Contradiction(ValueError):
 DEFAULT_LINE: Final = 16 * 1024
 """Octets of a field line, unless the whole section is to have fewer."""
 OPTIONAL: Final = frozenset(
-    {"disconnect_grace", "max_body", "max_buffered", "max_concurrent_requests", "max_connections_per_peer"}
+    {
+        "disconnect_grace",
+        "park_after",
+        "max_body",
+        "max_buffered",
+        "max_concurrent_requests",
+        "max_connections_per_peer",
+    }
 )
 
 
@@ -66,6 +73,9 @@ class Timeouts:
     keep_alive: Seconds = _seconds(
         75.0,
         "an idle connection between two requests; more than the 60 seconds of most balancers, who should close first",
+    )
+    park_after: OptionalSeconds = _seconds(
+        5.0, "an idle connection, before it gives up its task and most of its memory, until something comes; none never"
     )
     body: Seconds = _seconds(300.0, "waiting for the bytes of one request body, all waits together")
     handler: Seconds = _seconds(math.inf, "the application, from request to the end of its response; then 503")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +88,34 @@ def test_the_manifest_is_one() -> None:
     deployment, service = yaml.safe_load_all(kubernetes()[0])
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"] == service["spec"]["selector"] == labels
+
+
+def units() -> dict[str, str]:
+    """The files of the page about systemd, by their names."""
+    text = (HOWTO / "systemd.rst").read_text("utf-8")
+    found = re.findall(r"^\.\. code-block:: ini\n\n((?:(?:   .*)?\n)+)", text, re.MULTILINE)
+    plain = [re.sub("^   ", "", each, flags=re.MULTILINE) for each in found]
+    return {re.findall(r"# /etc/systemd/system/(\S+)", each)[0]: each for each in plain}
+
+
+def test_a_service_runs_our_command_and_has_the_time_that_it_takes() -> None:
+    text = units()["hello.service"]
+    (command,) = re.findall(r"^ExecStart=/srv/hello/.venv/bin/(.*)$", text, re.MULTILINE)
+    (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)s$", text, re.MULTILINE)
+    server = settings(command.split())
+    assert int(seconds) > server["shutdown-delay"] + server["grace"] + 4
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd")
+def test_systemd_knows_every_line_of_its_units(tmp_path: Path) -> None:
+    found = units()
+    assert sorted(found) == ["hello.service", "hello.socket"]
+    for name, text in found.items():
+        (tmp_path / name).write_text(text.replace("/srv/hello/.venv/bin/roadrunner-trio", sys.executable))
+    command = ["systemd-analyze", "verify", "--man=no", *(str(tmp_path / name) for name in found)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    old = "ignoring: notify-reload"  # before systemd 253, of which the page speaks
+    assert (done.returncode, [line for line in done.stderr.splitlines() if old not in line]) == (0, [])
 
 
 def test_the_hook_of_certbot_is_a_script(tmp_path: Path) -> None:

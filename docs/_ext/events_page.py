@@ -20,8 +20,8 @@ from roadrunner_trio.telemetry.observe import HOOKS, Observer, OfRequest
 
 PAGE = Path(__file__).parent.parent / "reference" / "events.rst"
 WIDTH = 120
-MEANINGS = {"Address": "tuple[str, int] | str", "Outcome": "str", "Part": "str"}
-ALIASES = re.compile("|".join(MEANINGS))
+MEANINGS = {"Address": "tuple[str, int] | str", "Outcome": "str", "Part": "str", "Side": "str", "MessageKind": "str"}
+ALIASES = re.compile(rf"\b(?:{'|'.join(MEANINGS)})\b")
 
 HEAD = """\
 .. Written by docs/_ext/events_page.py: change the docstrings of roadrunner_trio/telemetry/observe.py, and run that.

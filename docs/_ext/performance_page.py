@@ -36,7 +36,8 @@ BARS = DOCS / "explanation" / "performance-servers.svg"
 WIDTH = 120
 FIGURES = ("cpu", "rate", "p50", "p99", "p999", "connection")
 PROTOCOL = {each.name: each.protocol for each in SCENARIOS}
-SHOWN = {"latency": ("p99", "p99, ms", 2), "idle": ("connection", "octets", 0), "wsidle": ("connection", "octets", 0)}
+OCTETS = ("connection", "octets", 0)
+SHOWN = {"latency": ("p99", "p99, ms", 2), "idle": OCTETS, "tlsidle": OCTETS, "wsidle": OCTETS}
 """What the page shows of a scenario, when it is not CPU time."""
 
 

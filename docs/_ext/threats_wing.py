@@ -86,7 +86,7 @@ ROWS = (
     ),
     (
         "Makes a name of another site lead to the window into a server (DNS rebinding), or looks at it without end",
-        ("watching.window:EVERY",),
+        ("watching.pane:EVERY",),
         "421; it is on loopback addresses only, and takes a share of a core at most",
         (
             "tests/unit/watching/test_window.py::test_the_more_there_is_to_see_the_less_often_it_is_looked_at",
@@ -117,5 +117,11 @@ ROWS = (
         ("telemetry.metrics:MOST_ROUTES", "telemetry.snapshot:MOST_SERIES"),
         "nothing: no label has what a peer can choose",
         ("tests/unit/telemetry/test_metrics.py::test_paths_and_methods_make_no_new_series",),
+    ),
+    (
+        "Closes WebSockets with every code that there is, for the metrics to remember",
+        ("telemetry.metrics:OWN_CODES",),
+        "nothing else: codes of the application, from 3000 on, are one number for each thousand",
+        ("tests/unit/telemetry/test_metrics.py::test_codes_that_peers_make_up_are_bounded",),
     ),
 )

@@ -6,13 +6,12 @@ import ssl
 from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ..fields import Field, Fields, FieldsLike, encoded
 from ..messages.exchange import App, Exchange
 from ..protocol.http1.encode import Wishes, sift
 from ..protocol.http1.scan import Seen
-from ..protocol.http2 import blocks
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..protocol.wishes import SPECIAL, checked
 from ..settings import Limits, Timeouts
@@ -26,6 +25,9 @@ from ..transport.turns import Turns
 from .admission import Gate
 from .buffers import Buffered
 from .relayed import believe
+
+if TYPE_CHECKING:
+    from ..protocol.http2 import blocks  # whoever speaks HTTP/2 imports it
 
 OnHead: TypeAlias = Callable[[Exchange], None]
 """What is done to a request as soon as its head has been read, before the app's plan; may raise ProtocolError."""
@@ -97,7 +99,7 @@ class Counters:
     goaways: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ServerContext:
     """The app and the rules, made once a listener.
 
@@ -110,10 +112,11 @@ class ServerContext:
         gate: what keeps requests out of the application, if anything does.
         variables: the context variables of whoever serves; each request begins with a copy of them.
         sift: reads the fields of a response, and remembers how they are said,
-        sift_http2: and how in HTTP/2.
+        sift_http2: and how in HTTP/2, where that is spoken.
         places: counts connections by their peers; None where nobody does.
         turns: where costly work of one connection waits, so that its neighbours do not.
         buffered: what its connections hold in memory for the application, all together.
+        park: has a slot take the place of a connection that is idle, if it may; None where nobody does.
         go_on: told of a connection whose peer has sent something that nobody waits for; None where nobody is.
         protocols: what is spoken, by the names of ALPN, the preferred one first.
         websockets: whether the app may make WebSockets of requests, which HTTP/2 has to say before it is asked.
@@ -136,13 +139,14 @@ class ServerContext:
     places: Places | None = None
     counters: Counters = field(default_factory=Counters)
     sift: Callable[[tuple[Field, ...]], Wishes] = sift
-    sift_http2: Callable[[tuple[Field, ...]], blocks.Wishes] = blocks.sift
     variables: Context = field(default_factory=copy_context)
     turns: Turns = field(default_factory=Turns)
+    park: Callable[[Any], bool] | None = None
     go_on: Callable[[Any], None] | None = None
     protocols: tuple[str, ...] = ("http/1.1",)
     websockets: bool = False
     http2: Callable[[Any, bytes], Awaitable[None]] | None = None
+    sift_http2: Callable[[tuple[Field, ...]], blocks.Wishes] = field(init=False)
     seen: Seen = field(init=False)
     buffered: Buffered = field(init=False)
 

@@ -35,6 +35,11 @@ def cancelled() -> bool:
     return trio.current_effective_deadline() == -math.inf
 
 
+def is_operators(exc: BaseException) -> bool:
+    """Whether a KeyboardInterrupt is in what has to go on."""
+    return any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(exc))
+
+
 def part_ways(exc: BaseException) -> tuple[BaseException | None, BaseException | None]:
     """What is an error, and what has to go on, to Trio and to the operator.
 

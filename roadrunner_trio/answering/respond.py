@@ -34,7 +34,6 @@ from ..settings import Limits, Timeouts
 from ..transport.wire import PeerGone
 from .callables import HANDLER, check, guarded
 from .faults import cancelled
-from .file_response import respond_file
 from .middleware import Middleware, checked, compose, early_of
 
 Handler: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
@@ -150,8 +149,10 @@ def lifetime_of(handler: Handler | App, failed: Callable[[], None] | None) -> Ab
     return nullcontext() if lifetime is None else lifetime(failed)
 
 
-async def respond(exchange: Exchange, response: object, handler: object) -> None:
-    """Writes a response of any kind.
+def respond(exchange: Exchange, response: object, handler: object) -> Awaitable[object]:
+    """Writes a response of any kind: gives what is to be awaited for that.
+
+    No coroutine itself: it would only wait for another, and an event stream or a WebSocket waits for hours.
 
     Raises:
         TypeError: it is none; the message names ``handler``, whose fault that is.
@@ -161,17 +162,19 @@ async def respond(exchange: Exchange, response: object, handler: object) -> None
         exchange = around(exchange)
     match response:
         case Response():
-            await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
+            return exchange.respond(response.status, response.fields, response.body, reason=response.reason)
         case StreamResponse():
-            await _stream(exchange, response)
+            return _stream(exchange, response)
         case LoopResponse():
-            await _loop(exchange, response)
+            return _loop(exchange, response)
         case FileResponse():
-            await respond_file(exchange, response)
+            from .file_response import respond_file  # a server has imported it before it accepts any
+
+            return respond_file(exchange, response)
         case Handoff():
-            await _hand_off(exchange, response)
+            return _hand_off(exchange, response)
         case Upgrade():
-            await response.decide(exchange, response.fields)
+            return response.decide(exchange, response.fields)
         case _:
             name = getattr(handler, "__qualname__", repr(handler))
             raise TypeError(f"{name} returned {response!r}, which is not a response{_forgotten(response)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, cast
+from typing import Any, Final, TypeAlias, TypedDict, TypeVar, Unpack, cast
 from weakref import WeakSet
 
 from ..answering.callables import ON_ERROR, check
@@ -32,6 +32,8 @@ __all__ = ["INHERIT", "Endpoint", "Group", "Inherit", "OnError", "Route", "Route
 
 OnError: TypeAlias = Callable[[Request, HTTPError], Awaitable[AnyResponse]]
 """``async def on_error(request, error)``: the response in place of the plain one that says no more than the error."""
+
+CLOSE: Final = (b"connection", b"close")
 
 Decorated = TypeVar("Decorated", bound=Handler)
 
@@ -69,7 +71,7 @@ async def _said(on_error: OnError, request: Request, error: HTTPError) -> AnyRes
     """What is said of an error, with the fields that it needs: Allow, Retry-After, WWW-Authenticate."""
     response = await on_error(request, error)
     said = {name for name, _ in response.fields}
-    response.fields += [field for field in error.fields if field[0] not in said]
+    response.fields += [field for field in error.fields if field[0] not in said or field == CLOSE]
     return response
 
 
@@ -82,7 +84,8 @@ class _Mounted(native):
         self, table: Table, defaults: Plan, middlewares: Sequence[Middleware], on_error: OnError | None
     ) -> None:
         # Nobody reads a body only to say 404: for what the router answers itself it streams, and is skipped.
-        self.defaults = replace(defaults, early=early_of(middlewares))
+        refuse = None if on_error is None else self._refuse
+        self.defaults = replace(defaults, early=early_of(middlewares), refuse=refuse)
         innermost = _call_endpoint if on_error is None else _saying(on_error)
         super().__init__(compose(middlewares, innermost), replace(self.defaults, body="streaming"))
         self._on_error = on_error
@@ -121,20 +124,26 @@ class _Mounted(native):
             if not isinstance(error, HTTPError | ProtocolError):
                 raise  # it is told and logged as ever
             return None
-        return await respond(exchange, response, self.author(exchange.request))
+        await respond(exchange, response, self.author(exchange.request))
+        return None
 
     async def _confess(self, exchange: Exchange, error: BaseException, on_error: OnError) -> None:
         """Answers an error with what ``on_error`` makes of it."""
         match error:
             case HTTPError():
                 known = error
-            case ProtocolError():
-                known = HTTPError(error.status)
+            case ProtocolError():  # what is left of the body is no request
+                known = HTTPError(error.status, fields=[CLOSE])
             case _:
-                known = HTTPError(500, fields=[("connection", "close")])
+                known = HTTPError(500, fields=[CLOSE])
         if known is not error:
             known.__cause__ = error
         await respond(exchange, await _said(on_error, exchange.request, known), on_error)
+
+    async def _refuse(self, exchange: Exchange, error: ProtocolError) -> None:
+        """Answers what the server refuses to read for the handler; that is told and logged as ever."""
+        if self._on_error is not None:
+            await self._confess(exchange, error, self._on_error)
 
     def author(self, request: Request) -> object:
         """The outermost middleware, or the handler."""

@@ -191,7 +191,7 @@ class Route:
             raise ValueError(f"{self.path!r}: {UNLIMITED}")
         timeout = defaults.timeout if self.timeout is None else self.timeout
         grace = defaults.disconnect_grace if self.disconnect_grace is None else self.disconnect_grace
-        return Plan(body, max_body, timeout, grace, defaults.early + early)
+        return Plan(body, max_body, timeout, grace, defaults.early + early, defaults.refuse)
 
 
 def _complaint(handler: object) -> str | None:

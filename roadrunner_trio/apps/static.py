@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import trio
 
-from ..answering.file_response import Said, said_of
+from ..answering.file_response import SMALL, Said, said_of
 from ..fields import Field, FieldsLike, Own, encoded, lookup
 from ..messages.request import Request
 from ..messages.response import AnyResponse, FileResponse, Response
@@ -45,12 +45,32 @@ FRESH: Final = 1.0
 """Seconds for which it is remembered in which codings a file is there, and what was said of it."""
 REMEMBERED: Final = 1024
 """Files for which it is; then all are forgotten."""
+HELD: Final = 4 * 1024 * 1024
+"""Octets of small files that are kept meanwhile; then as well."""
 
 _ALLOW: Final = {"allow": "GET, HEAD, OPTIONS"}
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 _VARY: Final = (b"vary", b"accept-encoding")
 _refused = re.compile(rb"[\x00-\x1f\x7f\\/]").search
 _Coded: TypeAlias = tuple[bytes, ...]
+
+
+class _Seen(NamedTuple):
+    """A file that was looked at a moment ago.
+
+    Attributes:
+        until: when that was too long ago.
+        said: what was said of it.
+        name: what was opened: its own, or that of its like in another coding.
+        status: of the file.
+        content: of a small one.
+    """
+
+    until: float
+    said: Said
+    name: bytes
+    status: os.stat_result
+    content: bytes | None
 
 
 def name_of(path: bytes, *, dotfiles: bool = False) -> bytes | None:
@@ -144,7 +164,8 @@ class Static:
         self._forever = [*self._fields, (b"cache-control", FOREVER.encode("ascii"))]
         self._usual = None if callable(cache_control) else self._saying(cache_control)
         self._coded: dict[bytes, tuple[float, _Coded]] = {}
-        self._seen: dict[tuple[bytes, bytes | None], tuple[float, Said]] = {}
+        self._seen: dict[tuple[bytes, bytes | None], _Seen] = {}
+        self._held = 0
 
     def __repr__(self) -> str:
         return f"<Static {self._folder.path}>"
@@ -161,8 +182,8 @@ class Static:
         name = name_of(path[len(mounted_below(request)) :], dotfiles=self._dotfiles)
         if name is None or not path.startswith(b"/"):
             return _not_found()
-        if (spared := self._spared(request, name)) is not None:
-            return spared
+        if (at_hand := self._at_hand(request, name)) is not None:
+            return at_hand
         try:
             if name and not name.endswith(b"/"):
                 response = await self._file(request, name)
@@ -172,28 +193,41 @@ class Static:
         except IsADirectoryError:
             return _to_the_slash(request, path)
         except PermissionError:
-            return Response.text("Forbidden", status=403)
+            return _forbidden()
         except (FileNotFoundError, NotADirectoryError):
             return await self._missing(request)
 
-    def _spared(self, request: Request, name: bytes) -> Response | None:
-        """304, if the file was looked at a moment ago and the peer has it as it was then."""
-        if CONDITIONS.isdisjoint([field for field, _ in request.fields]):
-            return None
+    def _at_hand(self, request: Request, name: bytes) -> Response | None:
+        """What needs no file to be opened, if it was looked at a moment ago: 304 if the peer has it as it was then; the
+        content of a small one, if it still is what it was."""
         seen = self._seen.get((name, lookup(request.fields, b"accept-encoding")))
-        if seen is None or trio.current_time() >= seen[0]:
+        if seen is None or trio.current_time() >= seen.until:
             return None
-        said = seen[1]
-        if judge(request.head.method, conditions(request.fields), said.there) != 304:
+        said = seen.said
+        if not CONDITIONS.isdisjoint([field for field, _ in request.fields]):
+            if judge(request.head.method, conditions(request.fields), said.there) != 304:
+                return None
+            return Response(status=304, fields=Own(said.spared))
+        if seen.content is None or not self._folder.still_holds(seen.name, seen.status):
             return None
-        return Response(status=304, fields=Own(said.spared))
+        return Response(seen.content, fields=Own(said.fields))
 
     def _remember(self, request: Request, name: bytes, response: FileResponse) -> None:
-        if response.opened is not None and (said := said_of(response, response.opened)).there.settled:
-            if len(self._seen) >= REMEMBERED:
-                self._seen.clear()
-            key = name, lookup(request.fields, b"accept-encoding")
-            self._seen[key] = trio.current_time() + FRESH, said
+        file = response.opened
+        if file is None or not (said := said_of(response, file)).there.settled:
+            return
+        if len(self._seen) >= REMEMBERED or self._held >= HELD:
+            self._seen.clear()
+            self._held = 0
+        content = file.read_cached(0, file.size) if 0 < file.size <= SMALL else None
+        status = os.fstat(file.fd)
+        if (status.st_size, status.st_mtime_ns) != (file.size, file.modified):
+            return  # what has been read may be of neither state
+        self._held += len(content or b"")
+        coding = lookup(said.fields, b"content-encoding")
+        opened = name + CODINGS.get(coding or b"", b"")
+        key = name, lookup(request.fields, b"accept-encoding")
+        self._seen[key] = _Seen(trio.current_time() + FRESH, said, opened, status, content)
 
     # -- what is there ---------------------------------------------------------------------------------
 
@@ -265,6 +299,8 @@ class Static:
         if self._fallback is not None and _asks_for_a_page(request):
             try:
                 return await self._file(request, self._fallback)
+            except PermissionError:
+                return _forbidden()
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 pass
         return _not_found()
@@ -307,6 +343,10 @@ def _of_another_method(request: Request) -> Response:
     if request.head.method == b"OPTIONS":
         return Response.no_content(fields=_ALLOW)
     return Response.text("Method Not Allowed", status=405, fields=_ALLOW)
+
+
+def _forbidden() -> Response:
+    return Response.text("Forbidden", status=403)
 
 
 def _not_found() -> Response:

@@ -55,8 +55,8 @@ from .folder import folder, names_folder, refuse_for_applications
 from .interface import bounded, host
 from .load import LoadError, Words, load_object, theirs
 from .operation import begin, configure_logging, end_logging, measured, start_logging, told
-from .supervise import is_supervised, supervise
-from .window import refuse_window, window_into
+from .supervise import is_supervised, kept_doors, supervise
+from .window import window_into
 
 BAD_START: Final = 3
 DEMO: Final = "the demo"
@@ -87,7 +87,8 @@ signals:
   SIGTTIN, SIGTTOU with --workers, one more, and one less
 
 exit status:
-  0 drained, 1 something was stuck or failed, 2 bad usage, 3 could not start, 128+n stopped by signal n
+  0 drained, 1 something was stuck or failed, 2 no such option, 3 a bad value, or it could not start,
+  128+n stopped by signal n
 """
 
 
@@ -98,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; None takes those of the process.
 
     Raises:
-        SystemExit: bad usage (2), ``--help``, ``--version``, or a second signal.
+        SystemExit: a command line that nobody understands (2), ``--help``, ``--version``, or a second signal.
     """
     ours = argv is None  # the process, too
     if ours:
@@ -122,13 +123,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def obey(argv: Sequence[str] | None) -> int:
     """Does what the command line says; returns the exit status."""
-    chosen = parsers()[0].parse_args(argv)
-    chosen.words = sys.argv[1:] if argv is None else list(argv)
     speak("text")
     THIS.call("")
     try:
+        chosen = parsers()[0].parse_args(argv)
+        chosen.words = sys.argv[1:] if argv is None else list(argv)
         configuration = resolve(chosen, with_file(chosen.env_file, os.environ))
         speak(configuration.server["log-format"])
+        if SERVICE.wrong:
+            return refuse(f"{SERVICE.wrong}: whoever has started this server has closed it before")
         for note in configuration.notes:
             tell(spoken(logging.WARNING, f"{PROGRAM}: {note}"))
         status: int = chosen.command(configuration, chosen)
@@ -153,7 +156,7 @@ def refuse(message: str, report: str = "") -> int:
 
 CHECK_EPILOG: Final = """\
 exit status:
-  0 it would start, 2 bad usage, 3 it would not, and why
+  0 it would start, 2 no such option, 3 it would not, and why
 """
 
 # -- the command line ----------------------------------------------------------------------------
@@ -213,7 +216,6 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
         return put_out(render(configuration))
     server = configuration.server
     if is_supervised(server):
-        refuse_window(server)
         try:
             status = supervise(configuration, chosen.words, start_logging, refuse)
             end_logging(status)
@@ -223,12 +225,17 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     os.environ.update(with_file(chosen.env_file, os.environ))
     metrics = measured(server)
     herald = Herald(SERVICE, server["grace"] + server["shutdown-delay"])
-    listeners, title = prepare(configuration, [herald, *metrics.observers])
+    try:
+        doors = kept_doors(configuration)
+    except OSError as exc:
+        return refuse(explain(exc))
+    listeners, title = prepare(configuration, [herald, *metrics.observers], None if doors is None else doors.of)
+    banner = Announcement(title, None if doors is None else doors.by_address())
     window = window_into(server, listeners)
     watchdog, status = Watchdog(server["grace"], server["shutdown-delay"], owner=True), 1
     try:
         beside = [*metrics.listeners, *window]
-        status = trio.run(partial(serve_until_drained, listeners, title, watchdog, beside=beside))
+        status = trio.run(partial(serve_until_drained, listeners, title, watchdog, beside=beside, banner=banner))
     finally:
         end_logging(status)
         watchdog.finish(status, at_exit=True)

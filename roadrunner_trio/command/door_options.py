@@ -138,7 +138,7 @@ def doors(values: Values) -> dict[str, Any]:
         "reuse_port": values["reuse-port"],
         "health_path": ready,
         "live_path": live,
-        "tracebacks": values["dev"],
+        "tracebacks": _tracebacks(values),
         "evict_idle": values["evict-idle"],
         "log_context": values["log-context"],
         "fields": _fields(values),
@@ -206,6 +206,14 @@ def _protocols(values: Values) -> Sequence[str]:
         return protocols(_listed(values["protocols"]), None)
     except ValueError as exc:
         raise ValueError(f"{values.where('protocols')}: {exc}") from None
+
+
+def _tracebacks(values: Values) -> bool:
+    if values["dev"] and values.has("proxy-protocol"):
+        other = values.spell("proxy-protocol", like="dev")
+        known = f"shows tracebacks to who is on this machine, and with {other} nobody knows who is"
+        raise ValueError(f"{values.where('dev')} {known}: write {values.spell('reload', like='dev')} instead")
+    return bool(values["dev"])
 
 
 def _proxy_protocol(values: Values) -> ProxyProtocol | None:

@@ -32,6 +32,16 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(None, f"{what}: write {self.prog} serve {value}" if meant else what)
         super()._check_value(action, value)
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """Raises ValueError for a word that is no value: it is as wrong in a variable or a file, and ends as there."""
+        if callable(action.type):
+            try:
+                return action.type(arg_string)
+            except argparse.ArgumentTypeError as exc:
+                flag = next(each for each in action.option_strings if each.startswith("--"))
+                raise ValueError(f"{flag}: {exc}") from None
+        return super()._get_value(action, arg_string)
+
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # it is overloaded
         self, args: Any = None, namespace: Any = None
     ) -> Any:
@@ -131,7 +141,7 @@ class _Switch(argparse.BooleanOptionalAction):
             try:
                 setattr(namespace, self.dest, switch(values))
             except argparse.ArgumentTypeError as exc:
-                parser.error(f"argument {flag}: {exc}")
+                raise ValueError(f"{flag}: {exc}") from None
         _keep_spelling(namespace, self.dest, flag)
 
 

@@ -70,6 +70,14 @@ WORKERS: Final = (
         group=PROCESSES,
         server=True,
     ),
+    Option(
+        name="give-up",
+        kind=TIME,
+        help="time without a worker that serves, after which the server ends; until then it tries again and again",
+        default=60.0,
+        group=PROCESSES,
+        server=True,
+    ),
 )
 """How the processes of a server are; each is for those of a supervisor alone."""
 

@@ -39,6 +39,7 @@ from .door_options import bounds, names, opened, places
 from .operation import WIDTH, Sum, metrics_place
 from .option import Option
 from .process_options import RELOADING, WORKERS
+from .window import show_workers, window_place
 
 WORKER: Final = "roadrunner_trio.command.worker"
 BRIEF: Final = 0.5
@@ -110,7 +111,7 @@ async def run(
     doors = Doors(pool_of(kept() if state is None else state["doors"]), opened)
     try:
         await open_doors(configuration, doors)
-        place = metrics_place(server)
+        place, window = metrics_place(server), window_place(server)
         table = Table(policy(server), random.random)
         board, crew = company(state, table, WIDTH if place else 0)
         metrics = Sum(place, board)
@@ -130,6 +131,8 @@ async def run(
         doors.close_unwanted()
         beside = services(server, preloader, supervisor, state)
         beside.append(partial(metrics.tell, supervisor.numbers))
+        if window is not None:
+            beside.append(partial(show_workers, window, supervisor))
         return await supervisor.run(count_of(server, state), *beside, adopted=crew)
     finally:
         doors.close()
@@ -218,6 +221,7 @@ def policy(server: Values) -> Policy:
         silence_limit=server["worker-timeout"],
         grace=BRIEF if reloads and not server.has("grace") else server["grace"],
         delay=server["shutdown-delay"],
+        give_up=server["give-up"],
         patient=reloads,
     )
 
@@ -242,6 +246,22 @@ async def open_doors(configuration: Configuration, doors: Doors) -> None:
     listeners = configuration.listeners
     for values, name in zip(listeners, names(listeners), strict=True):
         await doors.open(name, places(values), bounds(values)[1].backlog, reuse_port=values["reuse-port"])
+
+
+def kept_doors(configuration: Configuration) -> Doors | None:
+    """The sockets of one process alone, if the service manager keeps them for the next; else listeners open their own.
+
+    Raises:
+        OSError: an address cannot be had.
+        ValueError: an address is malformed.
+    """
+    if not SERVICE.keeps(os.environ):
+        return None
+    doors = Doors(pool_of(kept()), opened)
+    trio.run(open_doors, configuration, doors)
+    doors.close_unwanted()
+    doors.leave_open()
+    return doors
 
 
 class Spawner:
@@ -304,7 +324,9 @@ class Teller:
         for listener, _, sock in self._doors:
             announce(title, tidy(sock.getsockname()), tls=encrypted[listener], by=by)
         SERVICE.ready()
-        SERVICE.keep(self._doors.by_address(), os.environ)
+        if SERVICE.keeps(os.environ):
+            self._doors.leave_open()
+            SERVICE.keep(self._doors.by_address())
 
     def failed(self, message: str, report: str) -> None:
         """A worker could not start."""

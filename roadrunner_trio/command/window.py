@@ -4,23 +4,42 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import trio
+
+from ..answering.respond import Handler
+from ..journal import log
+from ..processes.sight import look, staff, whole
+from ..processes.supervisor import Supervisor
 from ..server.listener import Listener
-from ..transport.bind import listed
+from ..transport.bind import Bindable, listed
 from ..watching.window import observe
+from ..watching.workers import observe_workers
 from .configuration import Values
-from .operation import FEW
+from .operation import FEW, begin
 
 
 def window_into(server: Values, listeners: Sequence[Listener]) -> list[Listener]:
     """What ``--observe`` asks for: a listener of its own that shows the others.
 
     Raises:
+        ValueError: as :func:`window_place`.
+    """
+    place = window_place(server)
+    return [_window(place, observe(*listeners))] if place else []
+
+
+def window_place(server: Values) -> list[Bindable] | None:
+    """Where the window is to be; None when nobody asks for it.
+
+    Raises:
         ValueError: that is no address, or one that others than this machine can reach.
     """
     address: str | None = server["observe"]
     if address is None:
-        return []
+        return None
     try:
         place = listed(address)
     except ValueError as exc:
@@ -30,7 +49,11 @@ def window_into(server: Values, listeners: Sequence[Listener]) -> list[Listener]
             f"{server.where('observe')}: the window shows everything to whoever can reach it: not on {address!r}, "
             "but on a loopback address or a Unix socket, and by a tunnel from elsewhere"
         )
-    return [Listener(observe(*listeners), bind=place, name="window", limits=FEW)]
+    return place
+
+
+def _window(place: list[Bindable], handler: Handler) -> Listener:
+    return Listener(handler, bind=place, name="window", limits=FEW)
 
 
 def _is_near(address: str) -> bool:
@@ -44,11 +67,35 @@ def _is_near(address: str) -> bool:
         return False
 
 
-def refuse_window(server: Values) -> None:
-    """The window shows one process.
+@dataclass(frozen=True)
+class Crew:
+    """The workers of a supervisor, for whoever looks at them."""
 
-    Raises:
-        ValueError: there are to be several.
-    """
-    if server["observe"] is not None:
-        raise ValueError(f"{server.where('observe')}: the window shows one process, and there are to be workers")
+    supervisor: Supervisor
+
+    def whole(self) -> dict[str, Any]:
+        """The supervisor itself."""
+        return whole(self.supervisor)
+
+    def staff(self) -> list[dict[str, Any]]:
+        """The processes."""
+        return staff(self.supervisor)
+
+    async def changed(self) -> None:
+        """Waits until something has happened to one of them."""
+        await self.supervisor.changed()
+
+    def look(self, number: int, question: dict[str, Any]) -> trio.SocketStream | None:
+        """What a worker shows."""
+        return look(self.supervisor, number, question)
+
+
+async def show_workers(place: list[Bindable], supervisor: Supervisor) -> None:
+    """Shows them, until it is cancelled; what stands in its way is logged, and ends nothing else."""
+
+    def go_without(why: str) -> int:
+        log.error("there is no window: %s", why)
+        return 1
+
+    async with trio.open_nursery() as nursery:
+        await begin([_window(place, observe_workers(Crew(supervisor)))], nursery, go_without)

@@ -23,12 +23,14 @@ from ..processes.zygote import incubate, obstacles
 from ..server.leaving import see_off
 from ..server.listener import Listener
 from ..server.shell import Banner
+from ..server.signals import not_yet
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import Watchdog, outlast_to_the_end
 from ..telemetry.log_lines import THIS
 from ..telemetry.log_output import speak
 from ..telemetry.metrics import Metrics
 from ..transport.stdio import open_closed, settle, tell
+from ..watching.told import show
 from .cli import BAD_START, parsers, prepare, serve_until_drained
 from .configuration import resolve
 from .env_file import with_file
@@ -44,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
         argv: the descriptor of the talk with the supervisor, and the arguments that this was given.
     """
     prepare_signals(signal.SIGUSR1, signal.SIGUSR2)
+    signal.signal(signal.SIGINT, not_yet)  # a terminal's, for all: what comes of it the supervisor says
     atexit.register(outlast_to_the_end)
     open_closed()
     status = 1
@@ -71,7 +74,8 @@ def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> i
     speak(server["log-format"])
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     metrics = [Metrics()] if server["metrics"] is not None else []
-    link = Link(watchdog, metrics[0].write_to if metrics else None)
+    watched = server["observe"] is not None
+    link = Link(watchdog, metrics[0].write_to if metrics else None, show if watched else None)
     try:
         listeners, title = prepare(configuration, [link, *metrics], partial(sockets_of, assignment))
         if assignment.rest.get("zygote"):
@@ -86,6 +90,7 @@ def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> i
     except ValueError as exc:
         fail(line, str(exc))
         return BAD_START
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     link.begin(line, assignment)
     link.join(listeners)
     return live(link, listeners, title, watchdog)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import keyword
+import re
 import textwrap
 import tokenize
 from collections.abc import Callable, Iterator
@@ -12,18 +13,28 @@ from html import escape
 from typing import Any, Final
 
 SOFT: Final = frozenset({"match", "case"})
+DEEPEST: Final = 6
+"""Levels that the page has a style for."""
 STRINGS: Final = frozenset({"STRING", "FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END"})
 
 
 def source_as_html(*functions: Callable[..., Any]) -> str:
     """The source of ``functions``, one after another, with ``<span class="k|s|c|n|d">`` around what has a colour.
 
-    k keyword, s string, c comment, n number, d the name being defined.
+    k keyword, s string, c comment, n number, d the name being defined. Each line is a ``<span class="l i0">``, with its
+    level in place of the 0: what does not fit goes on below its beginning, and not at the margin.
 
     Raises:
         OSError: the source is not at hand.
     """
-    return "\n\n".join("".join(_coloured(textwrap.dedent(inspect.getsource(each)))) for each in functions)
+    source = "\n\n".join("".join(_coloured(textwrap.dedent(inspect.getsource(each)))) for each in functions)
+    return "".join(map(_line, source.rstrip("\n").split("\n")))
+
+
+def _line(line: str) -> str:
+    margin = re.match("(?:<[^>]*>)?( *)", line)  # a string that has begun above has its colour before it
+    level = min(len(margin[1]) // 4, DEEPEST) if margin else 0
+    return f'<span class="l i{level}">{line}\n</span>'
 
 
 def _coloured(source: str) -> Iterator[str]:
@@ -36,7 +47,8 @@ def _coloured(source: str) -> Iterator[str]:
         kind = _kind(token, before)
         before = token.string
         if kind and begin >= done:
-            yield escape(source[done:begin]) + f'<span class="{kind}">{escape(source[begin:end])}</span>'
+            lines = (f'<span class="{kind}">{escape(line)}</span>' for line in source[begin:end].split("\n"))
+            yield escape(source[done:begin]) + "\n".join(lines)
             done = end
     yield escape(source[done:])
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import trio
 
+from ..errors import ProtocolError
 from ..fields import Field
 from ..settings import Timeouts
 from ..transport.clock import Clock
@@ -35,6 +36,8 @@ class Plan:
             connection. ``math.inf``: neither, whoever leaves.
         early: asked one after another before anything of the body is read or asked for; the first response that one of
             them gives is the answer.
+        refuse: answers a request whose body the server refused before the application was called, in place of the
+            plain answer of the error's status.
     """
 
     body: BodyMode = "buffered"
@@ -42,6 +45,7 @@ class Plan:
     timeout: float = math.inf
     disconnect_grace: float = math.inf
     early: tuple[Check, ...] = ()
+    refuse: Callable[[Exchange, ProtocolError], Awaitable[None]] | None = None
 
 
 class Exchange(Protocol):

@@ -221,7 +221,7 @@ class Parts:
         return None
 
 
-def open_parts(next_piece: NextPiece, content_type: bytes, limits: FormLimits) -> Parts:
+def open_parts(next_piece: NextPiece, content_type: bytes, limits: FormLimits | None) -> Parts:
     """The parts of a multipart form.
 
     Raises:
@@ -232,10 +232,10 @@ def open_parts(next_piece: NextPiece, content_type: bytes, limits: FormLimits) -
     if kind is None or kind.name != MULTIPART:
         raise HTTPError(415, f"a form in parts is {MULTIPART}")
     with _told():
-        return Parts(next_piece, PartReader(boundary_of(kind), limits))
+        return Parts(next_piece, PartReader(boundary_of(kind), limits or FormLimits()))
 
 
-async def read_form(next_piece: NextPiece, content_type: bytes, limits: FormLimits, folder: str | None) -> Form:
+async def read_form(next_piece: NextPiece, content_type: bytes, limits: FormLimits | None, folder: str | None) -> Form:
     """A form of either kind.
 
     Args:
@@ -245,7 +245,7 @@ async def read_form(next_piece: NextPiece, content_type: bytes, limits: FormLimi
         HTTPError: 400, 413, 415, or 507 where there is no room for a file.
         RuntimeError: the library that reads multipart forms is not there.
     """
-    kind = parse_media_type(content_type)
+    kind, limits = parse_media_type(content_type), limits or FormLimits()
     if kind is not None and kind.name == URLENCODED:
         with _told():
             most = 16 * int(limits.field_size)

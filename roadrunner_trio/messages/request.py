@@ -5,27 +5,25 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import trio
 
 from ..errors import HTTPError
 from ..fields import Fields, lookup
-from ..protocol.codec.cookies import read_cookies
-from ..protocol.codec.form_data import FormLimits
-from ..protocol.codec.media import parse_media_type
-from ..protocol.codec.negotiation import accepts, joined
-from ..protocol.codec.uri import parse_query
 from ..protocol.heads import RequestHead
 from ..protocol.proxy_header import ProxyHeader
 from ..transport.drain import Drain
 from ..transport.streams import Address
 from ..transport.tls import TLSInfo
 from ..units import Size, octets
-from .form import Form, Parts, open_parts, read_form
 from .ids import new_id
 from .json_body import parse_json
 from .params import Params
+
+if TYPE_CHECKING:  # what many applications never ask for is imported where they do, by a server before it accepts any
+    from ..protocol.codec.form_data import FormLimits
+    from .form import Form, Parts
 
 NO_BINDINGS: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -182,6 +180,8 @@ class Request:
     def query(self) -> Params:
         """The query: ``+`` is a space, then percent-decoding; text that cannot be decoded is kept as it is."""
         if self._query is None:
+            from ..protocol.codec.uri import parse_query
+
             pairs = parse_query(self.query_string)
             self._query = Params([(name, "" if value is True else value) for name, value in pairs])
         return self._query
@@ -190,6 +190,8 @@ class Request:
     def cookies(self) -> Params:
         """The cookies, in order (RFC 6265 section 5.4); quotes are kept. UTF-8, or else latin-1, each by itself."""
         if self._cookies is None:
+            from ..protocol.codec.cookies import read_cookies
+
             self._cookies = Params(read_cookies(value for name, value in self.fields if name == b"cookie"))
         return self._cookies
 
@@ -220,6 +222,8 @@ class Request:
     @property
     def media_type(self) -> str:
         """What the body is, in lower case and without parameters, ``"application/json"``; ``""`` where nobody says."""
+        from ..protocol.codec.media import parse_media_type
+
         kind = parse_media_type(lookup(self.fields, b"content-type") or b"")
         return "" if kind is None else kind.name
 
@@ -232,6 +236,8 @@ class Request:
         Returns:
             The first of those with the highest weight; None when it wants none of them.
         """
+        from ..protocol.codec.negotiation import accepts, joined
+
         return accepts(joined(self.fields, b"accept"), offered)
 
     async def json(self, *, max: Size | None = None) -> Any:
@@ -263,8 +269,10 @@ class Request:
             ProtocolError, BodyTimeout, PeerGone: as :meth:`read`.
         """
         if self._form is None:
+            from .form import read_form
+
             kind = lookup(self.fields, b"content-type") or b""
-            self._form = await read_form(self.next_piece, kind, limits or FormLimits(), folder)
+            self._form = await read_form(self.next_piece, kind, limits, folder)
         return self._form
 
     def parts(self, limits: FormLimits | None = None) -> Parts:
@@ -277,7 +285,9 @@ class Request:
         Raises:
             HTTPError, RuntimeError, ProtocolError, BodyTimeout, PeerGone: as :meth:`form`, also from the iteration.
         """
-        return open_parts(self.next_piece, lookup(self.fields, b"content-type") or b"", limits or FormLimits())
+        from .form import open_parts
+
+        return open_parts(self.next_piece, lookup(self.fields, b"content-type") or b"", limits)
 
     @property
     def last_event_id(self) -> str | None:
@@ -396,6 +406,11 @@ class Request:
     def detach(self) -> None:
         """Ends the exchange: the connection goes on, and the next request's body must not be read through this one."""
         self._source = None
+
+    @property
+    def source(self) -> BodySource | None:
+        """Where its body comes from: its exchange, unless that is filtered. None when it is over."""
+        return self._source
 
     @property
     def over(self) -> bool:

@@ -16,8 +16,6 @@ import trio
 
 from ..errors import phrase
 from ..fields import Field, FieldsLike, Own, encoded, lookup
-from ..protocol.codec.disposition import attachment
-from ..protocol.codec.uri import to_uri
 from ..protocol.wishes import content, undelimited
 from ..transport.files import OpenFile
 from .around import Surround
@@ -123,6 +121,8 @@ class Response(ResponseHead):
         """
         if status not in (301, 302, 303, 307, 308):
             raise ValueError(f"a redirect is 301, 302, 303, 307 or 308, not {status}")
+        from ..protocol.codec.uri import to_uri
+
         uri = to_uri(text_of("a location", location)).encode("ascii")
         return cls(status=status, fields=[(b"location", uri), *encoded(fields)])
 
@@ -196,6 +196,8 @@ def _guessed(path: str | os.PathLike[str]) -> Field:
 def _named(filename: str, given: list[Field]) -> list[Field]:
     if lookup(given, b"content-disposition") is not None:
         raise ValueError("give a file its name by `filename` or by content-disposition, not by both")
+    from ..protocol.codec.disposition import attachment
+
     return Own((*given, (b"content-disposition", attachment(filename))))
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from ..errors import phrase
 from ..fields import Field, FieldsLike, Own, encoded
-from ..protocol.codec.cookies import LONG_AGO, SameSite, same_cookie, write_cookie
 from ..protocol.http1.encode import status_line
 from .around import Surround
+
+if TYPE_CHECKING:  # not every application has cookies
+    from datetime import datetime, timedelta
+
+    from ..protocol.codec.cookies import SameSite
 
 
 class CookieAttributes(TypedDict, total=False):
@@ -69,6 +72,8 @@ class ResponseHead:
             ValueError: a part could be read as something else, or browsers would drop it.
             TypeError: name or value is no text.
         """
+        from ..protocol.codec.cookies import same_cookie, write_cookie
+
         cookie = write_cookie(name, value, **attributes)
         kept = [field for field in self.fields if not (field[0] == b"set-cookie" and same_cookie(field[1], cookie))]
         self.fields = [*kept, (b"set-cookie", cookie)]
@@ -79,6 +84,8 @@ class ResponseHead:
         Raises:
             ValueError, TypeError: as :meth:`set_cookie`.
         """
+        from ..protocol.codec.cookies import LONG_AGO
+
         attributes["max_age"], attributes["expires"] = 0, LONG_AGO
         self.set_cookie(name, "", **attributes)
 

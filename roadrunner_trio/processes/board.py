@@ -34,9 +34,8 @@ MOST: Final = 0.01
 """Seconds that it waits for each of them, and at most. Where nothing else runs, a neighbour needs less than one of
 these to wake; on a machine that is busy it may need several."""
 PATIENT: Final = 3
-"""Waits in vain after which it accepts more than one."""
-AT_ONCE: Final = 64
-"""Connections that it accepts after it has waited in vain for long: who is stuck must not keep the door shut."""
+"""Waits in vain after which it waits no more, until one of those is seen again that it has waited for: who is at
+something that takes long must not keep the door shut."""
 
 
 class Cell(enum.IntEnum):
@@ -224,13 +223,13 @@ class Seat:
         """Seconds to wait before another connection is accepted, so many being there."""
         excess = self._company.excess(connections - self._counted)
         self._counted = connections
-        if excess < TOLERANCE:
-            self._in_vain = 0
+        if excess < TOLERANCE or self._company.least != self._seen:
+            self._seen, self._in_vain = self._company.least, 0
+        if excess < TOLERANCE or self._in_vain >= PATIENT:
             return 0.0
         return min(STEP * excess, MOST)
 
     def insistence(self) -> int:
-        """Connections to accept after it has waited: more each time that nobody else has come."""
-        moved = self._company.least != self._seen
-        self._seen, self._in_vain = self._company.least, 0 if moved else self._in_vain + 1
-        return min(1 << max(0, self._in_vain - PATIENT), AT_ONCE)
+        """Connections to accept after it has waited: one, and what is left wakes the others once more."""
+        self._in_vain += 1
+        return 1

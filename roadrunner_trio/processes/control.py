@@ -22,6 +22,12 @@ ASK: Final[int | None] = getattr(signal, "SIGRTMIN", None)
 RECEIVE: Final = 65536
 LONGEST: Final = 1 << 20
 """Octets of a line."""
+HANDS: Final = 4
+"""Sockets that are taken at once."""
+WORDS: Final = 200
+LONGEST_WORD: Final = 1000
+"""Lines that are no messages, and characters of each, that are kept: :mod:`faulthandler` writes half as many of a
+stack, and who writes without end is not to fill the memory of who reads."""
 
 
 class Lines:
@@ -62,6 +68,27 @@ def tell(sock: socket.socket, **message: Any) -> bool:
         return sock.send(encode(**message), getattr(socket, "MSG_NOSIGNAL", 0)) > 0
     except OSError:
         return False
+
+
+def hand(sock: socket.socket, far: socket.socket, **message: Any) -> bool:
+    """Sends a message with a socket, which stays the caller's to close; whether it went out."""
+    try:
+        return socket.send_fds(sock, [encode(**message)], [far.fileno()]) > 0
+    except OSError:
+        return False
+
+
+def receive(sock: socket.socket) -> tuple[bytes, list[socket.socket]]:
+    """What has come, and the sockets that came with it, which are the caller's to close.
+
+    Raises:
+        OSError: as :meth:`socket.socket.recv`.
+    """
+    data, descriptors, *_ = socket.recv_fds(sock, RECEIVE, HANDS, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+    found = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    for each in found:
+        each.set_inheritable(False)  # where the system has no such flag
+    return data, found
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

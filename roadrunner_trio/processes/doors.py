@@ -49,6 +49,16 @@ class Doors:
                 for sock in sockets:
                     yield listener, key, sock
 
+    def leave_open(self) -> None:
+        """Others hold copies, who are to go on with them: to close ours, now, is the end of neither door nor file."""
+        for own in self._doors.values():
+            for key, sockets in own.items():
+                own[key] = [socket.socket(fileno=sock.detach()) for sock in sockets]
+
+    def of(self, listener: str) -> list[socket.socket]:
+        """The sockets of one listener."""
+        return [sock for sockets in self._doors[listener].values() for sock in sockets]
+
     def descriptors(self) -> dict[str, list[int]]:
         """By the name of the listener."""
         found: dict[str, list[int]] = {}

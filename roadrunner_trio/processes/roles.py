@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import trio
 
 from . import control
 from .board import Row
@@ -81,8 +84,9 @@ class Member:
 
     Attributes:
         near: our end of the talk.
-        words: lines that were no messages.
+        words: the last lines that were no messages.
         failed: why it could not start, and the traceback.
+        begun: where it is waited for until there is a process.
     """
 
     worker: Worker
@@ -91,5 +95,6 @@ class Member:
     wear: Wear
     child: Child | None = None
     lines: control.Lines = field(default_factory=control.Lines)
-    words: list[str] = field(default_factory=list[str])
+    words: deque[str] = field(default_factory=lambda: deque[str](maxlen=control.WORDS))
     failed: tuple[str, str] | None = None
+    begun: trio.CancelScope = field(default_factory=trio.CancelScope)

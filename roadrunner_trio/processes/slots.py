@@ -27,8 +27,6 @@ FORGOTTEN: Final = 60.0
 """Seconds for which a process has to have served for its slot to be as good as new."""
 SILENCE: Final = 10.0
 """Seconds in which the loop of a worker has not turned, after which that is told."""
-GIVE_UP: Final = 60.0
-"""Seconds without a single process that serves, after which whoever supervises the supervisor should know."""
 LAST: Final = 4.0
 """Seconds past the end of its grace for which a process may take to leave by itself, and name what is stuck."""
 ABORTING: Final = 1.0
@@ -205,8 +203,8 @@ class Table:
         for worker in list(self.workers.values()):
             if now >= worker.deadline:
                 self._overdue(worker, now)
-        if not self.stopping and now >= self.lost_at + GIVE_UP and self.up and not self.policy.patient:
-            self._say("error", f"nobody has served for {GIVE_UP:g} s: giving up")
+        if not self.stopping and now >= self._hopeless_at:
+            self._say("error", f"nobody has served for {self.policy.give_up:g} s: giving up")
             self.stop(now, 1)
         self._settle(now)
 
@@ -216,8 +214,13 @@ class Table:
         times = [worker.deadline for worker in self.workers.values()]
         if not self.stopping:
             times += [slot.retry_at for slot in self.slots if slot.current is None]
-            times.append(self.lost_at + GIVE_UP if self.up and not self.policy.patient else math.inf)
+            times.append(self._hopeless_at)
         return min(times, default=math.inf)
+
+    @property
+    def _hopeless_at(self) -> float:
+        """When whoever supervises the supervisor should know."""
+        return self.lost_at + self.policy.give_up if self.up and not self.policy.patient else math.inf
 
     @property
     def serving(self) -> list[Worker]:

@@ -142,6 +142,7 @@ class Policy:
         silence_limit: seconds for which its loop may not turn until it is killed; ``math.inf`` never kills it.
         grace: seconds to finish in.
         delay: seconds before that, when the whole server ends.
+        give_up: seconds without a single process that serves, after which all ends; ``math.inf`` goes on trying.
         patient: a process that cannot start is waited for, until there is a reason to think that it can: a roll.
     """
 
@@ -149,4 +150,5 @@ class Policy:
     silence_limit: float = math.inf
     grace: float = 10.0
     delay: float = 0.0
+    give_up: float = 60.0
     patient: bool = False

@@ -251,7 +251,9 @@ class Supervisor:
     async def _run_upgrade(self, upgrade: Callable[[Supervisor], Awaitable[None]]) -> None:
         try:
             await upgrade(self)
-        except Exception as exc:  # the machine is short of something, or our own program is being replaced
+        except OSError as exc:  # the machine is short of something
+            log.error("not upgraded: %s", exc)
+        except Exception as exc:  # our own program is being replaced
             log.error("not upgraded", exc_info=exc)
         finally:
             self._upgrading = False
@@ -298,6 +300,10 @@ class Supervisor:
         while not self.table.calm:
             await self._changed.wait()
 
+    async def changed(self) -> None:
+        """Waits until something has happened, or a second has passed in which nothing did."""
+        await self._changed.wait()
+
     # -- one worker ------------------------------------------------------------------------------
 
     async def _begin(self, worker: Worker) -> None:
@@ -312,11 +318,15 @@ class Supervisor:
         try:
             with far:
                 control.tell(near, **self.assignment, **self._numbers(member))
-                member.child = await self.forge.begin(worker, far)
+                with member.begun:
+                    member.child = await self.forge.begin(worker, far)
+            if member.child is None:  # it was told to go before it had come
+                self._gone(member, 1)
+                return
             if worker.number not in self.table.workers or worker.killed:
                 member.child.send(signal.SIGKILL)
             elif worker.state is not State.STARTING:
-                member.child.send(signal.SIGTERM)  # it was told to go before it had come
+                member.child.send(signal.SIGTERM)  # as it came
         except (OSError, StartError) as exc:
             member.failed = str(exc), exc.report if isinstance(exc, StartError) else ""
             self._gone(member, 1)
@@ -359,6 +369,8 @@ class Supervisor:
                 self._told_by(member, item)
         except BlockingIOError:
             return True
+        except ConnectionResetError:  # it has gone, and has not read what was said last
+            return False
         except (OSError, ValueError) as exc:
             log.error("worker %d: %s", member.worker.number, exc)
             return False
@@ -368,7 +380,8 @@ class Supervisor:
         now = trio.current_time()
         match item:
             case str():
-                member.words.append(item)
+                member.words.append(item[: control.LONGEST_WORD])
+                return
             case {"ready": str(title)}:
                 self._title = title
                 self.table.ready(member.worker, now)
@@ -377,7 +390,7 @@ class Supervisor:
             case {"failed": str(message), "report": str(report)}:
                 member.failed = message, report
             case _:
-                log.error("worker %d says what nobody understands: %r", member.worker.number, item)
+                log.error("worker %d says what nobody understands: %.1000r", member.worker.number, item)
         self.act()
 
     def _gone(self, member: Member, status: int) -> None:
@@ -411,15 +424,18 @@ class Supervisor:
         member = self.members.get(action.worker.number)
         if member is None:
             return
-        if action.worker.served_at is None:
-            if member.child is not None:
-                member.child.send(signal.SIGTERM)  # it does not listen to us yet
+        if member.child is None:
+            member.begun.cancel(reason="the worker is not wanted any more")
+        elif action.worker.served_at is None:
+            member.child.send(signal.SIGTERM)  # it does not listen to us yet
         else:
             control.tell(member.near, drain=action.grace, delay=action.delay, last=action.last)
 
     def _signal(self, worker: Worker, how: str) -> None:
         member = self.members.get(worker.number)
-        if member is not None and member.child is not None:
+        if member is not None and member.child is None:
+            member.begun.cancel(reason="the worker is not wanted any more")
+        elif member is not None and member.child is not None:
             kinds = {"again": signal.SIGTERM, "abort": signal.SIGABRT, "kill": signal.SIGKILL}
             member.child.send(kinds[how])
 

@@ -21,6 +21,7 @@ from ..server.listener import Listener
 from ..server.serve import Renewal
 from ..server.shell import Banner
 from ..telemetry.observe import ListenerDraining, ListenerRetiring, Observer
+from ..transport.bind import FD
 
 FIRST: Final = 3
 """The first descriptor that is passed."""
@@ -41,6 +42,7 @@ class Service:
         sockets: descriptors that it has opened, each with its name.
         kept: descriptors that it has kept for us, by the address as it was written.
         every: seconds between two signs of life, at most; ``math.inf`` when it does not want any.
+        wrong: what is wrong with what it says that it has given, in a sentence; ``""`` if nothing is.
     """
 
     def __init__(self) -> None:
@@ -48,14 +50,18 @@ class Service:
         self.sockets: list[tuple[str, int]] = []
         self.kept: dict[str, list[int]] = {}
         self.every = math.inf
+        self.wrong = ""
         self._status = ""
 
     def take(self, environment: MutableMapping[str, str]) -> None:
         """Reads the variables, and removes them."""
         found = {name: environment.pop(name) for name in VARIABLES if name in environment}
         self.variables, me = found, str(os.getpid())
-        if found.get("LISTEN_PID") == me and found.get("LISTEN_FDS", "").isdigit():
-            self._sort(int(found["LISTEN_FDS"]), found.get("LISTEN_FDNAMES", "").split(":"))
+        if found.get("LISTEN_PID") == me and (count := found.get("LISTEN_FDS")):
+            if count.isdecimal():
+                self._sort(int(count), found.get("LISTEN_FDNAMES", "").split(":"))
+            else:
+                self.wrong = f"LISTEN_FDS={count} is no number of descriptors"
         if found.get("WATCHDOG_PID", me) == me and found.get("WATCHDOG_USEC", "").isdigit():
             self.every = int(found["WATCHDOG_USEC"]) / 2e6
 
@@ -63,12 +69,15 @@ class Service:
         for at in range(count):
             name = names[at] if at < len(names) else ""
             descriptor = FIRST + at
-            with suppress(OSError):
+            try:
                 os.set_inheritable(descriptor, False)
-                if name.startswith(KEPT):
-                    self.kept.setdefault(unquote(name.removeprefix(KEPT)), []).append(descriptor)
-                else:
-                    self.sockets.append((name, descriptor))
+            except (OSError, OverflowError):
+                self.wrong = f"LISTEN_FDS={count} says that descriptor {descriptor} is a socket, and it is not open"
+                return
+            if name.startswith(KEPT):
+                self.kept.setdefault(unquote(name.removeprefix(KEPT)), []).append(descriptor)
+            else:
+                self.sockets.append((name, descriptor))
 
     def named(self, name: str) -> list[int]:
         """The descriptors of that name.
@@ -118,13 +127,19 @@ class Service:
         if self.every < math.inf:
             self.tell("WATCHDOG=1")
 
-    def keep(self, doors: Mapping[str, Sequence[int]], environment: Mapping[str, str]) -> None:
-        """Has it keep sockets until we are back, and forget those that nobody wants any more."""
-        if environment.get("FDSTORE", "0") == "0":
-            return
-        for key in set(self.kept) - set(doors):
+    def keeps(self, environment: Mapping[str, str]) -> bool:
+        """Whether it would keep sockets."""
+        return "NOTIFY_SOCKET" in self.variables and environment.get("FDSTORE", "0") != "0"
+
+    def keep(self, doors: Mapping[str, Sequence[int]]) -> None:
+        """Has it keep sockets until we are back, and forget those that nobody wants any more.
+
+        Those that it has opened itself it has, and passes anew.
+        """
+        ours = {key: descriptors for key, descriptors in doors.items() if not key.startswith((FD, SCHEME))}
+        for key in set(self.kept) - set(ours):
             self.tell("FDSTOREREMOVE=1", f"FDNAME={_name(key)}")
-        for key, descriptors in doors.items():
+        for key, descriptors in ours.items():
             if key not in self.kept:
                 self.tell("FDSTORE=1", f"FDNAME={_name(key)}", descriptors=descriptors)
 
@@ -165,12 +180,22 @@ SERVICE: Final = Service()
 
 
 class Announcement(Banner):
-    """Tells the service manager, too, that the server listens."""
+    """Tells the service manager, too, that the server listens.
+
+    Args:
+        doors: what it is to keep, by the addresses as they were written.
+    """
+
+    def __init__(self, title: str, doors: Mapping[str, Sequence[int]] | None = None) -> None:
+        super().__init__(title)
+        self._doors = doors
 
     def started(self, value: Sequence[Listener] = ()) -> None:
         """All of them listen."""
         super().started(value)
         SERVICE.ready()
+        if self._doors is not None:
+            SERVICE.keep(self._doors)
 
 
 def around(renewals: Sequence[Renewal]) -> list[Renewal]:

@@ -10,7 +10,7 @@ import faulthandler
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,6 +29,10 @@ from .control import ASK, PULSE
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 PATIENCE: Final = 30.0
 """Seconds to be told what to do; whoever starts a worker says it at once."""
+LOOKS: Final = 64
+"""Looks at this process at once."""
+Show = Callable[[socket.socket, dict[str, Any]], Awaitable[None]]
+"""Shows this process on a socket, which it closes, as it is asked to, until nobody reads there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +106,24 @@ class Link(Observer):
     Args:
         watchdog: of this process: a drain is the signal that it would be without a supervisor.
         publish: writes the owner's numbers into the board, once a second.
+        show: whoever looks at the supervisor's window is shown this process by it.
     """
 
-    def __init__(self, watchdog: Watchdog, publish: Callable[[memoryview], None] | None = None) -> None:
+    def __init__(
+        self,
+        watchdog: Watchdog,
+        publish: Callable[[memoryview], None] | None = None,
+        show: Callable[[Sequence[Listener]], Show] | None = None,
+    ) -> None:
         self._watchdog = watchdog
         self._publish = publish
+        self._show = show
         self._line: socket.socket
         self._row: Row | None = None
         self._company: Company | None = None
         self._listeners: Sequence[Listener] = ()
         self._left = False
+        self._seen: Show | None = None
 
     def begin(self, line: socket.socket, assignment: Assignment) -> None:
         """As the process that it is from now on: it may have been forked from another."""
@@ -162,28 +174,59 @@ class Link(Observer):
     async def listen(self) -> None:
         """Does what the supervisor says, until it has gone."""
         lines = control.Lines()
-        while True:
-            await trio.lowlevel.wait_readable(self._line)
-            try:
-                data = self._line.recv(control.RECEIVE)
-            except BlockingIOError:
-                continue
-            except OSError:
-                data = b""
-            if not data:
-                log.warning("the supervisor has gone: this worker finishes what it has begun")
-                self._end()
-                return
-            for message in lines.feed(data):
-                if isinstance(message, dict) and "drain" in message:
-                    self._drain(**message)
+        async with trio.open_nursery() as looks:
+            while True:
+                await trio.lowlevel.wait_readable(self._line)
+                if not self._read(lines, looks):
+                    break
+            looks.cancel_scope.cancel(reason="the supervisor has gone")
+        log.warning("the supervisor has gone: this worker finishes what it has begun")
+        self._end()
 
-    def _drain(self, drain: float, delay: float, last: bool) -> None:
+    def _read(self, lines: control.Lines, looks: trio.Nursery) -> bool:
+        """Takes what has come, and does it; False when there will be nothing more."""
+        hands: list[socket.socket] = []
+        try:
+            data, hands = control.receive(self._line)
+            for message in lines.feed(data):
+                if isinstance(message, dict):
+                    self._hear(message, hands, looks)
+        except BlockingIOError:
+            return True
+        except (OSError, ValueError):
+            return False
+        finally:
+            for hand in hands:  # nobody has said what it is for
+                hand.close()
+        return bool(data)
+
+    def _hear(self, message: dict[str, Any], hands: list[socket.socket], looks: trio.Nursery) -> None:
+        """What it does not know a later supervisor has said, who has a use for it elsewhere."""
+        match message:
+            case {"drain": int() | float() as grace}:
+                delay, last = message.get("delay", 0.0), message.get("last", False)
+                self._drain(grace, delay if isinstance(delay, int | float) else 0.0, last=bool(last))
+            case {"look": dict()} if hands and len(looks.child_tasks) < LOOKS:
+                looks.start_soon(self._look, hands.pop(0), message["look"], name="a look at this worker")
+            case _:
+                log.debug("the supervisor says what this worker does not know: %.200r", message)
+
+    async def _look(self, hand: socket.socket, question: dict[str, Any]) -> None:
+        """Shows what is asked for. Whatever comes of it, nobody else is to notice."""
+        with hand:
+            try:
+                if self._show is not None:
+                    self._seen = self._seen or self._show(self._listeners)
+                    await self._seen(hand, question)
+            except Exception as exc:
+                log.error("this worker cannot show itself", exc_info=exc)
+
+    def _drain(self, grace: float, delay: float, *, last: bool) -> None:
         if last:  # nobody else will serve those who wait in the queue
             for listener in self._listeners:
                 listener.neighbours = None
         if self._watchdog.stage is Stage.SERVING:
-            self._watchdog.grace, self._watchdog.delay = drain, delay
+            self._watchdog.grace, self._watchdog.delay = grace, delay
         self._end()
 
     def _end(self) -> None:

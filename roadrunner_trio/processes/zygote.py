@@ -262,6 +262,8 @@ class Preloader:
         finally:
             for zygote in self._begun:
                 zygote.line.close()
+                if not zygote.ready.is_set():
+                    zygote.child.send(signal.SIGTERM)  # it would see that nobody is there when it has imported all
             with trio.move_on_after(LAST_WORD, shield=True):
                 for zygote in self._begun:
                     await zygote.child.wait()

@@ -7,6 +7,9 @@ asks: whose they are is the protocol's affair.
 
 from __future__ import annotations
 
+import enum
+import math
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,6 +23,7 @@ from ..answering.faults import part_ways
 from ..journal import log
 from ..protocol.proxy_header import ProxyHeader
 from ..telemetry.observe import ConnectionAccepted, ConnectionEnded
+from ..transport.drain import Drain
 from ..transport.files import SLICE, OpenFile
 from ..transport.patience import Patience
 from ..transport.phases import BUSY, Phase, PhaseScope
@@ -48,6 +52,13 @@ LINGER_OCTETS: Final = 20 * 1024 * 1024
 """What a lingering close reads at most: twice the default body limit, as the original (N19)."""
 
 
+class Fate(enum.Enum):
+    """What has become of a connection when its task ends."""
+
+    CLOSED = "closed"
+    PARKED = "parked"
+
+
 class Carrier:
     """One connection, below its requests.
 
@@ -71,6 +82,7 @@ class Carrier:
         hung_up: the peer has ended what it sends, or is gone altogether.
         was_reset: the latter.
         closed: all is over, and nobody is to be told of anything.
+        parked: a slot has its place, which needs no task; see :mod:`.dormitory`.
         moved: another has its wire, and it only waits for its application; see :mod:`.afterwards`.
         parting: it is such another, and there is nothing to be done any more but to close the wire.
     """
@@ -87,6 +99,7 @@ class Carrier:
         "hung_up",
         "layer",
         "moved",
+        "parked",
         "parting",
         "peer",
         "phase",
@@ -109,7 +122,7 @@ class Carrier:
         self.wire = stream if isinstance(stream, SocketWire) else None
         self.plain = self.wire if self.wire is not None and self.wire.polled else None
         self.layer: RecordLayer | None = None
-        self.tls = encrypted(stream)
+        self.tls = encrypted(stream) if self.wire is None else None
         self.peer = peer
         self.scheme = "http" if self.tls is None else "https"
         self.transport: tuple[TLSInfo | None, ProxyHeader | None] | None = None
@@ -117,19 +130,22 @@ class Carrier:
         self.drain = context.drain
         self.phase = PhaseScope(context.clock, self.wire)
         self.task: trio.lowlevel.Task | None = None
-        self.born = trio.current_time()
+        self.born = self.phase.now()
         self.served = 0
         self.gone = False
         self.broken = False
         self.hung_up = False
         self.was_reset = False
         self.closed = False
+        self.parked = False
         self.moved = False
         self.parting = False
         self._meter: SendMeter | None = None
         self._accept_told = False
         if self.wire is not None:
             self.wire.attendant = self.wire.reader = self  # also when TLS comes between
+            if context.park is not None and self.wire.polled:
+                self.phase.sleeper = self
 
     def succeed(self, before: Carrier) -> None:
         """Takes the place of another that stops here: its stream, its drain, its peer and its past."""
@@ -142,12 +158,31 @@ class Carrier:
         if self.wire is not None:
             self.wire.attendant = self
 
+    def has_been_here(self, born: float, served: int) -> None:
+        """It goes on where it has rested without a task."""
+        self.born, self.served, self._accept_told = born, served, True
+
+    def adopt(self, sock: socket.socket, peer: Address, drain: Drain) -> bool:
+        """Goes on, in its task, with another socket in the place of the one it gave up; False when it has no task."""
+        if self.plain is None or not self.plain.adopt(sock):
+            return False
+        self.plain.attendant = self.plain.reader = self
+        self.peer, self.drain = peer, drain
+        self.scheme, self.transport, self._meter = "http", None, None
+        self.closed = self.parked = False
+        return True
+
     # -- what a listener asks of it ----------------------------------------------------------------
 
     @property
     def doing(self) -> str:
         """What it does, in words."""
         return self.phase.phase.value
+
+    @property
+    def half_closes(self) -> bool:
+        """Whether its stream can say that we have ended and go on listening."""
+        return self.plain is not None or isinstance(self.stream, trio.abc.HalfCloseableStream)
 
     @property
     def streams(self) -> int:
@@ -164,6 +199,16 @@ class Carrier:
     def heard(self) -> int:
         """Octets that have come of what is due."""
         return 0
+
+    def idle_for(self) -> float:
+        """Seconds for which it has waited for a request since the last answer; 0 when it does not wait."""
+        if self.phase.phase is not Phase.IDLE:
+            return 0.0
+        return self.context.timeouts.keep_alive - self.phase.ends + self.phase.now() if self.served else math.inf
+
+    def park(self) -> bool:
+        """The clock's word, that it has been idle for long: whether it gives up its task."""
+        return self.context.park is not None and self.context.park(self)
 
     # -- encryption --------------------------------------------------------------------------------
 
@@ -298,8 +343,9 @@ class Carrier:
 
     async def send_last(self) -> None:
         """Sends what is kept, with the time of a write, before the connection ends; who is gone is no matter."""
-        with suppress(PeerGone):
-            await self.send_held()
+        if self.wire is not None and self.wire.held:
+            with suppress(PeerGone):
+                await self.send(b"")
 
     def send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
         """What the kernel has not taken, as it has to go out: encrypted, with what was held before; None is nothing."""

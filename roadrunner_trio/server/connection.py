@@ -22,7 +22,7 @@ import trio
 
 from ..answering.admission import FULL, Gate
 from ..answering.context import ServerContext
-from ..answering.faults import essence, leaves, part_ways
+from ..answering.faults import essence, is_operators, part_ways
 from ..errors import ProtocolError
 from ..journal import log
 from ..messages.request import Request
@@ -34,11 +34,11 @@ from ..transport.phases import Phase
 from ..transport.streams import Address, linger, shown
 from ..transport.tls_stream import close_notify
 from ..transport.wire import RECEIVE_SIZE, PeerTooSlow
-from .carrier import LAST_WORD, LINGER_OCTETS, NEWBORN, QUIET, Carrier
+from .carrier import LAST_WORD, LINGER_OCTETS, NEWBORN, QUIET, Carrier, Fate
 from .door import Answered, begins_http2, chooses_http2, enter, go_on
 from .http1_exchange import Http1Exchange
 from .presence import look_away, miss
-from .refusals import Answer, fail, judge_early, turn_away
+from .refusals import Answer, fail, judge_early, put_in_words, turn_away
 from .report import tell_aborted, tell_end, tell_rejected
 from .subject import Subject
 
@@ -100,12 +100,6 @@ class Connection(Carrier):
         self.phase.shorten(grown)
         return True
 
-    def idle_for(self) -> float:
-        """Seconds for which it has waited for a request since the last answer; 0 when it does not wait."""
-        if self.phase.phase is not Phase.IDLE:
-            return 0.0
-        return self.context.timeouts.keep_alive - self.phase.deadline + self.phase.now() if self.served else math.inf
-
     def heard(self) -> int:
         """Octets that have come of the head or the body that is due."""
         return self.exchange.engine.buffered + (self.exchange.received if self.phase.phase is Phase.READ_BODY else 0)
@@ -133,9 +127,9 @@ class Connection(Carrier):
         exchange = self.exchange
         lingering = self.phase.phase is Phase.FINISH  # it has said what it had to say
         cut_short = not (self.finished or lingering) and self.drain.cut < math.inf
-        due = self.drain.cut <= trio.current_time() and self.phase.phase in (Phase.READ_BODY, Phase.DISPATCH)
+        in_hand = self.phase.phase in (Phase.READ_BODY, Phase.DISPATCH)
         try:
-            if cut_short and due:
+            if cut_short and in_hand and self.drain.cut <= trio.current_time():
                 with trio.move_on_after(LAST_WORD, shield=True):
                     await self.try_to("take the last word", exchange.say, 503)
         finally:
@@ -161,13 +155,16 @@ class Connection(Carrier):
         exchange = self.exchange
         if self.gone or exchange.taken_over or exchange.truncated or exchange.engine.ended:
             return False
-        if self.phase.phase is Phase.HANDSHAKE or not isinstance(self.stream, trio.abc.HalfCloseableStream):
+        if self.phase.phase is Phase.HANDSHAKE or not self.half_closes:
             return exchange.started
         return not (exchange.ended and exchange.body_done and not exchange.head.keep_alive) or self.arrived()
 
 
-async def serve_connection(conn: Connection) -> None:
-    """Serves one connection and closes it. Raises nothing but a cancellation of its own, and KeyboardInterrupt."""
+async def serve_connection(conn: Connection) -> Fate:
+    """Serves one connection and closes it, unless it is parked, which is said.
+
+    Raises nothing but a cancellation of its own, and KeyboardInterrupt.
+    """
     conn.task = trio.lowlevel.current_task()
     try:
         try:
@@ -181,6 +178,7 @@ async def serve_connection(conn: Connection) -> None:
     finally:
         if not conn.closed:  # else another has its place
             await conn.close()
+    return Fate.PARKED if conn.parked else Fate.CLOSED
 
 
 async def live(conn: Connection) -> None:
@@ -209,7 +207,7 @@ async def live(conn: Connection) -> None:
 
 async def handshake(conn: Connection) -> None:
     """What lies between accept and the first byte: a PROXY header and TLS, within one deadline (N30, N36)."""
-    if conn.served:
+    if conn.served or conn.phase.phase is Phase.IDLE:
         return  # it goes on where another has stopped
     if conn.context.tls or conn.context.proxy_protocol or conn.tls:
         conn.phase.enter(Phase.HANDSHAKE, conn.context.timeouts.handshake)
@@ -251,7 +249,7 @@ async def read_request(conn: Connection) -> bool:
 async def await_head(conn: Connection) -> RequestHead | Signal:
     """Waits until a head has begun, and reads it to its end: IDLE until the first byte of it."""
     timeouts, exchange, engine = conn.context.timeouts, conn.exchange, conn.exchange.engine
-    conn.phase.enter(Phase.IDLE, timeouts.keep_alive if conn.served else timeouts.request)
+    conn.phase.rest(timeouts.keep_alive if conn.served else timeouts.request, timeouts.park_after)
     while True:
         if conn.drain.draining and not conn.may_wait():
             return CLOSED
@@ -323,7 +321,7 @@ async def dispatch(exchange: Subject, app: Answer | None = None) -> None:
     finally:
         request.detach()
         if observers.ends or error is not None or not exchange.ended:
-            tell_end(exchange, request, exchange.phase.now() - began, error)
+            tell_end(observers, exchange, request, exchange.phase.now() - began, error)
         del error, onward  # each holds this frame, and with it the request, until a collector comes
 
 
@@ -346,6 +344,8 @@ def goes_on(conn: Connection) -> bool:
 
 async def expire(conn: Connection) -> None:
     """What the peer is owed when the connection ends by our will: the table of phases, then a close it can read."""
+    if conn.parked:
+        return
     status = OWED.get(conn.phase.phase) if conn.phase.expired and not conn.exchange.started else None
     tell_aborted(conn.exchange, "timeout" if conn.phase.expired else "peer_gone", status)
     await part(conn, status)
@@ -357,6 +357,7 @@ async def reject(conn: Connection, error: ProtocolError) -> None:
         conn.second = preface
         return
     tell_rejected(conn.exchange, error)
+    await put_in_words(conn.exchange, error)
     await part(conn, None if isinstance(error, Answered) else error.status)
 
 
@@ -368,7 +369,7 @@ async def is_onward(conn: Connection, exc: BaseException) -> bool:
     log.error("the connection of %s failed", shown(conn.peer), exc_info=error)  # ours, or an app's plan
     tell_aborted(conn.exchange, "error", 500)
     if onward is not None:
-        return any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(onward))
+        return is_operators(onward)
     try:
         await (expire(conn) if conn.phase.expired else part(conn, 500))  # what was told of it
     except BaseException as worse:
@@ -387,7 +388,7 @@ async def part(conn: Connection, status: int | None) -> None:
         conn.finished = True
         return
     seconds, quiet = conn.context.timeouts.linger, conn.idle_for() >= QUIET
-    with trio.move_on_at(min(trio.current_time() + seconds, conn.drain.cut)):
+    with trio.move_on_at(min(trio.current_time() + seconds, conn.drain.cut)) as last:
         if status is not None:
             await exchange.say(status)
         conn.finished = True  # whatever cuts the lingering short, the peer has had its due
@@ -395,5 +396,5 @@ async def part(conn: Connection, status: int | None) -> None:
         if conn.tls is not None and not (conn.gone or conn.broken or exchange.taken_over or exchange.truncated):
             conn.stream = await close_notify(conn.tls)
         if conn.wants_linger():
-            conn.phase.phase = Phase.FINISH
+            conn.phase.phase, conn.phase.deadline = Phase.FINISH, last.deadline
             await linger(conn.stream, seconds, LINGER_OCTETS, idle=quiet)

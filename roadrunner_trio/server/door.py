@@ -7,6 +7,7 @@ costs its own slot for as long as that deadline allows, and nobody else anything
 from __future__ import annotations
 
 import ssl
+from collections.abc import Awaitable
 from typing import Final
 
 import trio
@@ -65,10 +66,12 @@ def chooses_http2(conn: Carrier) -> bool:
     """Whether HTTP/2 is spoken: by ALPN (RFC 7301), or since nothing else is spoken here."""
     if conn.context.http2 is None:
         return False
-    if isinstance(conn.tls, TLSStream):
+    if conn.tls is None:
+        chosen = None
+    elif isinstance(conn.tls, TLSStream):
         chosen = conn.tls.layer.tls.selected_alpn_protocol()
     else:
-        chosen = None if conn.tls is None else conn.tls.selected_alpn_protocol()
+        chosen = conn.tls.selected_alpn_protocol()
     return chosen == H2 or (chosen is None and conn.context.protocols == (H2,))
 
 
@@ -83,10 +86,11 @@ def begins_http2(conn: Carrier, engine: Http1Engine) -> bytes | None:
     return early if early.startswith(PREFACE_LINE) or chooses_http2(conn) else None
 
 
-async def go_on(conn: Carrier, early: bytes) -> None:
-    """The rest of a connection that speaks HTTP/2, which has its own story."""
-    if conn.context.http2 is not None:
-        await conn.context.http2(conn, early)
+def go_on(conn: Carrier, early: bytes) -> Awaitable[None]:
+    """The rest of a connection that speaks HTTP/2, which has its own story. No coroutine around that: it lives long."""
+    if conn.context.http2 is None:
+        raise RuntimeError("nobody here speaks HTTP/2")  # and so `begins_http2` is never true
+    return conn.context.http2(conn, early)
 
 
 async def _read_header(conn: Carrier) -> tuple[ProxyHeader | None, bytes]:

@@ -12,13 +12,14 @@ after another; and when nobody can make room, nobody is looked at again before s
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
 
 from ..transport.phases import Phase
-from .carrier import Carrier
+from .dormitory import Guest, Parked
 
 LEAST: Final = 1.0
 """Seconds for which a connection has kept the server waiting at least, before it has to make room."""
@@ -26,12 +27,14 @@ SLOW: Final = 1024
 """Octets a second: a head, or a body, that comes faster is left alone."""
 
 
-def waits_since(conn: Carrier, *, idle: bool) -> float:
+def waits_since(conn: Guest, *, idle: bool) -> float:
     """Trio's time since which the server waits for the peer of a connection; ``math.inf`` when it does not.
 
     Args:
         idle: also for a next request, after others.
     """
+    if isinstance(conn, Parked):
+        return conn.since if idle or not conn.served else math.inf
     timeouts = conn.context.timeouts
     match conn.phase.phase:
         case Phase.IDLE if idle or not conn.served:
@@ -46,15 +49,15 @@ def waits_since(conn: Carrier, *, idle: bool) -> float:
             return math.inf
     if conn.gone or conn.phase.over or conn.drain.draining:
         return math.inf
-    return conn.born if patience == math.inf else conn.phase.deadline - patience
+    return conn.born if patience == math.inf else conn.phase.ends - patience
 
 
-def end(conn: Carrier, seconds: float) -> bool:
+def end(conn: Guest, seconds: float) -> bool:
     """Ends a connection for which the server has waited ``seconds``; False if that would hit the wrong one.
 
     An idle one is closed in silence. A head or a body that is due is answered as if its time had run out, with 408.
     """
-    if conn.phase.phase is Phase.IDLE:
+    if isinstance(conn, Parked) or conn.phase.phase is Phase.IDLE:
         return conn.make_room()
     octets = 0 if conn.phase.phase is Phase.HANDSHAKE else conn.heard()
     if octets >= SLOW * seconds or (conn.wire is not None and conn.wire.pending()):
@@ -62,6 +65,16 @@ def end(conn: Carrier, seconds: float) -> bool:
     conn.gone = True  # its place is wanted now: nothing is lingered for
     conn.phase.fire()
     return True
+
+
+class _Entry:
+    """Who waits, or None where it has gone, and since when."""
+
+    __slots__ = ("conn", "since")
+
+    def __init__(self, since: float, conn: Guest) -> None:
+        self.since = since
+        self.conn: Guest | None = conn
 
 
 class Evictions:
@@ -72,29 +85,39 @@ class Evictions:
         idle: whether idle ones may have to go, or only those that owe something.
     """
 
-    __slots__ = ("_idle", "_members", "_not_before", "_waiting")
+    __slots__ = ("_idle", "_members", "_not_before", "_queue", "_waiting")
 
-    def __init__(self, members: Callable[[], Iterable[Carrier]], *, idle: bool) -> None:
+    def __init__(self, members: Callable[[], Iterable[Guest]], *, idle: bool) -> None:
         self._members = members
         self._idle = idle
-        self._waiting: dict[Carrier, float] = {}  # in the order in which they began to wait
+        self._queue: deque[_Entry] = deque()  # in the order in which they began to wait
+        self._waiting: dict[Guest, _Entry] = {}
         self._not_before = -math.inf
 
     def make_room(self) -> bool:
         """Ends the connection that has kept the server waiting for longest; False when none has for long enough."""
         now = trio.current_time()
-        while self._waiting or self._look(now):
-            conn, since = next(iter(self._waiting.items()))
-            if since > now - LEAST:
-                return False  # who is not in here began to wait later still
-            del self._waiting[conn]
-            if waits_since(conn, idle=self._idle) == since and end(conn, now - since):
+        while self._queue or self._look(now):
+            since, conn = self._queue[0].since, self._queue[0].conn
+            if conn is not None:
+                if since > now - LEAST:
+                    return False  # who is not in here began to wait later still
+                del self._waiting[conn]
+            self._queue.popleft()
+            if conn is not None and waits_since(conn, idle=self._idle) == since and end(conn, now - since):
                 return True
         return False
 
-    def forget(self, conn: Carrier) -> None:
+    def forget(self, conn: Guest) -> None:
         """A connection has closed."""
-        self._waiting.pop(conn, None)
+        if (entry := self._waiting.pop(conn, None)) is not None:
+            entry.conn = None
+
+    def replace(self, conn: Guest, successor: Guest) -> None:
+        """Another goes on waiting in the place of one that has waited."""
+        if (entry := self._waiting.pop(conn, None)) is not None:
+            entry.conn = successor
+            self._waiting[successor] = entry
 
     def _look(self, now: float) -> bool:
         if now < self._not_before:
@@ -102,5 +125,6 @@ class Evictions:
         self._not_before = now + LEAST
         found = [(since, conn) for conn in self._members() if (since := waits_since(conn, idle=self._idle)) != math.inf]
         found.sort(key=lambda each: each[0])
-        self._waiting = {conn: since for since, conn in found}
+        self._queue.extend(_Entry(since, conn) for since, conn in found)
+        self._waiting = {conn: entry for entry in self._queue if (conn := entry.conn) is not None}
         return bool(found)

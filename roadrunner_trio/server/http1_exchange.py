@@ -22,12 +22,9 @@ from ..messages.request import Request
 from ..protocol.heads import Framing, RequestHead
 from ..protocol.http1 import encode
 from ..protocol.http1.engine import CLOSED, END, NEED_DATA, Http1Engine, Signal
-from ..settings import Timeouts
-from ..transport.clock import Clock
-from ..transport.drain import Drain
 from ..transport.patience import SPARED, Patience
 from ..transport.phases import Phase
-from ..transport.streams import Address, PrefixedStream, RateMeter, own_end
+from ..transport.streams import PrefixedStream, RateMeter
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
 from .gathering import gather_body, no_room
@@ -60,7 +57,6 @@ class Http1Exchange(Http1Sender):
     __slots__ = (
         "_bulk",
         "_gulps",
-        "_local",
         "_readers",
         "_reading",
         "_received",
@@ -86,43 +82,15 @@ class Http1Exchange(Http1Sender):
         self._readers: trio.lowlevel.ParkingLot | None = None
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[_Wait] | None = None
-        self._local: Address | None = None
         self.taken: int | None = None
         self.judged = False
 
     # -- what it has of its connection -------------------------------------------------------------
 
     @property
-    def clock(self) -> Clock:
-        """The listener's."""
-        return self.conn.context.clock
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """The listener's."""
-        return self.conn.context.timeouts
-
-    @property
-    def drain(self) -> Drain:
-        """The server's."""
-        return self.conn.drain
-
-    @property
     def wire(self) -> SocketWire | None:
         """The socket, where the connection stands on one."""
         return self.conn.wire
-
-    @property
-    def peer(self) -> Address:
-        """Who asks."""
-        return self.conn.peer
-
-    @property
-    def local(self) -> Address:
-        """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
-        if self._local is None:
-            self._local = self.context.name if self.wire is None else own_end(self.wire, self.context.name)
-        return self._local
 
     @property
     def gone(self) -> bool:

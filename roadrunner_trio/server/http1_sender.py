@@ -12,7 +12,6 @@ from typing import Any, Final
 import trio
 
 from ..answering.buffers import Share
-from ..answering.context import ServerContext
 from ..errors import HTTPError
 from ..fields import Field
 from ..messages.request import Request
@@ -22,8 +21,10 @@ from ..protocol.http1.encode import BodyFraming
 from ..protocol.wishes import bodiless, content, declared
 from ..transport.drain import Drain
 from ..transport.files import READ_SIZE, SLICE, OpenFile
+from ..transport.streams import Address, own_end
 from ..transport.wire import PeerGone, SocketWire
 from .carrier import WRITE_SIZE, Carrier
+from .on_carrier import OnCarrier
 from .report import tell_send_failed
 
 NO_HEAD: Final = RequestHead(b"", b"", b"", (1, 1), (), b"", Framing.NONE, 0, False, False, b"")
@@ -42,7 +43,7 @@ HEADS: Final = {
 """What observers are told has failed when the head of a response was not taken (behaviour 7.1)."""
 
 
-class Http1Sender:
+class Http1Sender(OnCarrier):
     """The response to the request in hand.
 
     Attributes:
@@ -64,6 +65,7 @@ class Http1Sender:
 
     __slots__ = (
         "_left",
+        "_local",
         "_pieces",
         "body_done",
         "conn",
@@ -93,6 +95,7 @@ class Http1Sender:
         self.phase = conn.phase
         self.extra = ()
         self.memo: Any = None
+        self._local: Address | None = None
         self.told = False
         self.framing = BodyFraming.NONE
         self.headed = 0.0
@@ -118,20 +121,22 @@ class Http1Sender:
         self.sent = 0
         self.kind = "none"
 
+    def forget(self) -> None:
+        """What comes next is another peer's, on another connection."""
+        self.memo = self._local = None
+
+    @property
+    def local(self) -> Address:
+        """Our end: host and port, or the path of a Unix socket; the listener's name where it is no socket of ours."""
+        if self._local is None:
+            wire, name = self.conn.wire, self.context.name
+            self._local = name if wire is None else own_end(wire, name)
+        return self._local
+
     def give_back(self) -> None:
         """Lets go of the request's body, which counts no more."""
         self.request.drop_body()
         self.share.release()
-
-    @property
-    def context(self) -> ServerContext:
-        """What the connections of the listener share."""
-        return self.conn.context
-
-    @property
-    def started(self) -> bool:
-        """Whether the final response's head is on the wire."""
-        return self.status != 0
 
     @property
     def truncated(self) -> bool:

@@ -12,46 +12,45 @@ cancelled, and could not answer 503 at the cap. Ready-made Trio listeners are se
 from __future__ import annotations
 
 import errno
+import math
 import socket
+import ssl
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from contextvars import copy_context
 from dataclasses import fields
-from typing import Any, Final, Literal, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, Unpack
 
 import trio
 
 from ..answering.context import Counters
-from ..answering.faults import STRAYS, leaves, part_ways
 from ..answering.respond import Handler, Routed, lifetime_of, serves_websockets
 from ..journal import log
 from ..messages.exchange import App
-from ..telemetry.logs import Damper
-from ..telemetry.observe import ListenerClosed, ListenerDraining, ListenerRetiring
+from ..telemetry.observe import ListenerClosed, ListenerDraining, ListenerRetiring, Observers
 from ..transport import poller
 from ..transport.bind import Bindable, close_listener, listed, open_listeners
-from ..transport.certificates import Certificates
 from ..transport.drain import Drain
 from ..transport.dump import stack_of
 from ..transport.streams import Address, peer_of, shown, tidy, wired
 from ..transport.wire import SocketWire
 from ..units import Duration, seconds
 from .afterwards import Afterwards, succeed
-from .carrier import Carrier
 from .company import BATCH, Neighbours
 from .connection import Connection, serve_connection
-from .listener_info import ConnectionInfo, Drained, ListenerInfo, described
+from .dormitory import GUESTS, Dormitory, Guest
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
 from .places import Roll, share_out
-from .rejections import Rejections
+from .rejections import Rejections, stop_if_stray
+
+if TYPE_CHECKING:
+    from .listener_info import ConnectionInfo, Drained, ListenerInfo
 
 ACCEPT_BATCH: Final = 64
 BACK_OFF: Final = 0.1
 """Seconds to wait when the process or the machine has no descriptors or buffers left."""
-SHORTAGE: Final = 60.0
-"""Seconds for which one line says that this is so."""
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 VANISHED: Final = frozenset(
     {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
@@ -59,10 +58,8 @@ VANISHED: Final = frozenset(
 """What accept says of a connection that broke while it waited (accept(2)): the next one may be well."""
 PATIENCE: Final = 1.0
 """Seconds past a drain's deadline after which what still runs is called stuck."""
-
 BEREFT: Final = 10.0
 """Seconds for the drain of a listener whose application has ended."""
-
 COUNTED: Final = fields(Counters)
 Status: TypeAlias = Literal["new", "starting", "accepting", "draining", "closed"]
 
@@ -119,9 +116,9 @@ class Listener:
     """Other processes that accept on the same sockets; to be set before it serves."""
     task: trio.lowlevel.Task | None = None
     _connections: trio.Nursery | None = None
+    _dormitory: Dormitory | None = None
     _present = 0
     _retiring = False
-    _shortage: Damper | None = None
 
     def __init__(
         self,
@@ -136,7 +133,7 @@ class Listener:
         self.name = self._context.name
         self.bind = listed(bind)
         self.tls, tls = self._context.tls, settings.get("tls")
-        self.certificates = tls if isinstance(tls, Certificates) else None
+        self.certificates = None if tls is None or isinstance(tls, ssl.SSLContext) else tls
         self._reuse_port = flag("reuse_port", settings.get("reuse_port", False))
         evict_idle = flag("evict_idle", settings.get("evict_idle", False))
         proxies = (settings.get("proxy_protocol"), settings.get("proxy_headers"))
@@ -170,12 +167,16 @@ class Listener:
 
     def info(self) -> ListenerInfo:
         """Its numbers, now; also while it drains."""
+        from .listener_info import ListenerInfo
+
         cap, counters, held = self._context.limits.max_connections, self._context.counters, self._context.buffered.held
         return ListenerInfo(self._active, cap, held, **{each.name: getattr(counters, each.name) for each in COUNTED})
 
     def phases(self) -> dict[str, int]:
         """How many connections are in which phase, by the phase's name: ``{"idle": 12, "dispatch": 3}``."""
-        return Counter(conn.phase.phase.name.lower() for conn in self._members())
+        from .listener_info import phase_of
+
+        return Counter(phase_of(conn).name.lower() for conn in self._members())
 
     @property
     def in_hand(self) -> int:
@@ -184,6 +185,8 @@ class Listener:
 
     def connections(self) -> list[ConnectionInfo]:
         """Its connections, oldest first."""
+        from .listener_info import described
+
         now = trio.current_time()
         return [described(conn, now) for conn in sorted(self._members(), key=lambda conn: conn.born)]
 
@@ -204,11 +207,12 @@ class Listener:
 
     @property
     def _active(self) -> int:
-        return len(self._context.drain.members) + sum(len(drain.members) for drain in self._told)
+        present = len(self._context.drain.members)
+        return present + sum(len(drain.members) for drain in self._told) if self._told else present
 
-    def _members(self) -> list[Carrier]:
+    def _members(self) -> list[Guest]:
         drains = [self._context.drain, *self._told]
-        return [member for drain in drains for member in drain.members if isinstance(member, Carrier)]
+        return [member for drain in drains for member in drain.members if isinstance(member, GUESTS)]
 
     def reload_routes(self, routes: Sequence[Any]) -> None:
         """Replaces all routes of its router from the next request on; see :meth:`Router.reload`.
@@ -260,9 +264,14 @@ class Listener:
                     afterwards = Afterwards(self._take_up)
                     self._context.go_on = afterwards.look
                     helpers.start_soon(afterwards.run, name=f"{self.name}: afterwards")
+                    if self._context.timeouts.park_after not in (None, math.inf):
+                        self._dormitory = Dormitory(self._context, self._context.poller, self._start_serving)
+                        self._context.park = self._dormitory.park
                 if self.certificates is not None:
                     helpers.start_soon(self.certificates.watch, name=f"{self.name}: certificates")
                 async with trio.open_nursery() as self._connections:
+                    if self._dormitory is not None:
+                        self._connections.start_soon(self._dormitory.run, name=f"{self.name}: dormitory")
                     self._start_accepting(self._connections)
                     task_status.started(self)
                 helpers.cancel_scope.cancel(reason="the listener has no connections left")
@@ -342,6 +351,8 @@ class Listener:
             where = stack_of(conn.task) if conn.task else "it has no task yet"
             log.error("the connection of %s is stuck, past the drain's deadline, at %s", shown(conn.peer), where)
         cut = self._context.counters.cut
+        from .listener_info import Drained
+
         return Drained(self._present - cut - len(stuck), cut, len(stuck))
 
     def _start_drain(self, deadline: float) -> None:
@@ -416,7 +427,7 @@ class Listener:
             except OSError as exc:
                 if exc.errno in VANISHED:
                     continue
-                self._cannot_accept(exc)
+                self._rejections.cannot_accept(exc)
                 return False
             self._admit(accepted, tidy(address))
             if others is not None and others.patience(self._active):
@@ -428,7 +439,7 @@ class Listener:
             self._rejections.turn_away(sock, reason, self._connections)
             return
         try:
-            wire = SocketWire(sock, self._context.poller)
+            wire = SocketWire(sock, self._context.poller, tcp=not isinstance(peer, str))
         except OSError:  # reset between accept and here
             sock.close()
             return
@@ -436,22 +447,24 @@ class Listener:
 
     def _spawn(self, stream: trio.abc.Stream, peer: Address) -> None:
         """Slot, drain membership and task, in one synchronous step: a drain can miss nobody."""
-        if self._connections is None:
-            raise RuntimeError("the listener does not serve")
         self._context.counters.accepted += 1
         if self.status == "draining":
             self._present += 1  # accepted in the very tick the drain began
         conn = Connection(stream, self._context, peer)
         self._places.enter(conn, peer)
-        self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(peer)}")
+        self._start_serving(conn)
+
+    def _start_serving(self, conn: Connection) -> None:
+        if self._connections is None:
+            raise RuntimeError("the listener does not serve")
+        self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(conn.peer)}")
 
     def _take_up(self, conn: Connection) -> None:
         """A connection goes on in another task, where there is a place: one with many of them shuts out nobody."""
-        room = self._active < self._context.limits.max_connections and self._places.has_room(conn.peer)
-        if room and self._connections is not None:
+        if self._active < self._context.limits.max_connections and self._places.has_room(conn.peer):
             successor = succeed(conn)
             self._places.enter(successor, conn.peer)
-            self._connections.start_soon(serve_connection, successor, name=f"{self.name}: {shown(conn.peer)}")
+            self._start_serving(successor)
 
     async def _accept_foreign(self, listener: trio.abc.Listener[trio.abc.Stream], scope: trio.CancelScope) -> None:
         with scope:
@@ -460,9 +473,9 @@ class Listener:
                     stream = await listener.accept()
                 except BaseException as exc:
                     if not isinstance(exc, OSError) or exc.errno not in EXHAUSTED:
-                        self._stop_if_stray(exc)
+                        stop_if_stray(exc, self.name)
                         raise
-                    self._cannot_accept(exc)
+                    self._rejections.cannot_accept(exc)
                     await trio.sleep(BACK_OFF)
                     continue
                 peer = peer_of(stream)
@@ -473,17 +486,7 @@ class Listener:
                     self._spawn(wired(stream), peer)
         await close_listener(listener)  # drained: whoever still comes is refused at the door
 
-    def _stop_if_stray(self, exc: BaseException) -> None:
-        """Raises an error in place of what would end the nursery of all connections without a word."""
-        if (error := part_ways(exc)[0]) is not None and any(isinstance(leaf, STRAYS) for leaf in leaves(error)):
-            log.error("listener %r ends: what it accepts from raised somebody else's cancellation", self.name)
-            raise RuntimeError("accept() raised a cancellation, or an end, that was meant for somebody else") from exc
 
-    def _cannot_accept(self, why: OSError) -> None:
-        """Counts it; ten lines a second of it would fill the disk of a machine that is short of something already."""
-        self._context.counters.accepts_failed += 1
-        shortage = self._shortage = self._shortage or Damper(1, SHORTAGE)
-        if shortage.admits(trio.current_time()):
-            before = shortage.take()
-            again = f"; {before} more failures since this was last said" if before else ""
-            log.error("listener %r cannot accept: %s%s", self.name, why, again)
+def insides(listener: Listener) -> tuple[list[Guest], Observers]:
+    """Its connections, and whom it tells: for who looks closer than any public name lets him."""
+    return listener._members(), listener._context.observers  # pyright: ignore[reportPrivateUsage]  # its own module

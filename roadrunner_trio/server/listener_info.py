@@ -9,6 +9,7 @@ import trio
 from ..transport.phases import Phase
 from ..transport.streams import Address
 from .carrier import Carrier
+from .dormitory import Guest, Parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class ConnectionInfo:
         age: seconds since it was accepted.
         deadline: seconds until its phase has had its time; ``math.inf`` without a bound.
         requests: how many it has served, the current one included.
-        task: the Trio task that serves it.
+        task: the Trio task that serves it; None where none does, for it is parked, or has yet to begin.
         protocol: what it speaks: ``"http/1.1"`` or ``"h2"``.
         streams: how many requests it has in hand now; never more than one with HTTP/1.
         doing: the method and the path of the request it is in, without a query; ``""`` between two.
@@ -111,19 +112,27 @@ class ConnectionInfo:
     doing: str = ""
 
 
-def described(conn: Carrier, now: float) -> ConnectionInfo:
+def described(conn: Guest, now: float) -> ConnectionInfo:
     """What there is to say of a connection."""
+    if isinstance(conn, Parked):
+        age, left = now - conn.born, conn.deadline - now
+        return ConnectionInfo(conn.peer, conn.phase.value, age, left, conn.served, None, conn.protocol)
     return ConnectionInfo(
         conn.peer,
         conn.doing,
         now - conn.born,
-        conn.phase.deadline - now,
+        conn.phase.ends - now,
         conn.served,
         conn.task,
         conn.protocol,
         conn.streams,
         _request_of(conn),
     )
+
+
+def phase_of(conn: Guest) -> Phase:
+    """Where a connection is."""
+    return conn.phase if isinstance(conn, Parked) else conn.phase.phase
 
 
 def _request_of(conn: Carrier) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypedDict, TypeVar, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict, TypeVar, cast
 
 from ..answering.admission import gate
 from ..answering.context import ServerContext, of_every_response, steps
@@ -23,15 +24,16 @@ from ..fields import FieldsLike
 from ..messages.exchange import App, BodyMode
 from ..protocol.http1 import h11_engine
 from ..protocol.http1.encode import sift_as_written, undated
-from ..protocol.http2 import blocks
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
 from ..settings import Limits, Timeouts
 from ..telemetry.logs import AccessLog, with_error_log
 from ..telemetry.observe import HOOKS, Observer, Observers
 from ..telemetry.request_ids import RequestIds
-from ..transport.certificates import Certificates
 from ..transport.drain import Drain
 from .door import H2
+
+if TYPE_CHECKING:
+    from ..transport.certificates import Certificates
 
 Kind = TypeVar("Kind")
 
@@ -78,6 +80,18 @@ class ListenerSettings(ConnectionSettings, total=False):
 PROTOCOLS: Final = (H2, "http/1.1")
 """All that there are, and what is spoken unless something else is said."""
 
+LATER: Final = (
+    "answering.file_response",
+    "messages.form",
+    "protocol.codec.cookies",
+    "protocol.codec.disposition",
+    "protocol.codec.media",
+    "protocol.codec.negotiation",
+    "protocol.codec.uri",
+    "server.listener_info",
+)
+"""What is not imported with the package, and may be needed while it serves."""
+
 OF_CONNECTIONS: Final = frozenset(ConnectionSettings.__optional_keys__)
 OF_LISTENERS: Final = frozenset(ListenerSettings.__optional_keys__)
 
@@ -117,7 +131,8 @@ def served(handler: Handler | App, given: ConnectionSettings, drain: Drain | Non
 
     middlewares = given.get("middlewares", ())
     app = as_app(handler, given.get("body", "buffered"), limits, timeouts, middlewares)
-    app = _explaining(app) if flag("tracebacks", given.get("tracebacks", False)) else app
+    if flag("tracebacks", given.get("tracebacks", False)):
+        app = _explaining(app, proxy_protocol)
     health, asked = with_health(app, health_path, live_path)
     fields = of_every_response(given.get("fields", ()))
     on_head = steps(ids, log_context=log_context, proxy_headers=proxy_headers, fields=fields)
@@ -133,10 +148,11 @@ def _settle_speech(context: ServerContext, given: ConnectionSettings) -> None:
     """Which versions of HTTP are spoken, and how."""
     if flag("preserve_case", given.get("preserve_case", False)):
         context.sift = sift_as_written
-    if not flag("date", given.get("date", True)):
-        context.sift, context.sift_http2 = undated(context.sift), blocks.sift_undated
+    dated = flag("date", given.get("date", True))
+    if not dated:
+        context.sift = undated(context.sift)
     context.protocols = protocols(given.get("protocols", PROTOCOLS), context.tls)
-    _prepare(context)
+    _prepare(context, dated=dated)
 
 
 def context_of(given: object) -> ssl.SSLContext | None:
@@ -146,26 +162,41 @@ def context_of(given: object) -> ssl.SSLContext | None:
         TypeError: it is neither a context nor certificates.
         ValueError: it is a client's.
     """
-    if isinstance(given, Certificates):
-        return given.context
+    if given is not None and not isinstance(given, ssl.SSLContext):
+        from ..transport.certificates import Certificates  # not every server has some
+
+        if isinstance(given, Certificates):
+            return given.context
     tls = optional("tls", given, ssl.SSLContext, "server_context('cert.pem', 'key.pem')")
     if tls is not None and tls.protocol == ssl.PROTOCOL_TLS_CLIENT:
         raise ValueError("tls is the context of a client; write tls=server_context('cert.pem', 'key.pem')")
     return tls
 
 
-def _explaining(app: App) -> App:
+def _explaining(app: App, proxy_protocol: ProxyProtocol | None) -> App:
     from ..answering.explaining import Explaining  # for authors alone
 
+    if proxy_protocol is not None:  # the loopback that a proxy tells of is that of its own machine
+        raise ValueError(
+            "tracebacks are for who is on this machine, and with proxy_protocol nobody knows who is: "
+            "leave one of them out"
+        )
     return Explaining(app)
 
 
-def _prepare(context: ServerContext) -> None:
-    """Imports what its protocols need, while nobody waits."""
+def _prepare(context: ServerContext, *, dated: bool) -> None:
+    """Imports what its protocols and its requests may need, while nobody waits and the files are those of this version.
+
+    A process that serves may be out of descriptors one day, or see another version be installed over its own.
+    """
     h11_engine.prepare()
+    for name in LATER:
+        import_module(f"..{name}", __package__)
     if H2 in context.protocols:
+        from ..protocol.http2 import blocks
         from .http2.connection import serve_http2  # an eighth of all that would be imported, and not always wanted
 
+        context.sift_http2 = blocks.sift if dated else blocks.sift_undated
         context.http2 = serve_http2
 
 

@@ -24,7 +24,7 @@ from ..protocol.trust import Networks, ProxyHeaders, ProxyProtocol
 from ..settings import Limits
 from ..transport.drain import Drain, Member
 from ..transport.streams import Address
-from .carrier import Carrier
+from .dormitory import GUESTS, Guest, Parked
 from .eviction import Evictions
 
 QUARTER: Final = 4
@@ -66,7 +66,7 @@ class Places:
         self,
         limits: Limits,
         trusted: Sequence[Networks],
-        members: Callable[[], Iterable[Carrier]],
+        members: Callable[[], Iterable[Guest]],
         *,
         evict_idle: bool,
         counters: Counters,
@@ -109,7 +109,7 @@ class Places:
     def move(self, member: object, peer: Address) -> bool:
         """Counts a connection under another address from now on; False when that has its share."""
         key = self._key(peer)
-        another = key is not None and key != self._keys.get(member)
+        another = key is not None and key != self._key_of(member)
         if key is not None and another and self._has_share(key) and not self._make_room(self._own_of(key)):
             return False
         self.leave(member)
@@ -118,30 +118,46 @@ class Places:
 
     def leave(self, member: object) -> None:
         """Counts a connection no more; harmless when it is not counted."""
-        if isinstance(member, Carrier):
+        if isinstance(member, GUESTS):
             self._all.forget(member)
-        key = self._keys.pop(member, None)
+        key = self._take_key(member)
         if key is None:
             return
         left = self._counts[key] - 1
         if left:
             self._counts[key] = left
-            if key in self._own and isinstance(member, Carrier):
+            if key in self._own and isinstance(member, GUESTS):
                 self._own[key].forget(member)
         else:
             del self._counts[key]
             self._own.pop(key, None)
 
-    def replace(self, member: Carrier, successor: Carrier) -> None:
+    def replace(self, member: Guest, successor: Guest) -> None:
         """Counts another in the place of one that was counted."""
-        key = self._keys.pop(member, None)
+        self._all.replace(member, successor)
+        key = self._take_key(member)
         if key is not None:
-            self._keys[successor] = key
-        for evictions in (self._all, *self._own.values()):
-            evictions.forget(member)
+            if isinstance(successor, Parked):
+                successor.place = key
+            else:
+                self._keys[successor] = key
+            if key in self._own:
+                self._own[key].replace(member, successor)
+
+    def _key_of(self, member: object) -> str | None:
+        """What a member is counted under; a slot keeps that itself, for a row of a table would be twice as much."""
+        return member.place if isinstance(member, Parked) else self._keys.get(member)
+
+    def _take_key(self, member: object) -> str | None:
+        if not isinstance(member, Parked):
+            return self._keys.pop(member, None)
+        key, member.place = member.place, None
+        return key
 
     def _key(self, peer: Address) -> str | None:
-        if self._share is None or isinstance(peer, str) or any(each.holds(peer) for each in self._trusted):
+        if self._share is None or isinstance(peer, str):
+            return None
+        if self._trusted and any(each.holds(peer) for each in self._trusted):
             return None
         return peer_key(peer[0])
 
@@ -157,13 +173,13 @@ class Places:
             found = self._own[key] = Evictions(lambda: self._those_of(key), idle=self._idle)
         return found
 
-    def _those_of(self, key: str) -> Iterator[Carrier]:
-        return (conn for conn in self._members() if self._keys.get(conn) == key)
+    def _those_of(self, key: str) -> Iterator[Guest]:
+        return (conn for conn in self._members() if self._key_of(conn) == key)
 
-    def _beyond(self) -> Iterator[Carrier]:
+    def _beyond(self) -> Iterator[Guest]:
         """Those whose peers have more than their share: the loopback's, by default."""
         keys = {key for key, count in self._counts.items() if self._share is not None and count > self._share}
-        return (conn for conn in self._members() if self._keys.get(conn) in keys) if keys else iter(())
+        return (conn for conn in self._members() if self._key_of(conn) in keys) if keys else iter(())
 
     def _make_room(self, evictions: Evictions) -> bool:
         made = evictions.make_room()
@@ -188,14 +204,14 @@ class Roll(Drain):
     def replace(self, member: Member, successor: Member) -> None:
         """As any drain's, and the place goes with it."""
         super().replace(member, successor)
-        if isinstance(member, Carrier) and isinstance(successor, Carrier):
+        if isinstance(member, GUESTS) and isinstance(successor, GUESTS):
             self.places.replace(member, successor)
 
 
 def share_out(
     context: ServerContext,
     proxies: Iterable[ProxyProtocol | ProxyHeaders | None],
-    members: Callable[[], Iterable[Carrier]],
+    members: Callable[[], Iterable[Guest]],
     *,
     evict_idle: bool,
 ) -> Places:

@@ -10,9 +10,10 @@ from typing import TypeAlias
 import trio
 
 from ..answering.admission import Refusal
-from ..answering.faults import part_ways
+from ..answering.faults import essence, part_ways
 from ..answering.respond import respond
 from ..errors import HTTPError, ProtocolError
+from ..journal import log
 from ..messages.exchange import Exchange
 from ..messages.response import Response
 from ..protocol.heads import Framing
@@ -54,6 +55,27 @@ async def _respond(response: object, check: object, exchange: Exchange) -> None:
     await respond(exchange, response, check)
 
 
+async def put_in_words(exchange: Subject, error: ProtocolError) -> None:
+    """What the application has to say of a body that is refused, within ``linger``: else the server says its own word.
+
+    With HTTP/1 the connection ends with it, as the body cannot be read to its end: the application says so.
+    """
+    refuse, request = exchange.plan.refuse, exchange.request
+    if refuse is None or request.over or exchange.started or exchange.gone:
+        return
+    try:
+        with trio.move_on_at(min(trio.current_time() + exchange.context.timeouts.linger, exchange.drain.cut)):
+            await refuse(exchange, error)
+    except BaseException as exc:
+        fault, onward = essence(exc, peer_gone=exchange.gone)
+        if onward is not None:
+            raise
+        if not isinstance(fault, PeerGone):
+            log.error("the application's words for %d failed", error.status, exc_info=fault)
+    finally:
+        request.detach()
+
+
 async def turn_away(exchange: Subject, refusal: Refusal) -> None:
     """429 or 503, after which the connection goes on, if no body is in the way (E14)."""
     exchange.phase.enter(Phase.DISPATCH, math.inf)  # it is answered: an idle connection would end with a drain's word
@@ -84,7 +106,7 @@ async def fail(exchange: Subject, error: BaseException) -> BaseException | None:
             response = Response.text(error.detail, status=error.status, fields=error.fields)
             await exchange.respond(response.status, response.fields, response.body)
         case _ if exchange.ended:
-            pass  # the peer has its answer, and the connection: frameworks answer 500 themselves, and raise
+            pass  # the peer has its answer, without a word of an end: frameworks answer 500, and raise
         case _:
             exchange.keep = False
             await exchange.say(500)

@@ -21,6 +21,7 @@ from ..messages.request import Request
 from ..telemetry.log_context import current_request
 from ..telemetry.observe import (
     DrainAcknowledged,
+    Observers,
     Outcome,
     Part,
     RequestAborted,
@@ -85,9 +86,10 @@ class Reported(Answering, Protocol):
         ...
 
 
-def tell_end(exchange: Reported, request: Request, duration: float, error: BaseException | None) -> None:
+def tell_end(
+    observers: Observers, exchange: Reported, request: Request, duration: float, error: BaseException | None
+) -> None:
     """The end of a request that was dispatched."""
-    observers = exchange.context.observers
     if (measure := observers.measure) is not None:
         measure(exchange, request, duration)
     complete = exchange.ended and (error is None or isinstance(error, HTTPError))

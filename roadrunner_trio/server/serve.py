@@ -9,7 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 import trio
 
@@ -30,7 +30,6 @@ from .connection import Connection
 from .connection import serve_connection as serve_one
 from .leaving import leave
 from .listener import Listener
-from .listener_info import Drained
 from .listener_settings import (
     OF_CONNECTIONS,
     ConnectionSettings,
@@ -44,6 +43,9 @@ from .services import tended, titled
 from .shell import Banner, give_up, report
 from .signals import RENEWING
 from .watchdog import AT_ONCE, Stage, Watchdog
+
+if TYPE_CHECKING:
+    from .listener_info import Drained
 
 Renewal: TypeAlias = Callable[[], Awaitable[object]]
 """What is to be done again on SIGHUP: certificates are read, logs are opened."""

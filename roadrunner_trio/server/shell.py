@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -14,7 +15,9 @@ from ..transport.stdio import has_room, tell, within
 from ..transport.streams import Address, shown
 from .leaving import TELLING, leave
 from .listener import Listener
-from .listener_info import Drained
+
+if TYPE_CHECKING:
+    from .listener_info import Drained
 
 
 class Banner(trio.TaskStatus[tuple[Listener, ...]]):

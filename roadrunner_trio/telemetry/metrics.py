@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import trio
 
@@ -32,6 +32,9 @@ from .observe import (
     RequestEnded,
     RequestRejected,
     RequestThrottled,
+    WebSocketClosed,
+    WebSocketOpened,
+    WebSocketRefused,
 )
 from .snapshot import BOUNDS, CELLS, MOST_SERIES, MOST_TALLIES, OTHER, PLACE, Key, Snapshot, earliest, short
 
@@ -43,17 +46,16 @@ REMEMBERED: Final = 2048
 """Combinations of method, endpoint and status whose row is known at once; then all are forgotten."""
 AT_ONCE: Final = frozenset({"buffered", "none"})
 """Kinds of responses whose first octet goes out with their last."""
-PIECEWISE: Final = frozenset({"stream", "loop", "file"})
-"""Those whose head may be long before their end. A hand-off is neither: its octets are not ours."""
+HANDED_OFF: Final = "handoff"
+"""Its octets are not ours. Of all others the head may be long before the end."""
 NO_BODY: Final = Framing.NONE
 CLASSES: Final = {number: f"{number}xx" for number in range(1, 6)}
 NONE: Final = "none"
 """The class of what the peer was answered nothing."""
 LEAST: Final = BOUNDS[0]
-SUM: Final = len(BOUNDS) + 1
-IN: Final = SUM + 1
-OUT: Final = IN + 1
 MICRO: Final = 1_000_000
+OWN_CODES: Final = 3000
+"""Codes of a close from which on they have no meaning of RFC 6455."""
 COUNTERS: Final = {
     "accepted": "roadrunner_connections_accepted_total",
     "evicted": "roadrunner_connections_evicted_total",
@@ -99,6 +101,47 @@ class Measured(Protocol):
         ...
 
 
+class Row:
+    """What was counted of requests that are alike.
+
+    Attributes:
+        quick: how many took less than the first bound, which are most;
+        slower: and how many came in under each of the bounds, the first included.
+        seconds: of all.
+        received: octets of their content,
+        sent: and of that of their responses.
+    """
+
+    __slots__ = ("quick", "received", "seconds", "sent", "slower")
+
+    def __init__(self) -> None:
+        self.quick = self.received = self.sent = 0
+        self.seconds = 0.0
+        self.slower = [0] * (len(BOUNDS) + 1)
+
+    def durations(self) -> list[float]:
+        """How many came in under each of the bounds, and the seconds of all."""
+        return [self.quick + self.slower[0], *self.slower[1:], self.seconds]
+
+
+class Streamed(Row):
+    """The same of responses that take a while.
+
+    Attributes:
+        firsts: how long their first octet took, as durations; the seconds of all last.
+    """
+
+    __slots__ = ("firsts",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.firsts: list[float] = [0] * CELLS
+
+
+Rows: TypeAlias = dict[Any, dict[bytes, dict[int, Row]]]
+"""By endpoint, method and status: three short keys are found sooner than one of three parts is made."""
+
+
 class Metrics(Meter):
     """Counts what the listeners that have it among their ``observers`` do; ``handler`` tells Prometheus.
 
@@ -106,13 +149,17 @@ class Metrics(Meter):
     """
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[bytes, Any, int], list[float]] = {}
-        self._streamed: dict[tuple[bytes, Any, int], list[float]] = {}
-        self._series: dict[Key, tuple[list[float], list[float]]] = {}
+        self._rows: Rows = {}
+        self._streamed: Rows = {}
+        self._remembered = 0
+        self._series: dict[Key, tuple[Row, Streamed]] = {}
         self._routes: set[str] = set()
         self._tallies: dict[tuple[str, str], int] = {}
         self._listeners: list[Measured] = []
         self._drains = 0
+        self._websockets = 0
+        self._opened = 0
+        self.messages = self._messages = [0, 0]
         self._began = int(time.time())
 
     def __repr__(self) -> str:
@@ -126,40 +173,47 @@ class Metrics(Meter):
 
     def measure(self, exchange: Measurable, request: Request, duration: float) -> None:
         """A request that the application has answered, or not."""
-        status, kind = exchange.status, exchange.kind
-        rows = self._rows if kind in AT_ONCE else self._streamed
+        head = request.head
+        rows = self._rows if exchange.kind in AT_ONCE else self._streamed
         try:
-            row = rows[request.head.method, request.endpoint, status]
+            row = rows[request.endpoint][head.method][exchange.status]
         except Exception:  # a combination that is new, or an endpoint that can be no key
-            row = self._place(request, status, rows)
-        row[0 if duration < LEAST else bisect_left(BOUNDS, duration)] += 1
-        row[SUM] += duration
-        row[OUT] += exchange.sent
-        if request.head.framing is not NO_BODY:
-            row[IN] += exchange.received
-        if kind in PIECEWISE and status:
+            row = self._place(request, exchange.status, rows)
+        if duration < LEAST:
+            row.quick += 1
+        else:
+            row.slower[bisect_left(BOUNDS, duration)] += 1
+        row.seconds += duration
+        row.sent += exchange.sent
+        if head.framing is not NO_BODY:
+            row.received += exchange.received
+        if rows is self._streamed and exchange.status and exchange.kind != HANDED_OFF:
             first = max(0.0, duration + exchange.headed - exchange.phase.now())
-            row[OUT + 1 + bisect_left(BOUNDS, first)] += 1
-            row[-1] += first
+            firsts = cast(Streamed, row).firsts
+            firsts[bisect_left(BOUNDS, first)] += 1
+            firsts[-1] += first
 
-    def _place(self, request: Request, status: int, rows: dict[tuple[bytes, Any, int], list[float]]) -> list[float]:
+    def _place(self, request: Request, status: int, rows: Rows) -> Row:
         method = request.method
         known = method in METHODS
         row = self._row(method if known else OTHER, self._route(request.endpoint), CLASSES.get(status // 100, NONE))
         found = row[rows is self._streamed]
         if known:  # whoever makes up methods is not to fill the memory
-            if len(rows) >= REMEMBERED:
-                rows.clear()
+            if self._remembered >= REMEMBERED:
+                self._remembered = 0
+                self._rows.clear()
+                self._streamed.clear()
             with suppress(Exception):  # an endpoint that can be none
-                rows[request.head.method, request.endpoint, status] = found
+                rows.setdefault(request.endpoint, {}).setdefault(request.head.method, {})[status] = found
+                self._remembered += 1
         return found
 
-    def _row(self, method: str, route: str, status: str) -> tuple[list[float], list[float]]:
+    def _row(self, method: str, route: str, status: str) -> tuple[Row, Streamed]:
         key = method, route, status
         if key not in self._series:
             if len(self._series) >= MOST_SERIES - len(CLASSES) - 1:
                 key = OTHER, OTHER, status
-            self._series.setdefault(key, ([0] * (OUT + 1), [0] * (OUT + 1 + CELLS)))
+            self._series.setdefault(key, (Row(), Streamed()))
         return self._series[key]
 
     def _route(self, endpoint: Any) -> str:
@@ -200,6 +254,21 @@ class Metrics(Meter):
         """A request that was turned away."""
         self._count("roadrunner_requests_throttled_total", event.reason)
 
+    def websocket_open(self, event: WebSocketOpened) -> None:
+        """A WebSocket that was accepted."""
+        self._websockets += 1
+        self._opened += 1
+
+    def websocket_close(self, event: WebSocketClosed) -> None:
+        """One that is over. Codes from 3000 on are the application's or the peer's, and of those there are many."""
+        self._websockets -= 1
+        code = str(event.code) if event.code < OWN_CODES else f"{event.code // 1000}xxx"
+        self._count("roadrunner_websockets_closed_total", code)
+
+    def websocket_refused(self, event: WebSocketRefused) -> None:
+        """One that was not accepted."""
+        self._count("roadrunner_websockets_refused_total", event.reason)
+
     def _count(self, family: str, word: str) -> None:
         word = short(word.replace("\0", ""), MOST_ROUTE // 2)
         if (family, word) not in self._tallies and len(self._tallies) >= MOST_TALLIES // 2:
@@ -214,6 +283,10 @@ class Metrics(Meter):
         for listener in self._listeners:
             _add_listener(numbers, listener)
         numbers[PLACE["roadrunner_drains_total",]] = self._drains
+        numbers[PLACE["roadrunner_websockets",]] = self._websockets
+        numbers[PLACE["roadrunner_websockets_opened_total",]] = self._opened
+        for direction, count in zip(("in", "out"), self._messages, strict=True):
+            numbers[PLACE["roadrunner_websocket_messages_total", direction]] = count
         for certificates in {each.certificates for each in self._listeners if each.certificates}:
             _add_certificates(numbers, certificates)
         _add_process(numbers, self._began)
@@ -249,13 +322,14 @@ def _answer(snapshot: Snapshot, request: Request) -> Response:
     return Response(text, fields=((b"content-type", kind), (b"cache-control", b"no-store")))
 
 
-def _packed(key: Key, at_once: Sequence[float], others: Sequence[float]) -> list[int]:
+def _packed(key: Key, at_once: Row, streamed: Streamed) -> list[int]:
     """A row as it is told: a response in one write has its first octet with its last."""
-    duration = _sums(at_once[:IN], others[:IN])
-    first = list(others[OUT + 1 :]) if key[2] == NONE else _sums(at_once[:IN], others[OUT + 1 :])
+    duration = _sums(at_once.durations(), streamed.durations())
+    first = list(streamed.firsts) if key[2] == NONE else _sums(at_once.durations(), streamed.firsts)
     for cells in (duration, first):
         cells[-1] *= MICRO
-    return [round(each) for each in (*duration, *first, *_sums(at_once[IN : OUT + 1], others[IN : OUT + 1]))]
+    octets = at_once.received + streamed.received, at_once.sent + streamed.sent
+    return [round(each) for each in (*duration, *first, *octets)]
 
 
 def _sums(some: Iterable[float], others: Iterable[float]) -> list[float]:

@@ -7,7 +7,9 @@ Where nobody listens an event costs one ``if``: it is not even built.
 Pairs are unconditional. Every :class:`ConnectionAccepted` has one :class:`ConnectionEnded`. Every
 :class:`RequestStarted` has one :class:`RequestEnded`, by ``request_stop`` when the response is complete and by
 ``request_exception`` when it is not. A request that never starts has one :class:`RequestRejected`,
-:class:`RequestThrottled` or :class:`RequestAborted` instead.
+:class:`RequestThrottled` or :class:`RequestAborted` instead. Every :class:`WebSocketOpened` has one
+:class:`WebSocketClosed`, between the start and the end of its request; a handshake that is not accepted has one
+:class:`WebSocketRefused`. What a :class:`Handoff` makes of a connection is its own affair.
 
 What is promised: within a major version no hook and no attribute of an event is removed or renamed, and none changes
 its unit. Hooks, attributes, and the words that an outcome, phase, reason or kind can be may be added: take events apart
@@ -32,62 +34,17 @@ from .connection_events import ConnectionRejected as ConnectionRejected
 from .connection_events import ListenerClosed as ListenerClosed
 from .connection_events import ListenerDraining as ListenerDraining
 from .connection_events import ListenerRetiring as ListenerRetiring
+from .of_request import OfRequest as OfRequest
+from .websocket_events import WebSocketClosed as WebSocketClosed
+from .websocket_events import WebSocketMessage as WebSocketMessage
+from .websocket_events import WebSocketOpened as WebSocketOpened
+from .websocket_events import WebSocketRefused as WebSocketRefused
 
 Outcome: TypeAlias = Literal["complete", "error", "gone", "rejected", "timeout", "cancelled"]
 Part: TypeAlias = Literal["head", "body", "handler", "response", "handoff"]
 
 
 # -- requests ------------------------------------------------------------------------------------
-
-
-class HasRequest(Protocol):
-    """An event with a request in it."""
-
-    @property
-    def request(self) -> Request:
-        """The request."""
-        ...
-
-
-class OfRequest:
-    """What every event with a request in it tells of that request as well."""
-
-    __slots__ = ()
-
-    @property
-    def request_id(self: HasRequest) -> str:
-        """16 hexadecimal digits, or what a trusted peer chose to call it (:class:`~roadrunner_trio.RequestIds`)."""
-        return self.request.request_id
-
-    @property
-    def peer(self: HasRequest) -> Address:
-        """Host and port, or the path of a Unix socket."""
-        return self.request.peer
-
-    @property
-    def method(self: HasRequest) -> str:
-        """The method, as sent."""
-        return self.request.method
-
-    @property
-    def target(self: HasRequest) -> str:
-        """The target, as sent: with the query, and in whatever form."""
-        return self.request.target.decode("latin-1")
-
-    @property
-    def path(self: HasRequest) -> str:
-        """The target's path, without the query, not percent-decoded (N50)."""
-        return self.request.path
-
-    @property
-    def scheme(self: HasRequest) -> str:
-        """``"http"`` or ``"https"``."""
-        return self.request.scheme
-
-    @property
-    def listener(self: HasRequest) -> str:
-        """The name of the listener."""
-        return self.request.listener_name
 
 
 class _Started(NamedTuple):
@@ -299,6 +256,21 @@ class Observer:
     def drain_acknowledged(self, event: DrainAcknowledged) -> None:
         """A handler acknowledged the drain."""
 
+    def websocket_open(self, event: WebSocketOpened) -> None:
+        """A WebSocket was accepted."""
+
+    def websocket_receive(self, event: WebSocketMessage) -> None:
+        """A handler has taken a message of its peer."""
+
+    def websocket_send(self, event: WebSocketMessage) -> None:
+        """A handler has sent a message."""
+
+    def websocket_close(self, event: WebSocketClosed) -> None:
+        """A WebSocket is over; the pair of :meth:`websocket_open`."""
+
+    def websocket_refused(self, event: WebSocketRefused) -> None:
+        """A handshake came to nothing."""
+
 
 class Measurable(Protocol):
     """An exchange, as it is measured.
@@ -326,7 +298,13 @@ Measure: TypeAlias = Callable[[Measurable, Request, float], None]
 
 
 class Meter(Observer):
-    """An observer that every request would be too dear for by events: it is called instead, with what it needs."""
+    """An observer that every request would be too dear for by events: it is called instead, with what it needs.
+
+    Attributes:
+        messages: how many of WebSockets have been received, and how many sent; None for one that does not count them.
+    """
+
+    messages: list[int] | None = None
 
     def measure(self, exchange: Measurable, request: Request, duration: float) -> None:
         """The application has done with a request, in so many seconds. Must not raise."""
@@ -353,6 +331,7 @@ class Observers:
     Attributes:
         measure: that of a :class:`Meter`; None without one.
         ends: whether anybody wants to know of the good end of a request, by an event or by a call.
+        messages: where those of WebSockets are counted.
 
     Raises:
         TypeError: an observer is a class, or has a hook that is an async function.
@@ -373,8 +352,13 @@ class Observers:
     request_throttled: Hook[RequestThrottled]
     response_send_failed: Hook[ResponseSendFailed]
     drain_acknowledged: Hook[DrainAcknowledged]
+    websocket_open: Hook[WebSocketOpened]
+    websocket_receive: Hook[WebSocketMessage]
+    websocket_send: Hook[WebSocketMessage]
+    websocket_close: Hook[WebSocketClosed]
+    websocket_refused: Hook[WebSocketRefused]
 
-    __slots__ = ("_observers", "ends", "measure", *HOOKS)
+    __slots__ = ("_observers", "ends", "measure", "messages", *HOOKS)
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
         self._observers = [(observer, _wanted(observer)) for observer in observers]
@@ -383,8 +367,21 @@ class Observers:
     def _resolve(self) -> None:
         for hook in HOOKS:
             setattr(self, hook, tuple(wanted[hook] for _, wanted in self._observers if hook in wanted))
-        self.measure = _all_of([observer.measure for observer, _ in self._observers if isinstance(observer, Meter)])
+        meters = [observer for observer, _ in self._observers if isinstance(observer, Meter)]
+        self.measure = _all_of([meter.measure for meter in meters])
+        self.messages = [meter.messages for meter in meters if meter.messages is not None]
         self.ends = bool(self.request_stop or self.measure)
+
+    def join(self, observer: Observer) -> None:
+        """One more, from now on; until it parts nothing is said twice to one that is there already."""
+        if all(each is not observer for each, _ in self._observers):
+            self._observers.append((observer, _wanted(observer)))
+            self._resolve()
+
+    def part(self, observer: Observer) -> None:
+        """It is told nothing any more, if it was."""
+        self._observers = [each for each in self._observers if each[0] is not observer]
+        self._resolve()
 
     def attach(self, listener: object) -> None:
         """A listener gives itself to those who ask it for its numbers."""

@@ -33,6 +33,8 @@ PHASES: Final = (
 )
 """The phases of a connection, as :class:`~roadrunner_trio.transport.phases.Phase` has them."""
 
+MESSAGES: Final = "Messages of WebSockets that handlers have taken, or sent."
+
 
 class Number(NamedTuple):
     """A number that has a place of its own.
@@ -68,6 +70,7 @@ NUMBERS: Final = (
     *_phases(),
     Number("roadrunner_connections_max", "gauge", "Connections that there may be at once."),
     Number("http_server_active_requests", "gauge", "Requests that are being answered."),
+    Number("roadrunner_websockets", "gauge", "WebSockets that are open."),
     Number("roadrunner_buffered_bytes", "gauge", "Bodies and messages that wait for the application."),
     Number("roadrunner_draining", "gauge", "1 while a listener drains, or is about to.", (), max),
     Number("roadrunner_connections_accepted_total", "counter", "Connections that got a place."),
@@ -79,6 +82,9 @@ NUMBERS: Final = (
     Number("roadrunner_sends_failed_total", "counter", "Responses of which the first write failed."),
     Number("roadrunner_streams_refused_total", "counter", "Requests of HTTP/2 that were refused, unseen."),
     Number("roadrunner_streams_reset_total", "counter", "Requests of HTTP/2 that were reset before their answer."),
+    Number("roadrunner_websockets_opened_total", "counter", "WebSockets that were accepted."),
+    Number("roadrunner_websocket_messages_total", "counter", MESSAGES, (("direction", "in"),)),
+    Number("roadrunner_websocket_messages_total", "counter", MESSAGES, (("direction", "out"),)),
     Number("roadrunner_drains_total", "counter", "Drains that have begun."),
     Number("roadrunner_drains_acknowledged_total", "counter", "Requests whose handler acknowledged a drain."),
     Number("roadrunner_tls_not_after_seconds", "gauge", "When the first certificate expires.", (), earliest),
@@ -99,10 +105,12 @@ TALLIES: Final = {
     "roadrunner_requests_refused_total": ("reason", "Requests that broke the protocol or a limit."),
     "roadrunner_requests_throttled_total": ("reason", "Requests turned away to keep the server well."),
     "roadrunner_requests_aborted_total": ("reason", "Requests that broke off before the application was called."),
+    "roadrunner_websockets_refused_total": ("reason", "WebSockets that were not accepted."),
+    "roadrunner_websockets_closed_total": ("code", "WebSockets that are over, by the code of their close."),
     "roadrunner_requests_failed_total": ("outcome", "Requests that the application had begun and nobody ended well."),
 }
 """The families of tallies, with their label and what they count."""
-MOST_TALLIES: Final = 64
+MOST_TALLIES: Final = 96
 MOST_SERIES: Final = 256
 MOST_TEXT: Final = 128
 """Octets of the labels of a series, or of a tally."""

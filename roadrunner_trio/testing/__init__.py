@@ -9,8 +9,6 @@ Use it with pytest-trio's ``autojump_clock`` and every timeout is exact and take
 """
 
 from .client import Client as Client
-from .client import ClientResponse as ClientResponse
-from .client import StreamedResponse as StreamedResponse
 from .events import ReceivedEvent as ReceivedEvent
 from .events import ReceivedEvents as ReceivedEvents
 from .memory import MemoryListener as MemoryListener
@@ -18,7 +16,10 @@ from .memory import MemoryServer as MemoryServer
 from .memory import MemoryStream as MemoryStream
 from .memory import open_server as open_server
 from .nurseries import virtual_time as virtual_time
+from .responses import ClientResponse as ClientResponse
+from .responses import StreamedResponse as StreamedResponse
 from .sockets import ClientWebSocket as ClientWebSocket
+from .talk import StreamReset as StreamReset
 
 __all__ = [
     "Client",
@@ -29,6 +30,7 @@ __all__ = [
     "MemoryStream",
     "ReceivedEvent",
     "ReceivedEvents",
+    "StreamReset",
     "StreamedResponse",
     "open_server",
     "virtual_time",

@@ -1,26 +1,27 @@
-"""A client for tests: one connection at a time, every method, streams both ways, and disconnects at will."""
+"""A client for tests: every method, streams both ways, disconnects at will; in HTTP/1.1 or in HTTP/2."""
 
 from __future__ import annotations
 
 import json as jsons
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
-import h11
 import trio
 
 from ..fields import Field, FieldsLike, encoded, lookup
-from ..transport.streams import PrefixedStream
-from ..transport.wire import RECEIVE_SIZE
+from ..protocol.http2.frames import CANCEL, DEFAULT_WINDOW
 from .events import ReceivedEvents
+from .http1 import Http1Line
+from .http2 import Http2Line
 from .nurseries import plain_nursery
-from .sockets import ClientWebSocket, open_websocket
+from .responses import ClientResponse, StreamedResponse, begun
+from .sockets import AsUpgraded, ClientWebSocket, connect_fields, open_websocket
+from .talk import HOST, Asked, Talk
 
-HOST: Final = "test"
 MAX_REDIRECTS: Final = 10
 OF_A_BODY: Final = frozenset(
     {b"content-encoding", b"content-language", b"content-length", b"content-type", b"expect", b"transfer-encoding"}
@@ -31,125 +32,34 @@ Body = bytes | str | AsyncIterable[bytes]
 _UNSET: Final[Any] = ...
 
 
-@dataclass(frozen=True, slots=True)
-class ClientResponse:
-    """What a server answered.
-
-    Attributes:
-        status: of the final response.
-        fields: pairs of lower-case name and value.
-        body: the content, whole.
-        interim: statuses of interim responses that came before it.
-        trailers: trailer fields.
-        history: the responses that led here, where redirects were followed.
-    """
-
-    status: int
-    fields: Sequence[Field]
-    body: bytes
-    interim: Sequence[int] = ()
-    trailers: Sequence[Field] = ()
-    history: Sequence[ClientResponse] = ()
-
-    def header(self, name: str) -> str | None:
-        """The first value of a field, or None."""
-        return _header(self.fields, name)
-
-    @property
-    def text(self) -> str:
-        """The content as UTF-8."""
-        return self.body.decode()
-
-    def json(self) -> Any:
-        """The content as JSON.
-
-        Raises:
-            ValueError: it is none.
-        """
-        return jsons.loads(self.body)
-
-
-class StreamedResponse:
-    """A response whose content comes while one looks at it: iterate, or :meth:`read` the rest.
-
-    Attributes:
-        status: of the final response.
-        fields: pairs of lower-case name and value.
-        interim: statuses of interim responses that came before it.
-        trailers: trailer fields, once the content has been read.
-    """
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self.status = 0
-        self.fields: Sequence[Field] = ()
-        self.interim: list[int] = []
-        self.trailers: Sequence[Field] = ()
-        self.ended = False
-
-    def header(self, name: str) -> str | None:
-        """The first value of a field, or None."""
-        return _header(self.fields, name)
-
-    def __aiter__(self) -> StreamedResponse:
-        return self
-
-    async def __anext__(self) -> bytes:
-        """The next piece of the content, as it comes.
-
-        Raises:
-            h11.RemoteProtocolError: the server broke the protocol, or closed before the end of its response.
-        """
-        while not self.ended:
-            event = await self._client._next_event()  # pyright: ignore[reportPrivateUsage]
-            if isinstance(event, h11.Data):
-                return bytes(event.data)
-            if isinstance(event, h11.EndOfMessage):
-                self.trailers, self.ended = list(event.headers), True
-        raise StopAsyncIteration
-
-    async def read(self) -> bytes:
-        """What is left of the content."""
-        return b"".join([piece async for piece in self])
-
-    def events(self) -> ReceivedEvents:
-        """The content as server-sent events, to be iterated."""
-        return ReceivedEvents(self)
-
-    async def _begin(self) -> None:
-        while True:
-            event = await self._client._next_event()  # pyright: ignore[reportPrivateUsage]
-            if isinstance(event, h11.Response):
-                self.status, self.fields = event.status_code, list(event.headers)
-                self.ended = self._client._has_switched()  # pyright: ignore[reportPrivateUsage]
-                return
-            if isinstance(event, h11.InformationalResponse):
-                if event.status_code == 101:
-                    self.status, self.fields, self.ended = 101, list(event.headers), True
-                    self._client._has_switched()  # pyright: ignore[reportPrivateUsage]
-                    return
-                self.interim.append(event.status_code)
-
-
 class Client:
-    """A small HTTP/1.1 client on one connection, for tests. Not for the open sea: it trusts its server.
+    """A small client on one connection, for tests. Not for the open sea: it trusts its server.
 
-    After a 101, or a 2xx to CONNECT, ``stream`` is what speaks the other protocol.
+    It speaks HTTP/1.1, one request after the other, or HTTP/2, and then as many at once as tasks use it. Everything
+    else is the same; fields such as ``Connection``, which HTTP/2 has not, are left out there.
 
     Args:
         stream: the connection; the client does not close it.
-        connect: opens another one, when the server has said that this one ends, and for each WebSocket.
+        connect: opens another one, when the server has said that this one ends, and for each WebSocket of HTTP/1.1.
+        http2: speaks HTTP/2, without asking first.
 
     Attributes:
         cookies: what goes out as ``Cookie``, by name. What a response sets is kept here; paths and domains are not
             looked at.
     """
 
-    def __init__(self, stream: trio.abc.Stream, *, connect: Callable[[], trio.abc.Stream] | None = None) -> None:
-        self.stream = stream
+    def __init__(
+        self, stream: trio.abc.Stream, *, connect: Callable[[], trio.abc.Stream] | None = None, http2: bool = False
+    ) -> None:
         self.cookies: dict[str, str] = {}
         self._connect = connect
-        self._h11 = h11.Connection(h11.CLIENT)
+        self._http2 = http2
+        self._line = self._speak(stream)
+
+    @property
+    def stream(self) -> trio.abc.Stream:
+        """The connection. Of HTTP/1.1, after a 101, or a 2xx to CONNECT, it is what speaks the other protocol."""
+        return self._line.stream
 
     async def request(
         self,
@@ -159,6 +69,7 @@ class Client:
         fields: FieldsLike = (),
         body: Body = b"",
         json: Any = _UNSET,
+        trailers: FieldsLike = (),
         follow_redirects: bool = False,
     ) -> ClientResponse:
         """Sends a request and reads its response; ``Host`` and ``Content-Length`` are added when they are missing.
@@ -169,18 +80,17 @@ class Client:
             fields: header fields.
             body: the content.
             json: the content, made of this; with its ``Content-Type``.
+            trailers: fields behind the content.
             follow_redirects: goes where a 3xx says, up to ten times, as browsers do; not to other hosts.
 
         Raises:
-            h11.RemoteProtocolError: the server broke the protocol, or closed before the end of its response.
+            h11.RemoteProtocolError: the server broke the protocol, or its response off: in HTTP/2 a ``StreamReset``.
             trio.BrokenResourceError: the connection is gone.
             ValueError: a field that would split the request; more than ten redirects; a body beside ``json``.
         """
         history: list[ClientResponse] = []
         while True:
-            async with self.open(method, target, fields=fields, body=body, json=json) as streamed:
-                content = await streamed.read()
-            found = ClientResponse(streamed.status, streamed.fields, content, streamed.interim, streamed.trailers)
+            found = await _whole(self.open(method, target, fields=fields, body=body, json=json, trailers=trailers))
             used_up = found.status in (307, 308) and isinstance(body, AsyncIterable)
             onward = _onward(target, found) if follow_redirects and not used_up else None
             if onward is None:
@@ -189,52 +99,65 @@ class Client:
                 raise ValueError(f"more than {MAX_REDIRECTS} redirects, the last one to {onward}")
             target = onward
             if found.status == 303 or (found.status in (301, 302) and method == "POST"):
-                method, body, json = "HEAD" if method == "HEAD" else "GET", b"", _UNSET
+                method, body, json, trailers = "HEAD" if method == "HEAD" else "GET", b"", _UNSET, ()
                 fields = [field for field in encoded(fields) if field[0] not in OF_A_BODY]
 
     @asynccontextmanager
     async def open(
-        self, method: str, target: str, *, fields: FieldsLike = (), body: Body = b"", json: Any = _UNSET
+        self,
+        method: str,
+        target: str,
+        *,
+        fields: FieldsLike = (),
+        body: Body = b"",
+        json: Any = _UNSET,
+        trailers: FieldsLike = (),
     ) -> AsyncGenerator[StreamedResponse, None]:
         """Sends a request, and gives its response as soon as the head of that is there.
 
-        When the block is left before the content has ended, so is the connection: the peer is gone.
+        When the block is left before the content has ended, so is the connection: the peer is gone. In HTTP/2 it is the
+        stream alone that is reset.
 
         Raises:
             Exception: as :meth:`request`.
         """
         if json is not _UNSET:
             fields, body = _as_json(fields, body, json)
-        response = None
+        pieces = body if isinstance(body, AsyncIterable) else None
+        octets = None if isinstance(body, AsyncIterable) else body.encode() if isinstance(body, str) else body
+        if self._http2 and octets is not None and len(octets) > DEFAULT_WINDOW // 2:
+            fields, pieces, octets = [*encoded(fields), (b"content-length", b"%d" % len(octets))], Whole(octets), None
+        talk = await self._ask(method, target, fields, octets, trailers)
         try:
-            if isinstance(body, AsyncIterable):
-                async with plain_nursery() as nursery:
-                    await self._make_ready()
-                    await self._send_head(method, target, fields, None)
-                    nursery.start_soon(self._send_pieces, body)
-                    response = await self._begin()
-                    yield response
-                    nursery.cancel_scope.cancel(reason="the response has been read")
+            if pieces is None:
+                yield await self._begin(talk)
             else:
-                response = await self.start(method, target, fields=fields, body=body)
-                yield response
+                async with plain_nursery() as nursery:
+                    nursery.start_soon(self._send_pieces, talk, pieces, trailers)
+                    yield await self._begin(talk)
+                    nursery.cancel_scope.cancel(reason="the response has been read")
         finally:
-            if response is not None and not response.ended:
-                await self.disconnect()
+            if not talk.over:
+                await talk.leave(CANCEL)
 
-    async def start(self, method: str, target: str, *, fields: FieldsLike = (), body: Body = b"") -> StreamedResponse:
+    async def start(
+        self, method: str, target: str, *, fields: FieldsLike = (), body: Body = b"", trailers: FieldsLike = ()
+    ) -> StreamedResponse:
         """As :meth:`open`, where no block can be had: sends all of the body first, and leaves the end to the caller.
 
         Raises:
             Exception: as :meth:`request`.
         """
-        await self._make_ready()
-        if isinstance(body, AsyncIterable):
-            await self._send_head(method, target, fields, None)
-            await self._send_pieces(body)
-        else:
-            await self._send_head(method, target, fields, body.encode() if isinstance(body, str) else body)
-        return await self._begin()
+        pieces = body if isinstance(body, AsyncIterable) else None
+        octets = None if isinstance(body, AsyncIterable) else body.encode() if isinstance(body, str) else body
+        talk = await self._ask(method, target, fields, octets, trailers)
+        try:
+            if pieces is not None:
+                await self._send_pieces(talk, pieces, trailers)
+            return await self._begin(talk)
+        except BaseException:
+            await talk.leave(CANCEL)
+            raise
 
     async def get(self, target: str, *, fields: FieldsLike = (), follow_redirects: bool = False) -> ClientResponse:
         """GET."""
@@ -300,14 +223,39 @@ class Client:
     def websocket(
         self, target: str, *, subprotocols: Sequence[str] = (), fields: FieldsLike = ()
     ) -> AbstractAsyncContextManager[ClientWebSocket]:
-        """A WebSocket, open for as long as the block lasts; on a connection of its own, where one can be had.
+        """A WebSocket, open for as long as the block lasts.
+
+        In HTTP/2 it is a stream among others (RFC 8441); in HTTP/1.1 it is on a connection of its own, where one can be
+        had.
 
         Raises:
             trio_websocket.ConnectionRejected: the server answered with something else; it has the status and the body.
+            ValueError: in HTTP/2, the server offers no WebSockets: nothing that it serves is one.
         """
-        stream = self.stream if self._connect is None else self._connect()
         extra = [*encoded(fields), *self._cookie_field()]
+        if self._http2:
+            return self._websocket_on_a_stream(target, subprotocols, extra)
+        stream = self.stream if self._connect is None else self._connect()
         return open_websocket(stream, HOST, target, subprotocols, extra)
+
+    @asynccontextmanager
+    async def _websocket_on_a_stream(
+        self, target: str, subprotocols: Sequence[str], fields: list[Field]
+    ) -> AsyncGenerator[ClientWebSocket, None]:
+        line = await self._ready_line()
+        if isinstance(line, Http2Line) and not await line.takes_connect():
+            raise ValueError("the server offers no WebSockets over HTTP/2: nothing that it serves is one")
+        asked = Asked("CONNECT", target, connect_fields(subprotocols, fields), None, (), "websocket")
+        talk = await line.ask(asked)
+        try:
+            response = await begun(talk)
+            content = b"" if response.stream else await response.read()
+        except BaseException:
+            await talk.leave(CANCEL)
+            raise
+        stream = AsUpgraded(response.stream, response.status, response.fields, content)
+        async with open_websocket(stream, HOST, target, subprotocols, ()) as socket:
+            yield socket
 
     async def send_eof(self) -> None:
         """Says that nothing more will be sent, and goes on reading: a half-close."""
@@ -319,60 +267,39 @@ class Client:
         """Vanishes, without a word: whatever the server does for this connection, its peer has gone."""
         await trio.aclose_forcefully(self.stream)
 
-    async def _make_ready(self) -> None:
-        if self._h11.our_state is h11.IDLE:
-            return
-        if self._h11.our_state is h11.DONE and self._h11.their_state in (h11.DONE, h11.IDLE):
-            self._h11.start_next_cycle()
-        elif self._connect is not None:
+    async def _ask(
+        self, method: str, target: str, fields: FieldsLike, body: bytes | None, trailers: FieldsLike
+    ) -> Talk:
+        pairs = encoded(fields)
+        if not any(name == b"cookie" for name, _ in pairs):
+            pairs += self._cookie_field()
+        line = await self._ready_line()
+        asked = Asked(method, target, pairs, body, encoded(trailers) if body is not None else ())
+        return await line.ask(asked)
+
+    def _speak(self, stream: trio.abc.Stream) -> Http1Line | Http2Line:
+        return Http2Line(stream) if self._http2 else Http1Line(stream)
+
+    async def _ready_line(self) -> Http1Line | Http2Line:
+        """A connection that takes a request: the one that is there, or another."""
+        if not self._line.makes_ready() and self._connect is not None:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await trio.aclose_forcefully(self.stream)
-            self.stream, self._h11 = self._connect(), h11.Connection(h11.CLIENT)
-        else:
-            self._h11.start_next_cycle()  # raises, and says why
+            self._line = self._speak(self._connect())
+        return self._line
 
-    async def _send_head(self, method: str, target: str, fields: FieldsLike, body: bytes | None) -> None:
-        pairs = encoded(fields)
-        names = {name for name, _ in pairs}
-        if b"host" not in names:
-            pairs.insert(0, (b"host", HOST.encode()))
-        if b"cookie" not in names:
-            pairs += self._cookie_field()
-        if not names & {b"content-length", b"transfer-encoding"}:
-            if body is None:
-                pairs.append((b"transfer-encoding", b"chunked"))
-            elif body:
-                pairs.append((b"content-length", b"%d" % len(body)))
-        data = self._h11.send(h11.Request(method=method, target=target, headers=pairs)) or b""
-        if body is not None:
-            data += (self._h11.send(h11.Data(data=body)) or b"") if body else b""
-            data += self._h11.send(h11.EndOfMessage()) or b""
-        await self.stream.send_all(data)
-
-    async def _send_pieces(self, pieces: AsyncIterable[bytes]) -> None:
+    async def _send_pieces(self, talk: Talk, pieces: AsyncIterable[bytes], trailers: FieldsLike) -> None:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # the server has heard enough
             async for piece in pieces:
-                await self.stream.send_all(self._h11.send(h11.Data(data=piece)) or b"")
-            await self.stream.send_all(self._h11.send(h11.EndOfMessage()) or b"")
+                await talk.send(piece)
+            await talk.finish(encoded(trailers))
 
-    async def _begin(self) -> StreamedResponse:
-        response = StreamedResponse(self)
-        await response._begin()  # pyright: ignore[reportPrivateUsage]
+    async def _begin(self, talk: Talk) -> StreamedResponse:
+        response = await begun(talk)
         for name, value in response.fields:
             if name == b"set-cookie":
                 self._keep_cookie(value.decode("latin-1"))
         return response
-
-    async def _next_event(self) -> Any:
-        while (event := self._h11.next_event()) is h11.NEED_DATA:
-            self._h11.receive_data(bytes(await self.stream.receive_some(RECEIVE_SIZE)))
-        return event
-
-    def _has_switched(self) -> bool:
-        if self._h11.their_state is not h11.SWITCHED_PROTOCOL:
-            return False
-        self.stream = PrefixedStream(self._h11.trailing_data[0], self.stream)
-        return True
 
     def _cookie_field(self) -> list[Field]:
         pairs = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
@@ -391,9 +318,22 @@ class Client:
                     self.cookies[name] = morsel.coded_value
 
 
-def _header(fields: Sequence[Field], name: str) -> str | None:
-    value = lookup(fields, name.lower().encode("latin-1"))
-    return None if value is None else value.decode("latin-1")
+async def _whole(opened: AbstractAsyncContextManager[StreamedResponse]) -> ClientResponse:
+    async with opened as streamed:
+        content = await streamed.read()
+    return ClientResponse(streamed.status, streamed.fields, content, streamed.interim, streamed.trailers)
+
+
+class Whole(AsyncIterator[bytes]):
+    """Content that is sent while the response is read, as a server may wait for either; in one piece."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content]
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
 
 
 def _as_json(fields: FieldsLike, body: Body, json: Any) -> tuple[list[Field], bytes]:

@@ -18,8 +18,9 @@ from typing import cast
 import h11
 import trio
 
-from .client import Body, Client, StreamedResponse
+from .client import Body, Client
 from .memory import MemoryServer
+from .responses import StreamedResponse
 
 try:
     import httpx
@@ -28,36 +29,43 @@ except ImportError as exc:  # pragma: no cover
 
 
 class MemoryTransport(httpx.AsyncBaseTransport):
-    """What ``httpx.AsyncClient(transport=...)`` takes. A request is a connection.
+    """What ``httpx.AsyncClient(transport=...)`` takes.
 
     httpx's timeout for reading is kept, on Trio's clock: five seconds, unless the client says something else.
 
     Args:
         server: of :func:`~roadrunner_trio.testing.open_server`.
+        http2: all requests are streams of one connection of HTTP/2; else each is a connection.
     """
 
-    def __init__(self, server: MemoryServer) -> None:
+    def __init__(self, server: MemoryServer, *, http2: bool = False) -> None:
         self._server = server
+        self._shared = server.client(http2=True) if http2 else None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends a request on a connection of its own; the response has its head."""
-        client = Client(self._server.connect())
+        """Sends a request; the response has its head."""
+        client = Client(self._server.connect()) if self._shared is None else self._shared
         whole = isinstance(request.stream, httpx.ByteStream)
         body: Body = await request.aread() if whole else cast("AsyncIterable[bytes]", request.stream)
         patience = cast("dict[str, float | None]", request.extensions.get("timeout", {})).get("read")
         target = request.url.raw_path.decode("ascii")
-        try:
-            with _httpx_errors(patience):
-                response = await client.start(request.method, target, fields=request.headers.raw, body=body)
-        except BaseException:
-            await client.disconnect()
-            raise
+        client.cookies.clear()  # they are httpx's affair
+        with _httpx_errors(patience):
+            response = await client.start(request.method, target, fields=request.headers.raw, body=body)
         return httpx.Response(
             response.status,
             headers=list(response.fields),
-            stream=_Content(client, response, patience),
-            extensions={"http_version": b"HTTP/1.1", "network_stream": client.stream},
+            stream=_Content(response, patience, None if self._shared else client),
+            extensions={
+                "http_version": b"HTTP/2" if self._shared else b"HTTP/1.1",
+                "network_stream": response.stream or client.stream,
+            },
         )
+
+    async def aclose(self) -> None:
+        """Leaves the connection that requests have shared."""
+        if self._shared is not None:
+            await self._shared.disconnect()
 
 
 @contextmanager
@@ -73,8 +81,8 @@ def _httpx_errors(patience: float | None) -> Generator[None, None, None]:
 
 
 class _Content(httpx.AsyncByteStream):
-    def __init__(self, client: Client, response: StreamedResponse, patience: float | None) -> None:
-        self._client, self._response, self._patience = client, response, patience
+    def __init__(self, response: StreamedResponse, patience: float | None, alone: Client | None) -> None:
+        self._response, self._patience, self._alone = response, patience, alone
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
@@ -86,4 +94,7 @@ class _Content(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         """The peer leaves: in the middle of a response as well as at its end."""
-        await self._client.disconnect()
+        if self._alone is not None:
+            await self._alone.disconnect()
+        else:
+            await self._response.disconnect()

@@ -75,9 +75,13 @@ class MemoryServer:
         """A new connection, as raw bytes."""
         return self.door.connect()
 
-    def client(self) -> Client:
-        """A client on a new connection, which opens another where that one has ended."""
-        return Client(self.door.connect(), connect=self.door.connect)
+    def client(self, *, http2: bool = False) -> Client:
+        """A client on a new connection, which opens another where that one has ended.
+
+        Args:
+            http2: speaks HTTP/2: then as many requests at once as tasks ask, on that one connection.
+        """
+        return Client(self.door.connect(), connect=self.door.connect, http2=http2)
 
 
 @asynccontextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
@@ -11,8 +14,10 @@ import trio
 from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from ..fields import Field
+from ..protocol.ws.handshake import GUID
 from .nurseries import plain_nursery
 
+_KEY: Final = re.compile(rb"sec-websocket-key: *(\S+)", re.IGNORECASE).search
 FAREWELL: Final = 10.0
 """Seconds in which the server may answer a close."""
 
@@ -96,3 +101,67 @@ async def open_websocket(
         finally:
             await trio.aclose_forcefully(stream)
             nursery.cancel_scope.cancel(reason="the conversation is over")
+
+
+def connect_fields(subprotocols: Sequence[str], fields: Sequence[Field]) -> list[Field]:
+    """Those of an extended CONNECT that asks for a WebSocket (RFC 8441 section 5)."""
+    asked: list[Field] = [(b"sec-websocket-version", b"13")]
+    if subprotocols:
+        asked.append((b"sec-websocket-protocol", ", ".join(subprotocols).encode("ascii")))
+    return [*asked, *fields]
+
+
+class AsUpgraded(trio.abc.Stream):
+    """A stream of HTTP/2 as a library sees it that knows WebSockets as an upgrade of HTTP/1.1 only.
+
+    What it says first is its request, which has been answered in the other version already: it is told so in its own.
+
+    Args:
+        stream: the stream; None where the answer was no.
+        status: of the answer,
+        fields: its fields,
+        content: and its content, where it was no.
+    """
+
+    def __init__(self, stream: trio.abc.Stream | None, status: int, fields: Sequence[Field], content: bytes) -> None:
+        self._stream = stream
+        self._fields = [field for field in fields if field[0] not in (b"content-length", b"transfer-encoding")]
+        self._status, self._content = status, content
+        self._answer = b""
+        self._asked = trio.Event()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """The request, which is answered; then whatever the other side is to have."""
+        if not self._asked.is_set():
+            self._answer = self._answered(_KEY(bytes(data)))
+            self._asked.set()
+        elif self._stream is not None:
+            await self._stream.send_all(data)
+            return
+        await trio.lowlevel.checkpoint()
+
+    def _answered(self, key: re.Match[bytes] | None) -> bytes:
+        said = b"".join([b"%b: %b\r\n" % field for field in self._fields])
+        if self._stream is None:
+            length = len(self._content)
+            return b"HTTP/1.1 %d \r\n%bcontent-length: %d\r\n\r\n" % (self._status, said, length) + self._content
+        accept = base64.b64encode(hashlib.sha1(key[1] + GUID).digest()) if key else b""
+        switching = b"upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: " + accept
+        return b"HTTP/1.1 101 \r\n%b%b\r\n\r\n" % (said, switching)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Returns at once: what has to wait does so in :meth:`send_all`."""
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """The answer, then what the other side says."""
+        await self._asked.wait()
+        if answer := self._answer:
+            self._answer = b""
+            return answer
+        return b"" if self._stream is None else bytes(await self._stream.receive_some(max_bytes))
+
+    async def aclose(self) -> None:
+        """Closes the stream."""
+        if self._stream is not None:
+            await self._stream.aclose()

@@ -90,6 +90,17 @@ class Folder:
 
         return await open_by(path, at_once, patiently)
 
+    def still_holds(self, path: bytes, status: os.stat_result) -> bool:
+        """Whether a path leads to the file that has this status, and it has not changed. Not through a link at its end.
+
+        To be asked of what was opened a moment ago, so it is in the kernel's caches.
+        """
+        try:
+            now = os.stat(path, dir_fd=self._here().fd, follow_symlinks=False)
+        except OSError:
+            return False
+        return _state(now) == _state(status)
+
     async def names(self, path: bytes, most: int) -> list[tuple[str, bool, int, int]]:
         """What lies in a folder beneath it, in no order: names, whether it is a folder, octets, and when it changed.
 
@@ -127,6 +138,10 @@ class Folder:
         if root is None or trio.current_time() >= root.until:
             root = self._root = _Root(self.path)
         return root
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    return status.st_ino, status.st_dev, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _listed(fd: int, most: int) -> list[tuple[str, bool, int, int]]:

@@ -77,8 +77,9 @@ class Clock:
 
     def disarm(self, timer: Timer) -> None:
         """Forgets ``timer``, and holds nothing of it; its entry is swept later."""
-        timer.armed = math.inf
-        self._bury(timer)
+        if timer.armed != math.inf:
+            timer.armed = math.inf
+            self._bury(timer)
 
     async def run(self) -> None:
         """Sleeps to the next deadline, fires what is due, for ever."""

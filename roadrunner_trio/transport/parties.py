@@ -1,11 +1,13 @@
-"""Who may be told by a wire, in the poller's task: of what has arrived, of room, of a peer that leaves.
+"""Who may be told by a wire, in the poller's task: of what has arrived, of room, of a peer that leaves. And who sends.
 
-All of it is synchronous, and must not raise: the task in which it runs serves everybody.
+All that is told is synchronous, and must not raise: the task in which it runs serves everybody.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
+
+import trio
 
 
 class Attendant(Protocol):
@@ -30,3 +32,35 @@ class Writer(Protocol):
     def write_now(self) -> None:
         """The socket may take more again, or the peer has gone. Synchronous; must not raise."""
         ...
+
+
+class Sender(Protocol):
+    """A wire, to one that sends on it."""
+
+    sending: bool
+
+    def check_open(self, *, sending: bool) -> None:
+        """Raises ``ClosedResourceError`` when nothing can be done with it, or nothing be sent on it."""
+        ...
+
+
+class Sending:
+    """The guard around a send: a checkpoint before, one sender at a time, one error in Trio's words."""
+
+    __slots__ = ("sends", "wire")
+
+    def __init__(self, wire: Sender, sends: bool) -> None:
+        self.wire = wire
+        self.sends = sends
+
+    async def __aenter__(self) -> None:
+        self.wire.sending = True
+        try:
+            await trio.lowlevel.checkpoint()
+            self.wire.check_open(sending=self.sends)  # only now: somebody may have closed it in between
+        except BaseException:
+            self.wire.sending = False
+            raise
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.wire.sending = False

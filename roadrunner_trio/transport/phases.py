@@ -37,6 +37,10 @@ WAITING: Final = frozenset({Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST, Pha
 """Phases in which it is the peer's turn."""
 
 
+TOGETHER: Final = 1 / 64
+"""Seconds by which a connection may be parked later, with others in one step of the clock, each of which is 15 µs."""
+
+
 class Source(Protocol):
     """What a peer's octets come from, where that can be asked."""
 
@@ -45,14 +49,35 @@ class Source(Protocol):
         ...
 
 
+class Sleeper(Protocol):
+    """A connection that can wait without a task."""
+
+    def park(self) -> bool:
+        """It has been idle for long: whether it gives up its task. Then its scope has been ended. Synchronous."""
+        ...
+
+
 class PhaseScope:
     """One connection's cancel scope and the deadline of the phase it is in.
 
-    The scope belongs to the task that serves the connection; the deadline belongs to the connection, which may one
-    day wait without a task.
+    The scope belongs to the task that serves the connection; the deadline belongs to the connection, which may wait
+    without a task.
     """
 
-    __slots__ = ("armed", "clock", "deadline", "expired", "now", "over", "phase", "scope", "source", "spared")
+    __slots__ = (
+        "armed",
+        "clock",
+        "deadline",
+        "end_of_rest",
+        "expired",
+        "now",
+        "over",
+        "phase",
+        "scope",
+        "sleeper",
+        "source",
+        "spared",
+    )
 
     def __init__(self, clock: Clock, source: Source | None = None) -> None:
         self.clock = clock
@@ -63,6 +88,10 @@ class PhaseScope:
         self.phase = Phase.HANDSHAKE
         self.deadline = math.inf
         self.armed = math.inf
+        self.sleeper: Sleeper | None = None
+        """Asked when it has been idle for long."""
+        self.end_of_rest = -math.inf
+        """While it is idle, its deadline, if the one above is only the time for that question."""
         self.spared: float = math.inf
         """The deadline that was put off because something had arrived: once, or a drip could go on for ever."""
         self.expired = False
@@ -80,15 +109,46 @@ class PhaseScope:
         if deadline < self.armed:
             self.clock.arm(self)
 
+    def rest(self, seconds: float, awake: float | None) -> None:
+        """Begins to be idle, for ``seconds``, and for ``awake`` of them with a task; goes on with it after a wake."""
+        if self.phase is Phase.IDLE:
+            return
+        self.phase = Phase.IDLE
+        now = self.now()
+        self.end_of_rest = deadline = now + seconds
+        if awake is not None and awake < seconds and self.sleeper is not None:
+            deadline = min(deadline, now + awake - (now + awake) % -TOGETHER)
+        self.deadline = deadline
+        if deadline < self.armed:
+            self.clock.arm(self)
+
+    def wake(self, end: float, awake: float | None) -> None:
+        """Goes on with a rest that began without a task, and ends at ``end``."""
+        self.phase = Phase.IDLE
+        self.end_of_rest = end
+        self.deadline = end if awake is None else min(end, self.now() + awake)
+        if self.deadline < self.armed:
+            self.clock.arm(self)
+
+    @property
+    def ends(self) -> float:
+        """When the phase has had its time, whatever the clock is to look at before."""
+        return max(self.deadline, self.end_of_rest) if self.phase is Phase.IDLE else self.deadline
+
     def shorten(self, deadline: float) -> None:
         """Brings the deadline forward to ``deadline``, if it is earlier."""
-        if deadline < self.deadline:
-            self.deadline = deadline
+        if deadline < self.ends:
+            self.deadline = self.end_of_rest = deadline
             if deadline < self.armed:
                 self.clock.arm(self)
 
     def fire(self) -> None:
         """The clock's word: the phase has had its time, unless what the peer owes is here and waits to be read."""
+        if self.phase is Phase.IDLE and self.deadline < self.end_of_rest:
+            self.deadline = self.end_of_rest
+            if (self.sleeper is None or not self.sleeper.park()) and self.deadline < self.armed:
+                self.clock.arm(self)
+            return
         late = self.phase in WAITING and self.deadline != self.spared
         if late and self.source is not None and self.source.pending():
             self.deadline = self.spared = self.now() + SPARED
@@ -105,4 +165,5 @@ class PhaseScope:
     def close(self) -> None:
         """Takes the deadline off the clock: it is over."""
         self.over = True
+        self.sleeper = None  # each of the two holds the other
         self.clock.disarm(self)

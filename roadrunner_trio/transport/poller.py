@@ -9,6 +9,11 @@ while nobody waits, or whose waiter was cancelled, is not lost.
 
 It also reports what a reader would never see while nobody reads: that the peer has gone.
 
+A peer that is alone would be served in two turns of Trio's loop, the poller's and that of the task that it wakes. So a
+task that is woken alone again and again is made the *leader*: it waits for the epoll itself, then reads, and only now
+and then asks whose the edge was. The poller's task has the watch again as soon as anybody else has something to say, or
+the leader waits for anything else. It is an instrument of Trio's that sees the latter, for a handler may wait anywhere.
+
 The other way round it saves system calls too: what is sent in pieces within one turn of Trio's loop is held, and
 written once when the turn is over. A piece that its producer waits after is on its way before anybody else's next
 step but one.
@@ -36,6 +41,11 @@ AVAILABLE: Final = hasattr(select, "epoll")
 URGENT: Final = getattr(select, "EPOLLPRI", 0)
 EDGES: Final = getattr(select, "EPOLLIN", 0) | getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLET", 0) | URGENT
 ROOM: Final = getattr(select, "EPOLLOUT", 0)
+STREAK: Final = 16
+"""Edges of one socket, and of nobody else, after which its task leads."""
+STREAK_MOST: Final = 4096
+TRUST: Final = 8
+"""Turns of a leader, of which all but one take it that what has come is its own: others wait for so many at most."""
 SHARE: Final = 64
 """Sockets that are written to before everybody else has a turn: at 5 µs each, a third of a millisecond."""
 
@@ -58,12 +68,22 @@ class Holding(Protocol):
         ...
 
 
-class Watched(Holding, Protocol):
+class Watched(Protocol):
     """Who is told of the edges of a socket. What it raises is logged, the first time, and the poller goes on."""
 
-    def edge(self, events: int) -> None:
-        """``events`` is a mask of ``select.EPOLL*``. Synchronous."""
+    def edge(self, events: int) -> trio.lowlevel.Task | None:
+        """``events`` is a mask of ``select.EPOLL*``. Synchronous.
+
+        Returns:
+            The task that it has woken, if that has but to read.
+        """
         ...
+
+
+class Led(Protocol):
+    """What a leader waits for."""
+
+    readable: bool
 
 
 class Poller:
@@ -71,16 +91,27 @@ class Poller:
 
     Attributes:
         crowd: how many sockets had something to say when they were last asked.
+        leader: the task that keeps the watch in the place of the poller's own; it has to come to :meth:`lead` before
+            it waits for anything.
     """
 
     def __init__(self) -> None:
         self.crowd = 0
+        self.leader: trio.lowlevel.Task | None = None
+        self.leading: Led | None = None
         self._epoll = select.epoll()
-        self._watched: dict[int, Watched] = {}
+        self._fd = self._epoll.fileno()
+        self._watched: list[Watched | None] = []  # by descriptor: there may be many, and they are small numbers
         self._holding: list[Holding] = []
         self._flusher: trio.lowlevel.Task | None = None  # while it waits
-        self._failed: dict[int, Holding] = {}
+        self._failed: dict[int, object] = {}
         self._unread = array("i", [0])
+        self._led: trio.lowlevel.Task | None = None  # the poller's own, while another leads
+        self._relief: _Relief | None = None  # meanwhile; each of the two holds the other
+        self._lone = -1  # the descriptor that was last alone, and how often
+        self._streak = 0
+        self._due = STREAK
+        self._turns = 0  # of the leader
 
     def watch(self, sock: socket.socket, watched: Watched) -> None:
         """Registers a socket until :meth:`forget`; what has arrived already is reported as its first edge.
@@ -90,12 +121,21 @@ class Poller:
         """
         fd = sock.fileno()
         self._epoll.register(fd, EDGES)
+        if fd >= len(self._watched):
+            self._watched += [None] * (fd + 1 - len(self._watched))
+        self._watched[fd] = watched
+
+    def hand_over(self, sock: socket.socket | int, watched: Watched) -> None:
+        """Has another told of what is watched already, a socket or its number, from the next edge on."""
+        fd = sock if isinstance(sock, int) else sock.fileno()
+        self._failed.pop(id(self._watched[fd]), None)
         self._watched[fd] = watched
 
     def forget(self, sock: socket.socket) -> None:
         """Unregisters a socket. Call it before the socket is closed: its number may be used again at once."""
         fd = sock.fileno()
-        if (watched := self._watched.pop(fd, None)) is not None:
+        if 0 <= fd < len(self._watched) and (watched := self._watched[fd]) is not None:
+            self._watched[fd] = None
             self._failed.pop(id(watched), None)
             self._epoll.unregister(fd)
 
@@ -108,7 +148,11 @@ class Poller:
 
         Urgent ones count where they are read in line (SO_OOBINLINE), an end does not.
         """
-        fcntl.ioctl(sock.fileno(), termios.FIONREAD, self._unread)
+        return self.holds_unread(sock.fileno())
+
+    def holds_unread(self, fd: int) -> bool:
+        """The same of a descriptor."""
+        fcntl.ioctl(fd, termios.FIONREAD, self._unread)
         return self._unread[0] > 0
 
     def flush_soon(self, watched: Holding) -> None:
@@ -143,19 +187,88 @@ class Poller:
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def _pass_edges(self) -> None:
-        epoll, watched = self._epoll, self._watched
         while True:
-            await trio.lowlevel.wait_readable(epoll.fileno())
-            edges = epoll.poll(0)
-            self.crowd = len(edges)
-            for fd, events in edges:
-                if (waiting := watched.get(fd)) is not None:
-                    try:
-                        waiting.edge(events)
-                    except BaseException as exc:
-                        self._blame(waiting, exc)
+            await trio.lowlevel.wait_readable(self._fd)
+            if self._appoint(self._look()):
+                await trio.lowlevel.wait_task_rescheduled(self._abort_led)
 
-    def _blame(self, culprit: Holding, exc: BaseException) -> None:
+    def _look(self) -> trio.lowlevel.Task | None:
+        """Passes on what there is; the task that was woken last."""
+        edges = self._epoll.poll(0)
+        self.crowd = len(edges)
+        woken = fd = None
+        for fd, events in edges:
+            if (waiting := self._watched[fd]) is not None:
+                try:
+                    woken = waiting.edge(events)
+                except BaseException as exc:
+                    self._blame(waiting, exc)
+        if self.crowd == 1 and fd == self._lone:
+            self._streak += 1
+        elif edges:
+            self._lone, self._streak = edges[0][0], 0
+        return woken
+
+    # -- the leader --------------------------------------------------------------------------------
+
+    def _appoint(self, woken: trio.lowlevel.Task | None) -> bool:
+        """Whether the task that was woken leads from now on."""
+        if self._streak < self._due or woken is None:
+            return False
+        self._led = trio.lowlevel.current_task()
+        self._turns, self.leader, self._relief = 0, woken, _Relief(self)
+        trio.lowlevel.add_instrument(self._relief)
+        return True
+
+    async def lead(self, watched: Led) -> None:
+        """Waits, as the leader, until something may have come for ``watched``.
+
+        Raises:
+            trio.ClosedResourceError: :meth:`dismiss`.
+        """
+        self.leading = watched
+        try:
+            await trio.lowlevel.wait_readable(self._fd)
+        finally:
+            self.leading = None
+        self._turns += 1
+        if self._turns % TRUST:
+            self.crowd, watched.readable = 1, True
+        else:
+            self.doubt()
+
+    def doubt(self) -> None:
+        """If the leader says it: there was nothing for it; or it has not asked for long. Passes on what is others'."""
+        if self.leader is not None and self.leader is trio.lowlevel.current_task():
+            self._look()
+            if not self._streak:
+                self.relieve()
+
+    def dismiss(self, watched: Led) -> None:
+        """Ends the leader's wait, if it is for ``watched``, whose socket is closed."""
+        if self.leading is watched:
+            trio.lowlevel.notify_closing(self._fd)
+
+    def relieve(self) -> None:
+        """Gives the watch back to the poller's task.
+
+        A lead that has not lasted as long as it took to earn it has cost more than it gave. The next is due later.
+        """
+        self._due = min(2 * self._due, STREAK_MOST) if self._turns < self._due else STREAK
+        self._streak, self.leader = 0, None
+        if self._relief is not None:
+            trio.lowlevel.remove_instrument(self._relief)
+            self._relief = None
+        if self._led is not None:
+            trio.lowlevel.reschedule(self._led, WOKEN)
+            self._led = None
+
+    def _abort_led(self, _: object) -> trio.lowlevel.Abort:
+        self._led = None
+        self.relieve()
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _blame(self, culprit: object, exc: BaseException) -> None:
         """This task is everybody's; whoever it calls is somebody's, and may be called once an edge: it has one line.
 
         Raises:
@@ -170,3 +283,15 @@ class Poller:
     def close(self) -> None:
         """Closes the epoll, once every socket is forgotten."""
         self._epoll.close()
+
+
+class _Relief(trio.abc.Instrument):
+    """Sees to it that somebody keeps the watch: a leader that waits for anything else has given it up."""
+
+    def __init__(self, poller: Poller) -> None:
+        self._poller = poller
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Trio's word."""
+        if task is self._poller.leader and self._poller.leading is None:
+            self._poller.relieve()

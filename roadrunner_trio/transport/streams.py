@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import socket
+from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
 
 import trio
@@ -283,6 +284,9 @@ def own_end(wire: SocketWire, otherwise: str) -> Address:
         return otherwise
 
 
+_printable_host = lru_cache(1024)(printable)
+
+
 def shown(address: Address) -> str:
     """An address as people write it: ``192.0.2.1:80``, ``[2001:db8::1]:80``, a path; port 0 is one nobody knows.
 
@@ -291,7 +295,7 @@ def shown(address: Address) -> str:
     """
     if isinstance(address, str):
         return printable(address)
-    host, port = printable(address[0]), address[1]
+    host, port = _printable_host(address[0]), address[1]
     if not port:
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -20,7 +20,7 @@ import trio
 
 from . import forks
 from .files import READ_SIZE, OpenFile
-from .parties import Attendant, Reader, Writer
+from .parties import Attendant, Reader, Sending, Writer
 from .poller import ROOM, URGENT, WOKEN, Poller
 
 EPOLLIN = getattr(select, "EPOLLIN", 1)
@@ -53,6 +53,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
 
     Args:
         sock: the socket; it is made non-blocking and belongs to the wire from now on.
+        poller: tells of it; a ``known`` one already, to another (:meth:`surrender`).
+        tcp: whether it is one of TCP, where that is known: a socket needs four steps to say so.
     """
 
     __slots__ = (
@@ -75,7 +77,9 @@ class SocketWire(trio.abc.HalfCloseableStream):
         "writer",
     )
 
-    def __init__(self, sock: socket.socket, poller: Poller | None = None) -> None:
+    def __init__(
+        self, sock: socket.socket, poller: Poller | None = None, *, known: bool = False, tcp: bool | None = None
+    ) -> None:
         sock.setblocking(False)
         self.socket = sock
         self.sending = False
@@ -87,16 +91,15 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self.reader: Reader | None = None
         self.writer: Writer | None = None
         self.wary = False
-        self._receiving = False
-        self._in_hand = False
+        self._receiving = self._in_hand = False
         self._wants_room = False
         self._failure: OSError | None = None
         self._eof_sent = False
         self._poller = poller
         self._waiter: trio.lowlevel.Task | None = None
         if poller is not None:
-            self.wary = sock.family not in TCP
-            poller.watch(sock, self)
+            self.wary = sock.family not in TCP if tcp is None else not tcp
+            (poller.hand_over if known else poller.watch)(sock, self)
 
     @property
     def polled(self) -> bool:
@@ -134,17 +137,26 @@ class SocketWire(trio.abc.HalfCloseableStream):
         while True:
             if not self.readable:
                 self._waiter = trio.lowlevel.current_task()
+                if self._poller is not None and self._poller.leader is self._waiter:
+                    self._waiter = None
+                    await self._poller.lead(self)
+                    continue
                 await trio.lowlevel.wait_task_rescheduled(self._abort)
             try:
                 data = self.socket.recv(size)
             except BlockingIOError:
-                self.readable = False
+                self._read_in_vain()
                 continue
             except OSError as exc:
                 raise self._translated(exc) from exc
             if len(data) < size and not (self.wary and self._has_more()):
                 self.readable = False  # a short read has emptied the buffer: what comes next is a new edge
             return data
+
+    def _read_in_vain(self) -> None:
+        self.readable = False
+        if self._poller is not None:
+            self._poller.doubt()  # what has come was for others
 
     def _has_more(self) -> bool:
         """Whether there is more behind a short read, of which no edge will tell.
@@ -159,17 +171,18 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._waiter = None
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def edge(self, events: int) -> None:
+    def edge(self, events: int) -> trio.lowlevel.Task | None:
         """The poller's word: something has arrived, there is room again for what is held, or the peer has gone."""
         if events != EPOLLIN:
             self._odd_edge(events)
-            return
+            return None
         self.readable = True
-        if self._waiter is not None:
-            trio.lowlevel.reschedule(self._waiter, WOKEN)
+        if (waiter := self._waiter) is not None:
             self._waiter = None
+            trio.lowlevel.reschedule(waiter, WOKEN)
         elif self.reader is not None:
             self.reader.read_now()
+        return waiter
 
     def _odd_edge(self, events: int) -> None:
         """All but plain data. What comes together is told in order: room, what can be read, that the peer left."""
@@ -230,8 +243,10 @@ class SocketWire(trio.abc.HalfCloseableStream):
         if self._in_hand:
             return True
         try:
+            if self._poller is not None:
+                return self._poller.has_unread(self.socket)
             return bool(self.socket.recv(1, socket.MSG_PEEK))
-        except OSError:
+        except (OSError, ValueError):  # it is closed
             return False
 
     def has_room(self) -> bool:
@@ -429,6 +444,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
             if self._waiter is not None:
                 trio.lowlevel.reschedule(self._waiter)
                 self._waiter = None
+            elif self._poller is not None:
+                self._poller.dismiss(self)
 
     def reset(self) -> None:
         """Closes with a reset: the peer learns that what it has is not the whole."""
@@ -439,15 +456,31 @@ class SocketWire(trio.abc.HalfCloseableStream):
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._close(forks.abort)
 
+    def surrender(self) -> int | None:
+        """Gives up its descriptor, which the poller still watches; None, and it does not, unless somebody waits."""
+        at_rest = self._waiter is not None and not (self.held or self.sending or self.hung_up or self._eof_sent)
+        if not at_rest or self._failure is not None or self.wary is (self.socket.family in TCP):
+            return None
+        self.attendant = self.reader = self.writer = None
+        return self.socket.detach()
+
+    def adopt(self, sock: socket.socket) -> bool:
+        """Has another in the place of the one that was surrendered; False when nobody waits any more."""
+        if self._waiter is None:
+            return False
+        sock.setblocking(False)
+        self.socket, self.wary, self._wants_room = sock, sock.family not in TCP, False
+        return True
+
     async def aclose(self) -> None:
         """Closes the socket; a checkpoint."""
         self.close()
         await trio.lowlevel.checkpoint()
 
-    def _sender(self, *, sending: bool = True) -> _Sending:
+    def _sender(self, *, sending: bool = True) -> Sending:
         if self.sending:
             raise trio.BusyResourceError("another task is sending on this stream")
-        return _Sending(self, sending)
+        return Sending(self, sending)
 
     def check_open(self, *, sending: bool) -> None:
         """Raises ``ClosedResourceError`` when the wire is closed, or half-closed and something is to be sent."""
@@ -460,25 +493,3 @@ class SocketWire(trio.abc.HalfCloseableStream):
         if self.socket.fileno() == -1:
             return trio.ClosedResourceError("this stream is closed")
         return trio.BrokenResourceError(f"the connection is broken: {exc}")
-
-
-class _Sending:
-    """The guard around a send: a checkpoint before, one sender at a time, one error in Trio's words."""
-
-    __slots__ = ("sends", "wire")
-
-    def __init__(self, wire: SocketWire, sends: bool) -> None:
-        self.wire = wire
-        self.sends = sends
-
-    async def __aenter__(self) -> None:
-        self.wire.sending = True
-        try:
-            await trio.lowlevel.checkpoint()
-            self.wire.check_open(sending=self.sends)  # only now: somebody may have closed it in between
-        except BaseException:
-            self.wire.sending = False
-            raise
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self.wire.sending = False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .sample import Row, Sample
+from .recent import Row
+from .sample import Sample
 
 
 def everything(sample: Sample) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def changes(old: Sample, new: Sample) -> dict[str, Any]:
         ("tasks", old.tasks, new.tasks),
         ("connections", old.connections, new.connections),
     ):
-        put, gone = _difference(before, after)
+        put, gone = difference(before, after)
         if put:
             told[name] = put
         if gone:
@@ -40,5 +41,6 @@ def changes(old: Sample, new: Sample) -> dict[str, Any]:
     return told
 
 
-def _difference(before: dict[str, Row], after: dict[str, Row]) -> tuple[list[Row], list[str]]:
+def difference(before: dict[str, Row], after: dict[str, Row]) -> tuple[list[Row], list[str]]:
+    """The rows that are new or changed, and the ids of those that are gone."""
     return [row for key, row in after.items() if before.get(key) != row], [key for key in before if key not in after]

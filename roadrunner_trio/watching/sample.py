@@ -8,27 +8,34 @@ own, of which a large one is shown in part: who has least time left comes first.
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 import trio
 
 from ..printable import visible
-from ..server.listener import Listener
-from ..server.listener_info import ConnectionInfo
+from ..server.dormitory import Guest, Parked
+from ..server.listener import Listener, insides
+from ..server.listener_info import described
 from ..transport.dump import children_of, is_trios_own, stack_of, waits_at
-from ..transport.streams import shown
+from ..transport.streams import shown as address
+from .recent import Recent, Row, brief
 
 MOST_CONNECTIONS: Final = 200
 """Connections that are shown of each listener."""
 MOST_TASKS: Final = 1000
 """Tasks that are shown of the tree."""
+MOST_BELOW: Final = 50
+"""Tasks, or requests in hand, that are shown of what is looked at."""
 
-Row = dict[str, Any]
+Homes: TypeAlias = dict[trio.lowlevel.Task | None, tuple[str, int]]
+"""The task of a listener, with its name and how many connections it has, the parked ones too."""
+NOBODY: Final = ("", 0)
 
 
 @dataclass(slots=True)
@@ -51,7 +58,7 @@ class Sample:
 
 
 class Eye:
-    """Takes samples; remembers which task has which id, and holds no task.
+    """Takes samples; remembers which task has which id, and of connections those that were shown last.
 
     Args:
         listeners: whose connections are shown.
@@ -59,33 +66,57 @@ class Eye:
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self.listeners = listeners
+        self._recent = Recent(listeners)
         self._ids: WeakKeyDictionary[trio.lowlevel.Task, str] = WeakKeyDictionary()
         self._next = itertools.count(1)
 
     def sample(self) -> Sample:
-        """What there is to see now."""
+        """What there is to see now; from now on the requests of those that are shown are remembered."""
         seen = Sample(trio.current_time())
-        hosts = dict[trio.lowlevel.Task, str]()
+        hosts = set[trio.lowlevel.Task]()
+        homes: Homes = {}
+        urgent: list[tuple[Listener, Guest]] = []
         for listener in self.listeners:
-            found = listener.connections()
-            hosts.update((each.task, listener.name) for each in found if each.task is not None)
-            seen.listeners.append(_numbers(listener, len(found)))
-            found.sort(key=lambda each: each.deadline)
-            for each in found[:MOST_CONNECTIONS]:
-                if each.task is not None:
-                    row = self._connection(listener, each, seen.time)
-                    seen.connections[row["id"]] = row
-        self._walk(seen, hosts)
+            found = insides(listener)[0]
+            hosts.update(conn.task for conn in found if conn.task is not None)
+            homes[listener.task] = listener.name, len(found)
+            seen.listeners.append(numbers_of(listener))
+            urgent += [(listener, conn) for conn in heapq.nsmallest(MOST_CONNECTIONS, found, key=_urgency)]
+        known = self._recent.look([conn for _, conn in urgent])
+        for (listener, conn), shown in zip(urgent, known, strict=True):
+            seen.connections[shown.id] = _connection(shown.id, listener, conn, seen.time)
+        self._walk(seen, hosts, homes)
         return seen
 
-    def stack(self, wanted: str) -> Row | None:
-        """Where the task of that id is, and what it waits for; None when there is none any more."""
+    def close(self) -> None:
+        """Nobody looks any more."""
+        self._recent.close()
+
+    # -- one thing, looked at --------------------------------------------------------------------
+
+    def closer(self, wanted: str) -> Row | None:
+        """What that id is about, what it waits for, and what is below it; None when it is over."""
+        if (conn := self._recent.find(wanted)) is not None:
+            return self._closer_at(conn, wanted)
         for task, found in self._ids.items():
             if found == wanted:
-                tasks = [child for nursery in task.child_nurseries for child in nursery.child_tasks]
-                below = [f"{visible(child.name)} @ {waits_at(child)}" for child in tasks[:20]]
-                return {"id": wanted, "name": visible(task.name), "stack": stack_of(task).split(" > "), "below": below}
+                return _with_stack({"id": wanted, "name": brief(task.name)}, task)
         return None
+
+    def _closer_at(self, conn: Guest, own: str) -> Row:
+        row = {
+            "id": own,
+            "name": brief(address(conn.peer)),
+            "protocol": conn.protocol,
+            "requests": conn.served,
+            "streams": _streams(conn),
+            "recent": self._recent.of(conn),
+            "websockets": self._recent.sockets_of(conn),
+            "t": round(trio.current_time(), 2),
+        }
+        return _with_stack(row, conn.task)
+
+    # -- all of it, from afar --------------------------------------------------------------------
 
     def _id(self, task: trio.lowlevel.Task) -> str:
         found = self._ids.get(task)
@@ -93,19 +124,7 @@ class Eye:
             found = self._ids[task] = str(next(self._next))
         return found
 
-    def _connection(self, listener: Listener, info: ConnectionInfo, now: float) -> Row:
-        return {
-            "id": "" if info.task is None else self._id(info.task),
-            "listener": listener.name,
-            "peer": visible(shown(info.peer)),
-            "phase": info.phase,
-            "since": round(now - info.age, 2),
-            "deadline": None if info.deadline == math.inf else round(now + info.deadline, 2),
-            "requests": info.requests,
-            "doing": f"{info.streams} streams" if info.streams > 1 else visible(info.doing),
-        }
-
-    def _walk(self, seen: Sample, hosts: dict[trio.lowlevel.Task, str]) -> None:
+    def _walk(self, seen: Sample, hosts: set[trio.lowlevel.Task], homes: Homes) -> None:
         """The tree without connections and without Trio's own; a loop, for a tree may be deeper than Python's stack."""
         root = trio.lowlevel.current_root_task()
         waiting = [(task, "") for task in reversed(children_of(root))] if root is not None else []
@@ -121,20 +140,21 @@ class Eye:
                 "id": own,
                 "parent": parent,
                 "kind": "task",
-                "name": visible(task.name),
+                "name": brief(task.name),
                 "where": visible(waits_at(task)),
             }
-            for row, inside in self._nurseries(task, own, hosts):
+            for row, inside in self._nurseries(task, own, hosts, homes):
                 seen.tasks[row["id"]] = row
                 waiting += [(child, row["id"]) for child in reversed(inside)]
 
     def _nurseries(
-        self, task: trio.lowlevel.Task, own: str, hosts: dict[trio.lowlevel.Task, str]
+        self, task: trio.lowlevel.Task, own: str, hosts: set[trio.lowlevel.Task], homes: Homes
     ) -> Iterator[tuple[Row, list[trio.lowlevel.Task]]]:
         for number, nursery in enumerate(task.child_nurseries):
             inside = sorted((each for each in nursery.child_tasks if each not in hosts), key=lambda each: each.name)
             deadline = nursery.cancel_scope.deadline
-            listener = next((hosts[each] for each in nursery.child_tasks if each in hosts), "")
+            innermost = number and number == len(task.child_nurseries) - 1  # of a listener: that of its connections
+            listener, connections = homes.get(task, NOBODY) if innermost else NOBODY
             yield (
                 {
                     "id": f"{own}.{number}",
@@ -142,21 +162,77 @@ class Eye:
                     "kind": "nursery",
                     "deadline": None if deadline == math.inf else round(deadline, 2),
                     "listener": listener,
-                    "connections": len(nursery.child_tasks) - len(inside),
+                    "connections": connections,
                 },
                 inside,
             )
 
 
-def _numbers(listener: Listener, present: int) -> Row:
+def numbers_of(listener: Listener) -> Row:
+    """What a listener says of itself."""
     deadline = listener.drain_deadline
+    phases = listener.phases()
+    present = sum(phases.values())
+    if parked := sum(isinstance(conn, Parked) for conn in insides(listener)[0]):
+        phases = {**phases, "idle": phases["idle"] - parked, "parked": parked}
     return {
         "name": listener.name,
         "status": listener.status,
-        "addresses": [shown(address) for address in listener.addresses],
+        "addresses": [address(each) for each in listener.addresses],
         "drain": None if deadline == math.inf else round(deadline, 2),
         "present": present,
         "shown": min(present, MOST_CONNECTIONS),
-        "phases": dict(listener.phases()),
+        "phases": {name: count for name, count in phases.items() if count},
         **dataclasses.asdict(listener.info()),
     }
+
+
+def _urgency(conn: Guest) -> tuple[float, float]:
+    return conn.deadline if isinstance(conn, Parked) else conn.phase.ends, conn.born
+
+
+def _connection(own: str, listener: Listener, conn: Guest, now: float) -> Row:
+    info = described(conn, now)
+    return {
+        "id": own,
+        "listener": listener.name,
+        "peer": visible(address(info.peer)),
+        "phase": "parked" if isinstance(conn, Parked) else info.phase,
+        "since": round(now - info.age, 2),
+        "deadline": None if info.deadline == math.inf else round(now + info.deadline, 2),
+        "requests": info.requests,
+        "doing": brief(info.doing or _first_stream(conn)),
+    }
+
+
+def _first_stream(conn: Guest) -> str:
+    """Of a connection of HTTP/2, what the stream that was begun first is about, and how many there are besides."""
+    busy: Any = getattr(conn, "busy", ())
+    for each in busy:
+        more = f" and {len(busy) - 1} more" if len(busy) > 1 else ""
+        return f"{each.request.method} {each.request.path}{more}"
+    return ""
+
+
+def _streams(conn: Guest) -> list[Row]:
+    """The requests of HTTP/2 that a connection has in hand, in the order in which they were begun."""
+    busy: Any = getattr(conn, "busy", ())
+    return [
+        {
+            "doing": brief(f"{each.request.method} {each.request.path}"),
+            "phase": each.phase.phase.value,
+            "deadline": None if each.phase.deadline == math.inf else round(each.phase.deadline, 2),
+            "stack": _stack(each.task),
+        }
+        for each in itertools.islice(busy, MOST_BELOW)
+    ]
+
+
+def _with_stack(row: Row, task: trio.lowlevel.Task | None) -> Row:
+    tasks = [] if task is None else [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    below = [f"{brief(child.name)} @ {visible(waits_at(child))}" for child in tasks[:MOST_BELOW]]
+    return {**row, "stack": _stack(task), "below": below, "more": len(tasks) - len(below)}
+
+
+def _stack(task: trio.lowlevel.Task | None) -> list[str]:
+    return [] if task is None else visible(stack_of(task)).split(" > ")

@@ -1,22 +1,30 @@
-// The window into a running server: keeps what the stream tells, and draws it. A recording is the same events, played.
+// The window into a running server: keeps what the streams tell of one process, and draws it. What is told of several
+// is in workers.js, a closer look in closer.js, and where it all comes from in source.js.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
+const PHASES = { read_request: "reading a request", read_body: "reading a body", dispatch: "in the handler",
+  respond: "writing to a slow peer", finish: "finishing", handed_off: "handed off" };
+const COUNTED = ["rejected", "refused", "throttled", "rate_limited", "failed", "gone", "timed_out", "cut"];
 const world = { listeners: [], tasks: new Map(), connections: new Map(), hidden: 0, t: 0, at: 0 };
 const firstSeen = new Map(); // of each deadline, how much time there was when it was first seen
-let tape = null;
-let source = null;
 
 const now = () => world.t + (performance.now() - world.at) / 1000;
 
+function forget() {
+  world.tasks.clear();
+  world.connections.clear();
+  firstSeen.clear();
+  world.listeners = [];
+  world.before = null;
+  world.hidden = 0;
+}
+
 function take(name, told) {
-  if (name === "all") {
-    world.tasks.clear();
-    world.connections.clear();
-  }
+  if (name === "all") forget();
+  if (told.listeners) world.before = { t: world.t, listeners: world.listeners };
   world.t = told.t;
   world.at = performance.now();
-  world.before = world.listeners;
   if (told.listeners) world.listeners = told.listeners;
   if (told.hidden !== undefined) world.hidden = told.hidden;
   for (const kind of ["tasks", "connections"]) {
@@ -26,7 +34,6 @@ function take(name, told) {
       firstSeen.delete(id);
     }
   }
-  if (tape) tape.push(JSON.stringify({ event: name, data: told }));
   draw();
 }
 
@@ -60,44 +67,75 @@ function make(tag, className, ...inside) {
   return element;
 }
 
+function button(className, pressed) {
+  const element = make("button", className);
+  element.type = "button";
+  element.tabIndex = -1; // one of them is reached by Tab, the others from there by arrows
+  element.addEventListener("click", pressed);
+  return element;
+}
+
 function draw() {
   drawListeners();
   drawTree();
   drawConnections();
-  const draining = world.listeners.some((each) => each.status === "draining");
-  const closed = world.listeners.length && world.listeners.every((each) => each.status === "closed");
-  if (source || closed) put($("state"), closed ? "closed" : draining ? "draining" : "live");
+  for (const id of ["tree", "connections"]) reachable($(id));
+  drawState();
   document.body.dataset.ready = "yes";
 }
 
+function numbers(list, items) {
+  keyed(list, items, (item) => make("div", "", make("dt", "", item.label ?? item.id), make("dd")), (element, item) => {
+    if (item.phase) element.dataset.phase = item.phase;
+    put(element.lastChild, String(item.value));
+  });
+}
+
+function phasesOf(listener) {
+  return Object.entries(listener.phases).map(([name, value]) => {
+    const phase = PHASES[name] ?? name.replaceAll("_", " ");
+    return { id: name, label: phase, phase, value };
+  });
+}
+
+const perSecond = (more, seconds) => (more < 10 * seconds ? (more / seconds).toFixed(1) : Math.round(more / seconds));
+
 function drawListeners() {
   const rows = world.listeners.map((each) => ({ id: each.name, ...each }));
-  keyed($("listeners"), rows, () => {
-    const box = make("article", "listener", make("h3"), make("dl", "numbers"), make("div", "drain"));
-    box.lastChild.append(make("span"), make("progress"));
-    return box;
-  }, (box, row) => {
+  const before = new Map((world.before?.listeners ?? []).map((each) => [each.name, each]));
+  keyed($("listeners"), rows, () => make("article", "listener", make("h3"), make("dl", "numbers"), drainBar()), (box, row) => {
     box.dataset.status = row.status;
     put(box.querySelector("h3"), `${row.name}: ${row.status} on ${row.addresses.join(", ") || "streams"}`);
-    const before = (world.before || []).find((each) => each.name === row.name);
-    const numbers = { connections: `${row.present} of ${row.max_connections}`, requests: row.requests };
-    if (before && row.requests > before.requests) numbers["just now"] = row.requests - before.requests;
-    for (const [phase, count] of Object.entries(row.phases)) numbers[phase] = count;
-    for (const name of ["rejected", "refused", "throttled", "rate_limited", "failed", "gone", "timed_out", "cut"])
-      if (row[name]) numbers[name.replace("_", " ")] = row[name];
-    const items = Object.entries(numbers).map(([id, value]) => ({ id, value }));
-    keyed(box.querySelector("dl"), items, (item) => make("div", "", make("dt", "", item.id), make("dd")),
-      (item, { value }) => put(item.lastChild, String(value)));
-    const drain = box.querySelector(".drain");
-    drain.hidden = row.status !== "draining";
-    if (!drain.hidden) {
-      row.most = box.most = Math.max(box.most || 0, row.present);
-      const progress = drain.querySelector("progress");
-      progress.max = row.most || 1;
-      progress.value = row.most - row.present;
-      drain.dataset.deadline = row.drain === null ? "" : row.drain;
-    }
+    const items = [
+      { id: "connections", value: `${row.present} of ${row.max_connections}` },
+      { id: "requests", value: row.requests },
+    ];
+    const more = before.has(row.name) ? row.requests - before.get(row.name).requests : 0;
+    if (more > 0) items.push({ id: "a second", value: perSecond(more, world.t - world.before.t) });
+    items.push(...phasesOf(row));
+    for (const name of COUNTED) if (row[name]) items.push({ id: name, label: name.replace("_", " "), value: row[name] });
+    numbers(box.querySelector("dl"), items);
+    fillDrain(box, row, row.status === "draining");
   });
+}
+
+function drainBar() {
+  const bar = make("div", "drain", make("span"), make("progress"));
+  bar.lastChild.setAttribute("aria-label", "drain");
+  bar.hidden = true;
+  return bar;
+}
+
+function fillDrain(box, row, draining) {
+  const bar = box.querySelector(".drain");
+  bar.hidden = !draining;
+  box.most = draining ? Math.max(box.most || 0, row.present) : row.present; // those who were there when it began
+  if (!draining) return;
+  const progress = bar.querySelector("progress");
+  progress.max = box.most || 1;
+  progress.value = (box.most || 1) - row.present;
+  bar.dataset.present = row.present;
+  bar.dataset.deadline = row.drain ?? "";
 }
 
 function drawTree() {
@@ -108,21 +146,16 @@ function drawTree() {
   }
   const connections = [...world.connections.values()].sort((a, b) => a.since - b.since);
   const level = (list, parent) => keyed(list, inside.get(parent) || [], (row) => {
-    if (row.kind === "task") {
-      const button = make("button");
-      button.type = "button";
-      button.addEventListener("click", () => look(row.id));
-      const item = make("li", "task", button, " ", make("span", "where"), make("ul"));
-      item.setAttribute("role", "treeitem");
-      item.dataset.task = row.id;
-      item.lastChild.setAttribute("role", "group");
-      return item;
-    }
-    const item = make("li", "nursery", make("div", "dots"), make("span", "hint"), make("ul"));
+    const item = row.kind === "task"
+      ? make("li", "task", button("", () => look(row.id)), " ", make("span", "where"), make("ul"))
+      : make("li", "nursery", make("div", "dots"), make("span", "hint"), make("ul"));
     item.setAttribute("role", "treeitem");
-    item.setAttribute("aria-label", "nursery");
     item.lastChild.setAttribute("role", "group");
-    item.dataset.nursery = row.id;
+    if (row.kind === "task") item.dataset.task = row.id;
+    else {
+      item.setAttribute("aria-label", "nursery");
+      item.dataset.nursery = row.id;
+    }
     return item;
   }, (item, row) => {
     if (row.kind === "task") {
@@ -130,19 +163,7 @@ function drawTree() {
       put(item.children[1], row.where);
     } else {
       const mine = row.listener ? connections.filter((each) => each.listener === row.listener) : [];
-      keyed(item.children[0], mine, (each) => {
-        const dot = make("button");
-        dot.type = "button";
-        dot.setAttribute("role", "treeitem");
-        dot.dataset.connection = each.id;
-        dot.addEventListener("click", () => look(each.id));
-        return dot;
-      }, (dot, each) => {
-        dot.dataset.phase = each.phase;
-        dot.dataset.deadline = each.deadline === null ? "" : each.deadline;
-        dot.setAttribute("aria-label", `${each.peer}, ${each.phase}`);
-        dot.title = `${each.peer}: ${each.phase} ${each.doing}`;
-      });
+      drawDots(item.children[0], mine);
       put(item.children[1], row.connections > mine.length ? `and ${row.connections - mine.length} more` : "");
     }
     level(item.lastChild, row.id);
@@ -151,23 +172,33 @@ function drawTree() {
   put($("hidden"), world.hidden ? `and ${world.hidden} tasks more` : "");
 }
 
+function drawDots(box, connections) {
+  keyed(box, connections, (each) => {
+    const dot = button("", () => look(each.id));
+    dot.setAttribute("role", "treeitem");
+    dot.dataset.connection = each.id;
+    return dot;
+  }, (dot, each) => {
+    dot.dataset.phase = each.phase;
+    dot.dataset.deadline = each.deadline ?? "";
+    dot.setAttribute("aria-label", `${each.peer}, ${each.phase}`);
+    dot.title = `${each.peer}: ${each.phase} ${each.doing}`;
+  });
+}
+
 function drawConnections() {
   const rows = [...world.connections.values()].sort((a, b) => (a.deadline ?? Infinity) - (b.deadline ?? Infinity));
   const present = world.listeners.reduce((sum, each) => sum + each.present, 0);
   put($("window"), present > rows.length ? `the ${rows.length} with the least time left, of ${present}` : `${present}`);
-  keyed($("connections"), rows, (row) => {
-    const button = make("button");
-    button.type = "button";
-    button.addEventListener("click", () => look(row.id));
-    return make("tr", "", make("td", "", button), make("td", "phase"), make("td"), make("td", "n"), make("td", "n"),
-      make("td", "left", make("span"), make("i")));
-  }, (line, row) => {
+  keyed($("connections"), rows, (row) => make("tr", "", make("td", "", button("", () => look(row.id))), make("td", "phase"),
+    make("td", "request"), make("td", "n"), make("td", "n"), make("td", "left", make("span"), make("i"))), (line, row) => {
     line.dataset.connection = row.id;
     line.dataset.phase = row.phase;
-    line.dataset.deadline = row.deadline === null ? "" : row.deadline;
+    line.dataset.deadline = row.deadline ?? "";
     put(line.cells[0].firstChild, row.peer);
     put(line.cells[1], row.phase);
     put(line.cells[2], row.doing);
+    line.cells[2].title = row.doing;
     put(line.cells[4], String(row.requests));
     line.dataset.since = row.since;
     const seen = firstSeen.get(row.id);
@@ -188,85 +219,37 @@ function tick() {
     const left = deadline === "" ? null : Math.max(0, deadline - time);
     put(words, left === null ? "" : `${left.toFixed(0)} s`);
     const span = (firstSeen.get(line.dataset.key) || {}).span;
-    bar.style.setProperty("--part", left === null || !span ? "0" : `${Math.min(1, left / span) * 5}rem`);
+    bar.style.setProperty("--part", left === null || !span ? "0" : `${Math.min(1, left / span) * 3}rem`);
   }
   for (const drain of document.querySelectorAll(".drain:not([hidden])")) {
-    const box = drain.closest(".listener");
-    const listener = world.listeners.find((each) => each.name === box.dataset.key);
-    const left = drain.dataset.deadline === "" ? "" : `, ${Math.max(0, drain.dataset.deadline - time).toFixed(0)} s left`;
-    put(drain.querySelector("span"), `${listener.present} still here${left}`);
+    const { deadline, present } = drain.dataset;
+    const at = drain.closest("#cards") ? together() : time;
+    const left = deadline === "" ? "" : `, ${Math.max(0, deadline - at).toFixed(0)} s left`;
+    put(drain.querySelector("span"), `${present} still here${left}`);
   }
 }
 
-setInterval(() => { if (!document.hidden && world.listeners.length) tick(); }, 250);
+// -- keys: a list of buttons is one stop, and arrows go from one to the next ---------------------------
 
-// -- looking closer ------------------------------------------------------------------------------------
-
-async function look(id) {
-  const row = world.connections.get(id) || world.tasks.get(id) || {};
-  const lines = { name: row.peer || row.name || "", stack: [], below: [] };
-  if (source) {
-    const answer = await fetch(`task?id=${encodeURIComponent(id)}`);
-    Object.assign(lines, answer.ok ? await answer.json() : { stack: ["it has ended"] });
-  } else {
-    lines.stack = [row.where || `${row.phase} ${row.doing}`];
+function reachable(list) {
+  if (!list.querySelector("button[tabindex='0']")) {
+    const first = list.querySelector("button");
+    if (first) first.tabIndex = 0;
   }
-  put($("detail-name"), lines.name);
-  $("detail-stack").replaceChildren(...lines.stack.map((line) => make("li", "", line)));
-  $("detail-below").replaceChildren(...lines.below.map((line) => make("li", "", line)));
-  $("detail").hidden = false;
 }
 
-$("close").addEventListener("click", () => { $("detail").hidden = true; });
-
-// -- where it comes from -------------------------------------------------------------------------------
-
-function listen() {
-  source = new EventSource("stream");
-  for (const name of ["all", "change"])
-    source.addEventListener(name, (event) => take(name, JSON.parse(event.data)));
-  source.addEventListener("error", () => {
-    const ended = world.listeners.length && world.listeners.every((each) => each.status !== "accepting");
-    put($("state"), ended ? "closed" : "connecting");
-    document.body.dataset.lost = "yes";
+function byArrows(list) {
+  const steps = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
+  list.addEventListener("keydown", (event) => {
+    const step = steps[event.key];
+    const all = [...list.querySelectorAll("button")];
+    const at = all.indexOf(document.activeElement);
+    if (!step || at < 0 || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    all[Math.max(0, Math.min(all.length - 1, at + step))].focus();
   });
-  source.addEventListener("open", () => { delete document.body.dataset.lost; });
+  list.addEventListener("focusin", (event) => {
+    for (const each of list.querySelectorAll("button[tabindex='0']")) each.tabIndex = -1;
+    event.target.tabIndex = 0;
+  });
 }
-
-$("record").addEventListener("click", () => {
-  if (!tape) {
-    const all = { t: now(), listeners: world.listeners, tasks: [...world.tasks.values()],
-      connections: [...world.connections.values()], hidden: world.hidden };
-    tape = [JSON.stringify({ event: "all", data: all })];
-    put($("record"), "Save the recording");
-    return;
-  }
-  const link = make("a");
-  link.href = URL.createObjectURL(new Blob([tape.join("\n") + "\n"], { type: "application/jsonl" }));
-  link.download = "recording.jsonl";
-  link.click();
-  tape = null;
-  put($("record"), "Record");
-});
-
-let playing = 0;
-
-$("play").addEventListener("change", async (event) => {
-  const file = event.target.files[0];
-  if (!file) return;
-  const lines = (await file.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line));
-  if (source) source.close();
-  source = null;
-  const mine = ++playing;
-  let before = null;
-  for (const { event: name, data } of lines) {
-    if (before !== null) await new Promise((done) => setTimeout(done, Math.min(2000, (data.t - before) * 1000)));
-    if (playing !== mine) return;
-    before = data.t;
-    take(name, data);
-    put($("state"), "playing");
-  }
-  put($("state"), "played");
-});
-
-listen();

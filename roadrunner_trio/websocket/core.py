@@ -23,6 +23,7 @@ from ..protocol.ws.assembly import Assembly
 from ..protocol.ws.decoder import Caps, Decoder
 from ..protocol.ws.deflate import Compression
 from ..protocol.ws.frames import LATER, NEED_DATA, Close, Piece, Ping, Pong, Violation
+from ..telemetry.websocket_events import Side
 from ..transport.clock import Clock
 from ..transport.drain import Drain
 from .inbox import Inbox, Item, Waiting
@@ -59,6 +60,7 @@ class Session:
 
     Attributes:
         closed: why it is over or about to be; None while it is open.
+        by: who has ended it, as in :class:`~roadrunner_trio.WebSocketClosed`.
         given_up: why the server did not wait for the peer any more, or had no room for it; None otherwise.
         fresh: a message was taken a moment ago, by a task that has waited for it.
 
@@ -86,6 +88,7 @@ class Session:
         "_until",
         "_waiting_end",
         "armed",
+        "by",
         "closed",
         "deadline",
         "fresh",
@@ -123,6 +126,7 @@ class Session:
         self.pings = Pings()
         # how it ends
         self.closed: CloseReason | None = None
+        self.by: Side = "server"
         self.given_up: str | None = None
         self._ending: tuple[CloseReason, bytes | None] | None = None
         self._close_sent = False
@@ -307,7 +311,7 @@ class Session:
                 self.pings.answered(payload)
             case Close(code, reason):
                 # Its code is answered, without its reason (RFC 6455 section 5.5.1).
-                self._end(CloseReason(code, reason or None), frames.encode_close(code))
+                self._end(CloseReason(code, reason or None), frames.encode_close(code), "peer")
             case Violation():
                 self._fail(event)
             case _:
@@ -368,11 +372,11 @@ class Session:
     def _fail(self, violation: Violation) -> None:
         self._end(CloseReason(*violation), frames.encode_close(*violation))
 
-    def _end(self, reason: CloseReason, frame: bytes | None) -> None:
+    def _end(self, reason: CloseReason, frame: bytes | None, by: Side = "server") -> None:
         """The last item of the queue: the handler has a second to come to it, if somebody waits for its answer."""
         if self._ending is not None or self.over:
             return
-        self._ending = (reason, frame)
+        self._ending, self.by = (reason, frame), (by if self.closed is None else self.by)
         if self._close_sent or frame is None or self.inbox.waiting:
             self._depart()
         else:
@@ -435,7 +439,7 @@ class Session:
         """The peer has gone without a close frame, or was left."""
         if self.link.too_slow and self._ending is None:
             self.given_up = TOO_SLOW
-        self._end(CloseReason(frames.ABNORMAL, why), None)
+        self._end(CloseReason(frames.ABNORMAL, why), None, "nobody")
 
     def told(self) -> None:
         """The drain's word."""

@@ -7,14 +7,15 @@ rejects, and the connection goes on. So it can be routed, mounted and wrapped li
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial
 from typing import Any, Final
 
 import trio
 from trio_websocket import ConnectionClosed
 
 from ..answering.callables import WEBSOCKET_HANDLER, check, guarded, named
+from ..answering.context import ServerContext
 from ..answering.faults import STRAYS, leaves
 from ..errors import HTTPError
 from ..fields import Field, is_token
@@ -29,17 +30,31 @@ from ..protocol.ws.deflate import Compression
 from ..protocol.ws.handshake import Handshake, judge
 from ..protocol.ws.origin import allows, check_origins
 from ..transport.streams import shown
-from ..transport.wire import PeerTooSlow
+from ..transport.wire import PeerGone, PeerTooSlow
 from ..units import Duration, Size, count, octets, seconds
 from .core import Session, Settings
 from .keepalive import UNANSWERED
 from .link import TOO_SLOW
+from .observed import tell_refused
 from .offer import Offer, WebSocketRequest
 from .told import Told, passes
 
 DEFAULT_CAP: Final = 10 * 1024 * 1024
 SLOW: Final = (TOO_SLOW, UNANSWERED)
 """Why a peer is given up that may still be there: then it is not told as having left."""
+
+
+class _Decision:
+    """What an upgrade is decided by. It lasts as long as the session: a partial function would take thrice as much."""
+
+    __slots__ = ("handshake", "upgrader")
+
+    def __init__(self, upgrader: websocket, handshake: Handshake) -> None:
+        self.upgrader = upgrader
+        self.handshake = handshake
+
+    def __call__(self, exchange: Exchange, fields: list[Field]) -> Awaitable[object]:
+        return self.upgrader._decide(self.handshake, exchange, fields)  # pyright: ignore[reportPrivateUsage]  # its own
 
 
 class websocket:
@@ -127,15 +142,20 @@ class websocket:
         Raises:
             HTTPError: 400, 403, 405 or 426: it is none, or not from a page that may connect.
         """
-        handshake = judge(request.head)
-        if await request.read():
-            raise HTTPError(400, "A WebSocket does not begin with content.\n")
+        try:
+            handshake = judge(request.head)
+            if await request.read():
+                raise HTTPError(400, "A WebSocket does not begin with content.\n")
+        except HTTPError as error:
+            _tell(request, error.status, "handshake")
+            raise
         allowed, origins = self._settings.origins, request.headers("origin")
         if allowed is not None and not allows(allowed, origins, request.host):
             who = map(printable, (shown(request.peer), ", ".join(origins), request.host))
+            _tell(request, 403, "origin")
             self._told.tell("refused origins", "refused a WebSocket of %s: its page is of %s, our host is %s", *who)
             raise HTTPError(403, "Pages of this origin may not connect.\n")
-        return Upgrade(partial(self._decide, handshake))
+        return Upgrade(_Decision(self, handshake))
 
     async def _decide(self, handshake: Handshake, exchange: Exchange, fields: list[Field]) -> None:
         """Runs the handler, and the session to its end; then raises what the handler has raised."""
@@ -143,10 +163,17 @@ class websocket:
         failures: list[BaseException] = []
         try:
             if exchange.wire is not None and exchange.wire.polled and exchange.request.tls is None:
-                await self._run(offer, failures)
+                try:  # here, not in another coroutine: as long as the session lasts there is a frame less
+                    with offer.scope:
+                        await self.handler(WebSocketRequest(offer))
+                except BaseException as exc:
+                    if not _noted(exc, failures):
+                        raise
+                await _end(offer, failures)
             else:
                 await self._run_with_tasks(offer, failures)
             if offer.session is not None:
+                offer.tell_closed(offer.session)
                 await self._part(offer.session, exchange)
         except BaseException:
             if failures:  # whatever cut the farewell short must not hide it
@@ -154,41 +181,83 @@ class websocket:
             raise
         finally:
             offer.end()
+            _tell_refused(offer, failures)
         if failures:
             raise failures.pop()
-        if not offer.decided:
-            raise RuntimeError("the WebSocket handler has neither accepted nor rejected")
-        if offer.session is not None and offer.session.given_up in SLOW:
-            raise PeerTooSlow(offer.session.given_up)
-
-    async def _run(self, offer: Offer, failures: list[BaseException]) -> None:
-        """The handler, and the session's close in its name; what it raises is a failure, unless it is the end."""
-        try:
-            with offer.scope:
-                await self.handler(WebSocketRequest(offer))
-        except BaseException as exc:
-            if passes(exc):
-                raise
-            if not all(isinstance(leaf, ConnectionClosed) for leaf in leaves(exc)):
-                failures.append(_failure(exc))
-        if offer.session is not None:
-            offer.session.close_now(frames.INTERNAL_ERROR if failures else frames.NORMAL)
-            await offer.session.ended()
+        _account(offer)
 
     async def _run_with_tasks(self, offer: Offer, failures: list[BaseException]) -> None:
         """The same where no edges read and write for the session."""
         async with trio.open_nursery() as offer.nursery:
-            await self._run(offer, failures)
+            try:
+                with offer.scope:
+                    await self.handler(WebSocketRequest(offer))
+            except BaseException as exc:
+                if not _noted(exc, failures):
+                    raise
+            await _end(offer, failures)
             if offer.session is not None:
                 await offer.session.settle(offer.exchange.timeouts.linger)
             offer.nursery.cancel_scope.cancel(reason="the WebSocket session is over")
 
-    async def _part(self, session: Session, exchange: Exchange) -> None:
+    async def _part(self, session: Session | None, exchange: Exchange) -> None:
+        if session is None:
+            return
         if session.given_up is not None:
             peer = printable(shown(exchange.request.peer))
             kind = "WebSockets that were given up"
             self._told.tell(kind, "gave up the WebSocket of %s: %s", peer, session.given_up)
         await session.part(exchange.timeouts.linger)
+
+
+def _noted(exc: BaseException, failures: list[BaseException]) -> bool:
+    """Takes what a handler has raised for a failure, unless it is the session's end; False for what is nobody's."""
+    if passes(exc):
+        return False
+    if not all(isinstance(leaf, ConnectionClosed) for leaf in leaves(exc)):
+        failures.append(_failure(exc))
+    return True
+
+
+def _account(offer: Offer) -> None:
+    """Raises what there is to say of an offer whose handler has returned in order."""
+    if not offer.decided:
+        raise RuntimeError("the WebSocket handler has neither accepted nor rejected")
+    if offer.session is not None and offer.session.given_up in SLOW:
+        raise PeerTooSlow(offer.session.given_up)
+
+
+async def _end(offer: Offer, failures: list[BaseException]) -> None:
+    """The session's close in the handler's name."""
+    if offer.session is not None:
+        offer.session.close_now(frames.INTERNAL_ERROR if failures else frames.NORMAL)
+        await offer.session.ended()
+
+
+def _tell_refused(offer: Offer, failures: list[BaseException]) -> None:
+    """What was not accepted: by whom, or why nobody decided."""
+    if offer.session is not None:
+        return
+    exchange: Any = offer.exchange
+    answered = exchange.status if exchange.started else 0
+    if answered:
+        status, reason = answered, "rejected"
+    elif failures and isinstance(failures[0], HTTPError):
+        status, reason = failures[0].status, "rejected"
+    elif exchange.gone_now or (failures and isinstance(failures[0], PeerGone)):
+        status, reason = None, "gone"
+    elif failures or sys.exception() is None:
+        status, reason = 500, "error"
+    else:
+        status, reason = None, "cancelled"
+    tell_refused(exchange.context.observers, exchange.request, status, reason)
+
+
+def _tell(request: Request, status: int, reason: str) -> None:
+    """What is no handshake is refused before there is anything to decide."""
+    source: Any = request.source
+    if isinstance(context := getattr(source, "context", None), ServerContext):
+        tell_refused(context.observers, request, status, reason)
 
 
 def _failure(exc: BaseException) -> BaseException:

@@ -11,6 +11,7 @@ from trio_websocket import Endpoint
 from ..answering.context import ServerContext
 from ..answering.respond import respond
 from ..fields import Field, FieldsLike, encoded
+from ..journal import log
 from ..messages.exchange import Exchange
 from ..messages.response import AnyResponse, Response
 from ..protocol.wishes import checked
@@ -20,6 +21,7 @@ from ..protocol.ws.handshake import RESERVED, Handshake
 from ..transport.streams import PrefixedStream, tidy
 from .core import Session, Settings
 from .link import Link
+from .observed import ObservedWebSocket, Watch, watch
 from .session import WebSocket
 
 
@@ -29,12 +31,24 @@ class Offer:
     Attributes:
         scope: around the handler.
         nursery: for the tasks of the session's link; None where edges do their work.
-        session: what has come of it, if it was accepted.
+        session: what has come of it, if it was accepted,
+        watch: and what is told of that; None where nobody cares.
         decided: it has been accepted or rejected.
         over: the handler has returned, and whoever still has its request can decide nothing.
     """
 
-    __slots__ = ("decided", "exchange", "fields", "handshake", "nursery", "over", "scope", "session", "settings")
+    __slots__ = (
+        "decided",
+        "exchange",
+        "fields",
+        "handshake",
+        "nursery",
+        "over",
+        "scope",
+        "session",
+        "settings",
+        "watch",
+    )
 
     def __init__(self, exchange: Exchange, settings: Settings, handshake: Handshake, fields: list[Field]) -> None:
         self.exchange = exchange
@@ -44,6 +58,7 @@ class Offer:
         self.scope = trio.CancelScope()
         self.nursery: trio.Nursery | None = None
         self.session: Session | None = None
+        self.watch: Watch | None = None
         self.decided = False
         self.over = False
 
@@ -74,8 +89,13 @@ class Offer:
         session = self.session = Session(settings, decoder, context, exchange.drain, self._abandoned)
         wire = None if self.nursery is not None else exchange.wire
         link = Link(stream, wire, exchange.timeouts.write, session, context.turns)
-        session.begin(link, self.nursery, early)
         deflater = None if agreement is None else agreement.deflater()
+        seen = self.watch = watch(context.observers, exchange.request)
+        if seen is not None:
+            seen.opened(subprotocol, compressed=agreement is not None)
+        session.begin(link, self.nursery, early)
+        if seen is not None:
+            return ObservedWebSocket(seen, exchange.request, subprotocol, session, deflater)
         return WebSocket(exchange.request, subprotocol, session, deflater)
 
     def _abandoned(self) -> None:
@@ -86,6 +106,16 @@ class Offer:
         self.over = True
         if self.session is not None:
             self.session.abandon()
+            self.tell_closed(self.session)
+            if (closed := self.session.closed) is not None:
+                who = self.session.by
+                log.debug("the WebSocket of %r was closed by %s: %d", self.exchange.request, who, closed.code)
+
+    def tell_closed(self, session: Session) -> None:
+        """It is closed; that is told once, now or at the latest when the handler has returned."""
+        if self.watch is not None:
+            self.watch.closed(session)
+            self.watch = None
 
 
 class WebSocketRequest:

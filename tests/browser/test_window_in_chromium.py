@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import resource
 import signal
 import socket
@@ -14,7 +16,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from browser_tools import CHROMIUM, PATIENCE, Tab, chromium, screenshots
+from browser_tools import CHROMIUM, FAINT, NAMELESS, PATIENCE, Tab, chromium, screenshots
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: nox -s browser")
 pytestmark = [
@@ -24,10 +26,17 @@ pytestmark = [
 
 APP = """
 import trio
-from roadrunner_trio import EventStream, Response, run
+from roadrunner_trio import EventStream, Response, run, websocket
+
+async def echo(request):
+    async with await request.accept(subprotocol="chat.v1") as peer:
+        async for message in peer:
+            await peer.send_message(message)
+
+chat = websocket(echo)
 
 async def handler(request):
-    if request.path == "/slow":
+    if request.path.startswith("/slow"):
         await trio.sleep(3600)
     if request.path == "/events":
         async def ticks(sender):
@@ -35,6 +44,8 @@ async def handler(request):
                 await sender.send("tick")
                 await trio.sleep(1)
         return EventStream(request, ticks)
+    if request.path == "/chat":
+        return await chat(request)
     return Response(await request.read())
 """
 MANY = 5000
@@ -54,7 +65,9 @@ class Watched:
         self.url = f"http://127.0.0.1:{self.window}/"
         command = [sys.executable, "-m", "roadrunner_trio", "serve", "watched:handler"]
         command += ["--bind", f"127.0.0.1:{self.port}", "--observe", f"127.0.0.1:{self.window}", *more]
-        self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.log = folder / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log)
         assert self.process.stdout is not None
         assert b"Serving" in self.process.stdout.readline()
 
@@ -80,9 +93,29 @@ def watched(tmp_path: Any) -> Iterator[Watched]:
         server.process.communicate()
 
 
-def tab_of(browser: Any, url: str, width: int = 1280, scheme: str = "light") -> Tab:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+@pytest.fixture
+def workers(tmp_path: Any) -> Iterator[Watched]:
+    server = Watched(tmp_path, "--grace", "30", "--workers", "2")
+    try:
+        yield server
+    finally:
+        server.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.process.wait(2)
+        server.process.terminate()  # at once
+        server.process.communicate(timeout=PATIENCE)
+
+
+def tab_of(browser: Any, url: str, width: int = 1280, scheme: str = "light", **more: Any) -> Tab:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **more)
     return Tab(context.new_page(), url)
+
+
+def picture(tab: Tab, name: str, *, whole: bool = False) -> None:
+    """For those who want to look themselves."""
+    if (folder := screenshots()) is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        tab.page.screenshot(path=folder / f"window-{name}.png", full_page=whole)
 
 
 def phases(tab: Tab) -> list[str]:
@@ -140,14 +173,20 @@ def test_thousands(watched: Watched, browser: Any) -> None:
         assert f"{MANY} of 6000" in tab.text("#listeners")
         tab.until(lambda: f"and {MANY - 200} more" in tab.text("#tree"))
         for name, width, scheme in (("desktop", 1280, "light"), ("desktop-dark", 1280, "dark"), ("phone", 375, "dark")):
-            picture = tab_of(browser, watched.url, width, scheme)
-            picture.until(lambda: picture.page.locator("#connections tr").count() == 200)  # noqa: B023 - asked now
-            wide = picture.page.evaluate("document.documentElement.scrollWidth")
+            seen = tab_of(browser, watched.url, width, scheme)
+            seen.until(lambda: seen.page.locator("#connections tr").count() == 200)  # noqa: B023 - asked now
+            wide = seen.page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width
-            if (folder := screenshots()) is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-                picture.page.screenshot(path=folder / f"window-{name}.png")
-            picture.page.close()
+            picture(seen, f"thousands-{name}")
+            seen.page.close()
+        peers.enter_context(watched.say(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n"))
+        tab.until(lambda: "in the handler" in phases(tab) or f"{MANY + 1} of" in tab.text("#listeners"))
+        watched.process.send_signal(signal.SIGTERM)
+        tab.until(lambda: tab.text("#state") == "draining" and tab.text(".drain").startswith("1 still here"))
+        assert "GET /slow" in tab.text("#connections")
+        assert tab.page.evaluate("document.querySelector('.drain progress').position") > 0.99
+        picture(tab, "thousands-drain")
+    tab.until(lambda: tab.text("#state") == "closed")
 
 
 def test_a_recording_plays_in_the_same_page(watched: Watched, browser: Any, tmp_path: Any) -> None:
@@ -171,3 +210,174 @@ def test_a_recording_plays_in_the_same_page(watched: Watched, browser: Any, tmp_
     tab.until(lambda: tab.text("#state") == "played")
     assert phases(tab) == []
     assert time.monotonic() - begun < PATIENCE
+
+
+GET = b"GET /customers/%d?token=secret HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+def ask(tab: Tab, watched: Watched, many: int = 3) -> socket.socket:
+    """A connection that the page shows, and on which so many requests have been answered since."""
+    peer = watched.say(b"")
+    tab.until(lambda: phases(tab) == ["idle"])
+    for number in range(many):
+        peer.sendall(GET % number)
+        assert b"200 OK" in peer.recv(65536)
+    return peer
+
+
+def test_the_last_requests_of_a_connection(watched: Watched, browser: Any) -> None:
+    tab = tab_of(browser, watched.url)
+    with ask(tab, watched) as peer:
+        tab.click("#connections button")
+        rows = tab.page.locator("#detail-recent tbody tr")
+        tab.until(lambda: rows.count() == 3)
+        assert rows.first.locator("td").first.inner_text() == "GET /customers/2"
+        assert rows.first.locator("td").nth(1).inner_text() == "200"
+        assert "secret" not in tab.page.content()
+        peer.sendall(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")  # the panel goes on while it is open
+        tab.until(lambda: "in handler" in tab.text("#detail-stack"))
+        tab.page.keyboard.press("Escape")
+        assert tab.page.locator("#detail").is_hidden()
+    assert tab.complaints == []
+
+
+HANDSHAKE = b"GET /chat?token=secret HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+HANDSHAKE += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+HANDSHAKE += b"Sec-WebSocket-Protocol: chat.v1\r\n\r\n"
+HI = b"\x81\x82\0\0\0\0hi"
+
+
+def test_a_websocket_and_its_messages(watched: Watched, browser: Any) -> None:
+    tab = tab_of(browser, watched.url)
+    tab.until(lambda: tab.text("#state") == "live")
+    with watched.say(HANDSHAKE) as peer:
+        tab.until(lambda: phases(tab) == ["handed off"])
+        for _ in range(3):
+            peer.sendall(HI)
+        tab.click("#connections button")
+        tab.until(lambda: "3 messages in, 3 out" in tab.text("#detail-sockets"))
+        assert re.search(r"^/chat open for \d+ s, chat.v1: ", tab.text("#detail-sockets li"))
+        assert "in echo" in tab.text("#detail")
+        picture(tab, "websocket")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("place", "width"), [("desktop", 1280), ("phone", 375)])
+def test_it_can_be_read_everywhere(place: str, width: int, scheme: str, workers: Watched, browser: Any) -> None:
+    """Every control has a name, all text a contrast of 4.5, and nothing is wider than the screen."""
+    tab = tab_of(browser, workers.url, width, scheme)
+    with ExitStack() as peers:
+        for _ in range(20):
+            peers.enter_context(workers.say(b"GET /slow/%s HTTP/1.1\r\nHost: h\r\n\r\n" % (b"x" * 300)))
+        tab.until(lambda: tab.page.locator("#connections tr").count() > 0)
+        workers.process.send_signal(signal.SIGHUP)
+        tab.until(lambda: tab.page.locator(".card[data-state='draining'] .drain").first.is_visible())
+        picture(tab, f"workers-{place}-{scheme}", whole=True)
+        for open_detail in (False, True):
+            if open_detail:
+                tab.page.locator("#connections button").first.click()
+                tab.until(lambda: tab.page.locator("#detail-stack li").count() > 0)
+                picture(tab, f"detail-{place}-{scheme}")
+            assert tab.page.evaluate(NAMELESS) == []
+            assert tab.page.evaluate(FAINT) == []
+            assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.page.evaluate("document.getElementById('detail').scrollWidth") <= width
+
+
+def test_keys_are_enough(watched: Watched, browser: Any) -> None:
+    """A list is one stop for Tab; arrows go through it, Enter looks closer, Escape comes back to where one was."""
+    tab = tab_of(browser, watched.url)
+    keys, focused = tab.page.keyboard, "document.activeElement.textContent"
+    with ExitStack() as peers:
+        for _ in range(3):
+            peers.enter_context(watched.say(b""))
+        tab.until(lambda: phases(tab) == ["idle"] * 3)
+        names = tab.page.locator("#connections button").all_inner_texts()
+        tab.page.focus("#play")
+        keys.press("Tab")
+        keys.press("Tab")  # past the box that scrolls, if that is a stop
+        if tab.page.evaluate(focused) != names[0]:
+            tab.page.focus("#connections button")
+        for key, at in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1), ("End", 2), ("Home", 0), ("ArrowDown", 1)):
+            keys.press(key)
+            assert tab.page.evaluate(focused) == names[at]
+        keys.press("Enter")
+        tab.until(lambda: tab.page.locator("#detail").is_visible())
+        tab.until(lambda: tab.page.evaluate("document.activeElement.id") == "close")
+        assert tab.text("#detail-name") == names[1]
+        keys.press("Escape")
+        assert tab.page.evaluate(focused) == names[1]
+        assert tab.page.locator("#connections button[tabindex='0']").count() == 1
+        assert tab.page.locator("#tree button[tabindex='0']").count() == 1
+
+
+def test_who_wants_less_motion_has_less(watched: Watched, browser: Any) -> None:
+    how = "getComputedStyle(document.querySelector('.left i')).transitionDuration"
+    with watched.say(b""):
+        for motion, seconds in (("reduce", "0s"), ("no-preference", "0.25s")):
+            tab = tab_of(browser, watched.url, reduced_motion=motion)
+            tab.until(lambda: phases(tab) == ["idle"])  # noqa: B023 - asked now
+            assert tab.page.evaluate(how) == seconds
+
+
+def test_the_tree_is_that_of_the_dump(watched: Watched, browser: Any) -> None:
+    """What SIGUSR1 prints and what the page shows are the same tasks, each in its place; connections are dots."""
+    tab = tab_of(browser, watched.url)
+    with watched.say(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n"), watched.say(b""):
+        tab.until(lambda: phases(tab) == ["idle", "in the handler"])
+        tab.page.wait_for_timeout(1500)  # connections that the browser has used for the page are gone from it
+        watched.process.send_signal(signal.SIGUSR1)
+        tab.until(lambda: re.search(r"^\d+ tasks\n", watched.log.read_text(), re.MULTILINE))
+        tab.page.wait_for_timeout(1500)
+        lines = watched.log.read_text().partition(" tasks\n")[2].splitlines()
+        dump = [(len(line) - len(line.lstrip()) - 2, line.strip().partition(" @ ")[0]) for line in lines]
+        shown = tab.page.locator("#tree .task > button").evaluate_all("""buttons => buttons.map((button) => {
+          let depth = 0;
+          for (let at = button.parentElement.parentElement.closest(".task"); at; at = at.parentElement.closest(".task"))
+            depth += 1;
+          return [2 * depth, button.textContent];
+        })""")
+        connections = set(tab.page.locator("#connections button").all_inner_texts())
+        assert len(connections) == 2
+        expected = [each for each in dump if each[1].removeprefix("main: ") not in connections]
+        assert len(dump) - len(expected) == 2
+        assert sorted(map(tuple, shown)) == sorted(expected)
+
+
+def states(tab: Tab) -> list[str]:
+    return sorted(tab.page.locator(".card").evaluate_all("cards => cards.map(card => card.dataset.state)"))
+
+
+def test_workers_through_a_roll_and_a_drain(workers: Watched, browser: Any) -> None:
+    tab = tab_of(browser, workers.url)
+    with workers.say(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n") as peer:
+        tab.until(lambda: states(tab) == ["ready", "ready"])
+        busy = tab.page.locator(".card").filter(has_text="in the handler")
+        tab.until(lambda: busy.count() == 1)
+        name = busy.locator(".title").inner_text()
+        busy.click()
+        tab.until(lambda: "GET /slow" in tab.text("#connections"))
+        assert busy.get_attribute("aria-selected") == "true"
+
+        workers.process.send_signal(signal.SIGHUP)
+        tab.until(lambda: "starting" in states(tab))  # the old one and the new one of a slot
+        tab.until(lambda: states(tab).count("ready") == 2 and "draining" in states(tab))
+        old = tab.page.locator(".card[data-state='draining']")
+        tab.until(lambda: "1 still here" in old.locator(".drain").inner_text())
+        assert old.locator(".title").inner_text() == name
+        tab.until(lambda: "1 still here" in tab.text("#listeners .drain"))  # it is still the one that is shown
+        peer.close()
+        tab.until(lambda: "draining" not in states(tab))
+        chosen = tab.page.locator(".card[aria-selected='true']")
+        tab.until(lambda: chosen.count() == 1 and chosen.locator(".title").inner_text() != name)  # who has its slot
+        assert "generation 2" in chosen.inner_text()
+        tab.until(lambda: "accepting" in tab.text("#listeners"))
+
+    with workers.say(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n"):
+        tab.until(lambda: tab.page.locator(".card").filter(has_text="in the handler").count() == 1)
+        workers.process.send_signal(signal.SIGTERM)
+        tab.until(lambda: tab.text("#state") == "draining")
+        tab.until(lambda: states(tab).count("draining") == 1)
+    tab.until(lambda: tab.text("#state") == "closed")
+    assert workers.process.wait(PATIENCE) == 0
+    assert [line for line in tab.complaints if "ERR_" not in line and "404" not in line] == []

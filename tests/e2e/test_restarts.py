@@ -16,6 +16,7 @@ async def test_two_servers_behind_haproxy_are_restarted_in_turn(tmp_path):
     assert tally.clean, (tally.failed, tally.resets)
     assert tally.restarts >= 1
     assert tally.answered > 100
+    assert tally.multiplexed > 100
     assert tally.events > 20
     assert tally.messages > 20
 
@@ -26,3 +27,4 @@ async def test_one_server_hands_over_to_the_next_on_the_same_port(tmp_path):
     assert tally.restarts >= 1
     assert tally.reconnected >= 1
     assert tally.answered > 100
+    assert tally.multiplexed > 100

@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import trio
@@ -115,24 +116,43 @@ async def test_a_name_that_it_has_not_passed_is_told(tmp_path: Path) -> None:
         assert "systemd:wbe: the service manager has passed no socket of that name; there is web" in log
 
 
-async def test_sockets_are_kept_over_a_restart_and_nobody_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("-w", "2")])
+@pytest.mark.parametrize("unix", [False, True])
+async def test_sockets_are_kept_over_a_restart_and_nobody_is_refused(
+    tmp_path: Path, more: tuple[str, ...], unix: bool
+) -> None:
     (tmp_path / "app.py").write_text(APP)
-    port = free_port()
-    words = ("--bind", f"127.0.0.1:{port}", "-w", "2")
+    place = f"unix:{tmp_path}/door" if unix else f"127.0.0.1:{free_port()}"
+    words = ("--bind", place, *more)
     with manager(tmp_path) as systemd:
         process = await start_and_serve(systemd, tmp_path, *words)
         await systemd.until("FDSTORE=1")
-        assert list(systemd.kept) == [f"kept-127.0.0.1%3A{port}"]
+        assert list(systemd.kept) == [f"kept-{quote(place, safe='/@[]')}"]
         process.terminate()
         assert await ended(process) == 0
-        with await Peer.connect(port) as peer:  # nobody serves, and nobody is refused
-            await peer.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        if unix:
+            stream: trio.abc.Stream = await trio.open_unix_socket(place.removeprefix("unix:"))
+        else:
+            stream = await trio.open_tcp_stream("127.0.0.1", int(place.rpartition(":")[2]))
+        async with stream:  # nobody serves, and nobody is refused
+            await stream.send_all(b"GET / HTTP/1.0\r\n\r\n")
             kept = {name: descriptors[0] for name, descriptors in systemd.kept.items()}
             process = systemd.start(tmp_path, *WORDS, *words, descriptors=kept, FDSTORE="8")
             with trio.fail_after(PATIENCE):
-                assert (await peer.answer()).status == 200
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
         process.terminate()
         assert await ended(process) == 0
+
+
+@pytest.mark.parametrize("more", [(), ("-w", "2")])
+async def test_sockets_that_it_has_opened_need_not_be_kept(tmp_path: Path, more: tuple[str, ...]) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    with manager(tmp_path) as systemd, socket.create_server(("127.0.0.1", 0)) as door:
+        process = await start_and_serve(systemd, tmp_path, *more, web=door.fileno())
+        process.terminate()
+        assert await ended(process) == 0
+        systemd.listen()
+        assert not systemd.kept
 
 
 @pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="this machine has no systemd")

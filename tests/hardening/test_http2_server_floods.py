@@ -164,9 +164,9 @@ async def test_one_who_takes_all_does_not_keep_the_others_from_theirs(autojump_c
 def _whole(heard: bytes):
     at = 0
     while len(heard) - at >= 9:
-        high, low, kind, flags, number = frames.HEADER.unpack_from(heard, at)
-        end = at + 9 + (high << 8 | low)
+        what, flags, number = frames.HEADER.unpack_from(heard, at)
+        end = at + 9 + (what >> 8)
         if end > len(heard):
             return
-        yield kind, flags, number, heard[at + 9 : end]
+        yield what & 0xFF, flags, number, heard[at + 9 : end]
         at = end

@@ -54,7 +54,7 @@ STRICTER = {
 
 
 def without_judging() -> Decoder:
-    return Decoder(lambda name, value: (name, value), list(STATIC))
+    return Decoder(lambda name, value: (name, value), [*reversed(STATIC)])
 
 
 def theirs_of(block: bytes, decoder: hpack.Decoder) -> list[tuple[bytes, bytes]] | None:

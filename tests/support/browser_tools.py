@@ -28,6 +28,42 @@ FLAGS = [
 PATIENCE = 30.0
 MILLISECONDS = PATIENCE * 1000
 
+NAMELESS = """() => [...document.querySelectorAll("button, input, a, progress, pre[tabindex]")].filter((element) => {
+  const label = element.labels?.[0]?.textContent ?? "";
+  return !(element.getAttribute("aria-label") || element.textContent.trim() || label.trim());
+}).map((element) => element.outerHTML)"""
+"""Controls of a page that nobody could name who does not see them."""
+FAINT = """() => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
+  const rgba = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (colour) => {
+    const [r, g, b] = colour.map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = rgba(getComputedStyle(at).backgroundColor);
+      if (colour[3] === 255) return colour;
+    }
+    return [255, 255, 255, 255];
+  };
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || !element.checkVisibility() || element.disabled || element.matches(".hidden, .skip")) continue;
+    const [a, b] = [light(rgba(getComputedStyle(element).color)), light(behind(element))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) found.push(`${ratio.toFixed(2)} ${element.outerHTML.slice(0, 80)}`);
+  }
+  return found;
+}"""
+"""Text of a page whose contrast is below 4.5 (WCAG 2.2, 1.4.3)."""
+
 
 class DemoServer:
     """``roadrunner-trio serve`` on a port of its own, which can be stopped and started again.

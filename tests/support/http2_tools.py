@@ -57,10 +57,10 @@ def split(octets: bytes) -> Iterator[tuple[int, int, int, bytes]]:
     """Type, flags, stream and payload of the frames in ``octets``, which are whole."""
     at = 0
     while at < len(octets):
-        high, low, kind, flags, number = frames.HEADER.unpack_from(octets, at)
-        end = at + frames.HEADER_SIZE + (high << 8 | low)
+        what, flags, number = frames.HEADER.unpack_from(octets, at)
+        end = at + frames.HEADER_SIZE + (what >> 8)
         assert end <= len(octets), "a frame is cut short"
-        yield kind, flags, number, octets[at + frames.HEADER_SIZE : end]
+        yield what & 0xFF, flags, number, octets[at + frames.HEADER_SIZE : end]
         at = end
 
 

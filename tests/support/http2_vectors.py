@@ -78,9 +78,7 @@ def _frames(rows: list[dict[str, Any]], add: int = 0) -> bytes:
             else:
                 at = number + turn * step + (add if number else 0)
                 payload = _payload(row)
-                out.append(
-                    frames.HEADER.pack(len(payload) >> 8, len(payload) & 0xFF, row["type"], row.get("flags", 0), at)
-                )
+                out.append(frames.HEADER.pack(len(payload) << 8 | row["type"], row.get("flags", 0), at))
                 out.append(payload)
     return b"".join(out)
 

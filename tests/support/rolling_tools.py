@@ -15,9 +15,10 @@ from itertools import count, cycle
 from pathlib import Path
 
 import trio
+from http2_clients import Http2Client
 from process_tools import Server, running
 from socket_tools import Cut, Peer
-from websocket_tools import CLOSE, frame
+from websocket_tools import CLOSE, PING, PONG, frame
 
 UPGRADE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -31,6 +32,7 @@ class Tally:
     """What clients saw."""
 
     answered: int = 0
+    multiplexed: int = 0
     again: int = 0
     events: int = 0
     messages: int = 0
@@ -41,8 +43,9 @@ class Tally:
 
     def __str__(self) -> str:
         return (
-            f"{self.restarts} restarts, {self.answered} requests, {len(self.failed)} failed, {len(self.resets)} resets,"
-            f" {self.again} asked again; {self.events} events and {self.messages} messages, all in order, "
+            f"{self.restarts} restarts, {self.answered} requests, {self.multiplexed} over HTTP/2, {len(self.failed)} "
+            f"failed, {len(self.resets)} resets, {self.again} asked again; {self.events} events and "
+            f"{self.messages} messages, all in order, "
             f"{self.reconnected} reconnections"
         )
 
@@ -135,18 +138,14 @@ async def follow_messages(port: int, tally: Tally, name: str) -> None:
     """The same over WebSockets: a server that goes says so, by 1001."""
     last: int | None = None
     while True:
-        target = "/ticks" if last is None else f"/ticks?last={last}"
         try:
             with await Peer.connect(port) as peer:
-                await peer.send(f"GET {target} HTTP/1.1\r\nHost: test\r\n{UPGRADE}\r\n".encode())
-                await peer.until(lambda: b"\r\n\r\n" in peer.received)
-                head, _, rest = bytes(peer.received).partition(b"\r\n\r\n")
-                peer.received[:] = rest
+                head = await upgrade(peer, "/ticks" if last is None else f"/ticks?last={last}")
                 if not head.startswith(b"HTTP/1.1 101"):
                     tally.failed.append(f"{name}: {head[:100]!r}")
                 closed = False
                 while not closed and await peer.receive():
-                    for opcode, payload in frames_in(peer.received):
+                    for opcode, payload in [each async for each in unpinged(peer)]:
                         if closed := opcode == CLOSE:
                             await peer.send(frame(CLOSE, payload))
                             await peer.end()
@@ -160,6 +159,24 @@ async def follow_messages(port: int, tally: Tally, name: str) -> None:
             tally.resets.append(f"{name}: {exc}")
         tally.reconnected += 1
         await trio.sleep(0.05)
+
+
+async def upgrade(peer: Peer, target: str) -> bytes:
+    """Asks for a WebSocket, and gives the head of what is answered."""
+    await peer.send(f"GET {target} HTTP/1.1\r\nHost: test\r\n{UPGRADE}\r\n".encode())
+    await peer.until(lambda: b"\r\n\r\n" in peer.received)
+    head, _, rest = bytes(peer.received).partition(b"\r\n\r\n")
+    peer.received[:] = rest
+    return head
+
+
+async def unpinged(peer: Peer) -> AsyncIterator[tuple[int, bytes]]:
+    """Whole frames, but for pings, which are answered."""
+    for opcode, payload in frames_in(peer.received):
+        if opcode == PING:
+            await peer.send(frame(PONG, payload))
+        else:
+            yield opcode, payload
 
 
 def frames_in(received: bytearray) -> Iterator[tuple[int, bytes]]:
@@ -178,11 +195,15 @@ def check(tally: Tally, name: str, last: int | None, number: int) -> None:
 
 
 @asynccontextmanager
-async def load(port: int, tally: Tally, *, clients: int = 8, streams: bool = True) -> AsyncIterator[None]:
-    """Clients of all kinds, for as long as the block lasts."""
+async def load(
+    port: int, tally: Tally, *, clients: int = 8, streams: bool = True, http2_port: int = 0
+) -> AsyncIterator[None]:
+    """Clients of all kinds, for as long as the block lasts; those of HTTP/2 on a port of their own, if there is one."""
     async with trio.open_nursery() as nursery:
         for number in range(clients):
             nursery.start_soon(Client(port, tally, f"client-{number}").run)
+        for number in range(clients // 4):
+            nursery.start_soon(Http2Client(http2_port or port, tally, f"http2-{number}").run)
         for number in range(2 * streams):
             nursery.start_soon(follow_events, port, tally, f"events-{number}")
             nursery.start_soon(follow_messages, port, tally, f"messages-{number}")
@@ -219,7 +240,7 @@ async def roll(nursery: trio.Nursery, instances: list[Instance], tally: Tally, s
         await servers[number].process.wait()
         servers[number] = await nursery.start(instances[number].live)
         tally.restarts += 1
-        await trio.sleep(0.5)  # the balancer has to notice that it is back
+        await trio.sleep(1)  # the balancer has to notice that it is back
 
 
 async def hand_over(nursery: trio.Nursery, instances: list[Instance], tally: Tally, seconds: float) -> None:
@@ -244,6 +265,7 @@ defaults
   timeout client 30s
   timeout server 30s
   timeout tunnel 1h
+  timeout check 2s
   option httpchk GET /healthz
   option http-no-delay
   default-server check inter 100ms fall 1 rise 1
@@ -254,6 +276,13 @@ backend back
   retries 0
   http-reuse safe
 {servers}
+frontend front2
+  bind 127.0.0.1:{port2} proto h2
+  default_backend back2
+backend back2
+  retries 0
+  http-reuse safe
+{servers2}
 """
 
 
@@ -265,19 +294,20 @@ def free_port() -> int:
 
 async def behind_haproxy(folder: Path, seconds: float, every: float) -> Tally:
     """Two servers behind HAProxy, restarted in turn under load."""
-    tally, port, ports = Tally(), free_port(), [free_port(), free_port()]
+    tally, port, port2, ports = Tally(), free_port(), free_port(), [free_port(), free_port()]
     options = ("--shutdown-delay", "1s", "--health-path", "/healthz")
     instances = [Instance(f"server-{at}", f"127.0.0.1:{ports[at]}", folder, *options) for at in range(2)]
     config = folder / "haproxy.cfg"
     servers = "\n".join(f"  server s{at} 127.0.0.1:{ports[at]}" for at in range(2))
-    config.write_text(HAPROXY.format(port=port, servers=servers))
+    servers2 = "\n".join(f"  server s{at} 127.0.0.1:{ports[at]} proto h2 check-proto h1" for at in range(2))
+    config.write_text(HAPROXY.format(port=port, servers=servers, port2=port2, servers2=servers2))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(roll, nursery, instances, tally, every)
         await wait_for(ports[0])
         await wait_for(ports[1])
         nursery.start_soon(trio.run_process, ["haproxy", "-db", "-q", "-f", str(config)])
         await wait_for(port)
-        async with load(port, tally):
+        async with load(port, tally, http2_port=port2):
             await trio.sleep(seconds)
         nursery.cancel_scope.cancel(reason="enough")
     return tally

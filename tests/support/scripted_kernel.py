@@ -178,6 +178,10 @@ class ScriptedPoller:
     def __init__(self, kernel):
         self.kernel = kernel
         self.holding = []
+        self.leader = None
+
+    def doubt(self):
+        """Nobody leads here."""
 
     def watch(self, sock, wire):
         self.wire = wire

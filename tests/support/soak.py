@@ -1,9 +1,9 @@
 """Mixed traffic for half an hour, after which a server holds no more than before: ``nox -s soak``.
 
-Good peers, bad ones, slow ones and some that vanish come all the time, over HTTP, WebSocket and server-sent events.
-Once a second the server's memory is read. In the end everybody goes, and then its connections, tasks and descriptors
-have to be as many as they were at first, its memory must not have grown since it was warm, and every event must have
-had its counterpart.
+Good peers, bad ones, slow ones and some that vanish come all the time, over HTTP/1 and HTTP/2, WebSocket and
+server-sent events. Once a second the server's memory is read. In the end everybody goes, and then its connections,
+tasks and descriptors have to be as many as they were at first, its memory must not have grown since it was warm, and
+every event must have had its counterpart.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
+from http2_clients import bad_http2, chatting_http2, good_http2, vanishing_http2
 from process_tools import Server, script
 from socket_tools import Cut, Peer
 from vector_tools import OWN, load
@@ -170,7 +171,8 @@ async def chatting(peer: Peer) -> None:
 
 
 KINDS: dict[Callable[[Peer], Awaitable[None]], int] = {
-    good: 4, pipelined: 2, bad: 6, noise: 2, slow: 1, vanishing: 4, leaving: 2, chatting: 4
+    good: 4, pipelined: 2, bad: 6, noise: 2, slow: 1, vanishing: 4, leaving: 2, chatting: 4,
+    good_http2: 4, bad_http2: 4, vanishing_http2: 4, chatting_http2: 2
 }  # fmt: skip
 
 
@@ -234,7 +236,7 @@ async def come(server: Server, report: Report) -> None:
             with await Peer.connect(server.port) as peer:
                 await kind(peer)
         except (Cut, OSError) as exc:
-            if kind in (good, pipelined):
+            if kind in (good, pipelined, good_http2):
                 report.wrong.append(f"{kind.__name__}: {exc!r}")
         report.peers[kind.__name__] += 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import assert_type
+from typing import Literal, assert_type
 
 import trio
 
@@ -50,6 +50,9 @@ from roadrunner_trio import (
     StreamResponse,
     Timeouts,
     WebSocket,
+    WebSocketClosed,
+    WebSocketMessage,
+    WebSocketRefused,
     WebSocketRequest,
     current_request,
     run,
@@ -223,6 +226,8 @@ async def serves(app: App) -> None:
     assert_type(await serve(listener, Listener(app), services=[trio.sleep_forever]), tuple[Drained, ...])
     assert_type(listener.drained, bool)
     async with open_server(reads) as server:
+        async with server.client(http2=True).open("CONNECT", "host:80") as response:
+            assert_type(response.stream, trio.abc.Stream | None)
         assert_type(await server.client().get("/"), ClientResponse)
         await serve_connection(server.connect(), reads, body="streaming")
 
@@ -362,6 +367,17 @@ async def talks(request: WebSocketRequest) -> None:
 class Ends(Observer):
     def listener_conn_close(self, event: ConnectionEnded) -> None:
         assert_type(event.duration, float)
+
+    def websocket_receive(self, event: WebSocketMessage) -> None:
+        assert_type(event.kind, Literal["text", "binary"])
+        assert_type(event.path, str)
+
+    def websocket_close(self, event: WebSocketClosed) -> None:
+        assert_type(event.by, Literal["peer", "server", "nobody"])
+        assert_type((event.code, event.reason, event.received), tuple[int, str, int])
+
+    def websocket_refused(self, event: WebSocketRefused) -> None:
+        assert_type(event.status, int | None)
 
 
 endpoint: Handler = websocket(talks, origins=["self"], compression=True)

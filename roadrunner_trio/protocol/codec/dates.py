@@ -6,13 +6,14 @@ import re
 import time
 from calendar import timegm
 from datetime import date
-from email.utils import formatdate
 from functools import lru_cache
 from typing import Final
 
+from ...date import MONTHS, imf_fixdate
+
 _DAY: Final = rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_DAY: Final = rb"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
-_MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+_MONTHS: Final = tuple(name.encode("ascii") for name in MONTHS)
 _MONTH: Final = rb"(?P<month>" + b"|".join(_MONTHS) + rb")"
 _TIME: Final = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 
@@ -33,7 +34,7 @@ def format_date(seconds: int) -> bytes:
     Args:
         seconds: since 1970, whole.
     """
-    return formatdate(seconds, usegmt=True).encode("ascii")
+    return imf_fixdate(seconds)
 
 
 @lru_cache(maxsize=256)

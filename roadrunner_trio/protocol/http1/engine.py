@@ -40,6 +40,11 @@ class Http1Engine(Protocol):
         """Whether the peer has finished sending."""
         ...
 
+    @property
+    def empty(self) -> bool:
+        """Whether it holds nothing, so that between two messages another could go on in its place."""
+        ...
+
     def receive(self, data: bytes) -> None:
         """Takes what came from the peer; ``b""`` is its end."""
         ...

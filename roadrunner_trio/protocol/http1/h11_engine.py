@@ -65,6 +65,11 @@ class H11Engine:
         """See :class:`~.engine.Http1Engine`."""
         return self._ended
 
+    @property
+    def empty(self) -> bool:
+        """See :class:`~.engine.Http1Engine`."""
+        return not (self._buffer or self._ended)
+
     def receive(self, data: bytes) -> None:
         """See :class:`~.engine.Http1Engine`."""
         if not data:

@@ -15,12 +15,15 @@ class Budget:
         most: what there is at first, and never more than that.
         rate: what comes back in a second.
         now: what time it is, in seconds.
+
+    Attributes:
+        left: the balance. Of one that is full nothing has to be given back.
     """
 
-    __slots__ = ("_most", "_now", "_rate", "_since", "left")
+    __slots__ = ("_now", "_rate", "_since", "left", "most")
 
     def __init__(self, most: float, rate: float, now: Callable[[], float]) -> None:
-        self._most = most
+        self.most = most
         self._rate = rate
         self._now = now
         self._since = now()
@@ -32,11 +35,11 @@ class Budget:
         if self.left >= 0:
             return True
         now = self._now()
-        self.left = min(self._most, self.left + cost + (now - self._since) * self._rate) - cost
+        self.left = min(self.most, self.left + cost + (now - self._since) * self._rate) - cost
         self._since = now
         return self.left >= 0
 
     def earn(self, gain: float) -> None:
         """Gives ``gain`` back."""
         left = self.left + gain
-        self.left = left if left < self._most else self._most  # as min(), at a third of its cost
+        self.left = left if left < self.most else self.most  # as min(), at a third of its cost

@@ -41,6 +41,9 @@ from .frames import (
 from .ledger import CONTROL_PER_OCTET, Ledger
 from .stream import Owner, Stream
 
+TOO_LARGE: Final = (MAX_FRAME + 1) << 8
+"""The first four octets of a frame that is longer than we take, as a number, and whatever is above."""
+
 __all__ = ["CLOSED", "NEED_DATA", "PREFACE", "ConnectionFailed", "Http2Engine", "Owner", "Signal", "Stream"]
 
 
@@ -67,14 +70,17 @@ class Http2Engine(Ledger):
         faults: streams that we have reset for a peer's fault.
         greeted: the peer's preface and SETTINGS have come.
         ended: the peer has finished sending.
+        over: and all of it has been looked at.
         whole: grows when something has come to its end: what is :attr:`partial` then has begun since.
+        clear: what came has ended with the stream that was given out last: there is none behind it, and nothing is
+            :attr:`partial`.
         peer_leaves: the peer has sent GOAWAY: it will open no stream any more.
         draining: the first GOAWAY is out: begun by :meth:`drain`, or by the engine after ``max_requests_http2``.
         closing: the last GOAWAY is out: no new stream is taken on.
         failed: why the connection ended, if by a breach.
     """
 
-    __slots__ = ("_at", "_data", "_preface", "ended", "whole")
+    __slots__ = ("_at", "_data", "_preface", "clear", "ended", "over", "whole")
 
     def __init__(
         self,
@@ -86,7 +92,7 @@ class Http2Engine(Ledger):
         window_opened: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(limits, now, websocket=websocket, tell_breach=tell_breach, window_opened=window_opened)
-        self.ended = False
+        self.ended = self.over = self.clear = False
         self.whole = 0
         self._data = b""
         self._at = 0
@@ -97,11 +103,17 @@ class Http2Engine(Ledger):
 
     def receive(self, data: bytes) -> None:
         """Takes what came from the peer; ``b""`` is its end. Nothing is looked at yet."""
+        self.clear = False
         if not data:
             self.ended = True
         elif self.failed is None:
             self._data = data if self._at == len(self._data) else self._data[self._at :] + data
             self._at = 0
+
+    @property
+    def unread(self) -> int:
+        """Octets that have come and have not been looked at."""
+        return len(self._data) - self._at
 
     @property
     def partial(self) -> bool:
@@ -133,31 +145,33 @@ class Http2Engine(Ledger):
     def _read(self) -> Stream | Signal:
         if self._preface and not self._read_preface():
             return CLOSED if self.ended else NEED_DATA
-        data, at, size = self._data, self._at, len(self._data)
-        begun = at
-        while size - at >= HEADER_SIZE:
-            high, low, kind, flags, number = HEADER.unpack_from(data, at)
-            length = high << 8 | low
-            if length > MAX_FRAME:
+        data, at = self._data, self._at
+        begun, last = at, len(data) - HEADER_SIZE
+        while at <= last:
+            what, flags, number = HEADER.unpack_from(data, at)
+            if what >= TOO_LARGE:
                 raise ConnectionFailed(FRAME_SIZE_ERROR, "frame_too_large")
-            end = at + HEADER_SIZE + length
-            if end > size:
+            at += HEADER_SIZE
+            end = at + (what >> 8)
+            if end > len(data):
                 break
-            payload = data[at + HEADER_SIZE : end]
+            payload, kind, number = data[at:end], what & 0xFF, number & MAX_STREAM
             self._at = at = end
             if not self.greeted or self.block is not None:
-                self._check_turn(kind, flags, number & MAX_STREAM)
+                self._check_turn(kind, flags, number)
             handler = _HANDLERS.get(kind)
             if handler is None:
                 self.bear(1)
-            elif (ready := handler(self, flags, number & MAX_STREAM, payload)) is not None:
+            elif (ready := handler(self, flags, number, payload)) is not None:
                 self.whole += 1
+                self.clear = end == len(data)
                 return ready
         return self._nothing(begun)
 
     def _nothing(self, begun: int) -> Signal:
         if self._at != begun and self.block is None:
             self.whole += 1
+        self.over = self.ended
         return CLOSED if self.ended else NEED_DATA
 
     def _read_preface(self) -> bool:
@@ -271,24 +285,15 @@ class Http2Engine(Ledger):
             ValueError, RuntimeError: as :meth:`send_head`.
         """
         size, outgoing = len(body), self.outgoing
-        fits = size <= MAX_FRAME and size <= outgoing.connection and size <= outgoing.base + stream.window_out
-        if not (fits and size) or stream.lost or stream.answered:
+        fits = 0 < size <= MAX_FRAME and size <= outgoing.connection and size <= outgoing.base + stream.window_out
+        block = final_head(status, wishes, length) if fits and not self.prefix else b""
+        if not 0 < len(block) <= MAX_FRAME or stream.lost or stream.answered:
             self.send_head(stream, status, wishes, length, not size)
             return self.send_data(stream, body, end=True) if size else 0
-        block = self.prefix + final_head(status, wishes, length)
-        octets = len(block)
-        if octets > MAX_FRAME:
-            self.send_head(stream, status, wishes, length)
-            return self.send_data(stream, body, end=True)
         stream.answered = True
         pack, number = HEADER.pack, stream.id
-        self.output += b"%b%b%b%b" % (
-            pack(octets >> 8, octets & 0xFF, HEADERS, END_HEADERS, number),
-            block,
-            pack(size >> 8, size & 0xFF, DATA, END_STREAM, number),
-            body,
-        )
-        self.prefix = b""
+        head = pack(len(block) << 8 | HEADERS, END_HEADERS, number)
+        self.output += b"%b%b%b%b" % (head, block, pack(size << 8 | DATA, END_STREAM, number), body)
         outgoing.connection -= size
         self.finish(stream)
         return size
@@ -318,7 +323,7 @@ class Http2Engine(Ledger):
         for at in range(0, size or last, MAX_FRAME):
             octets = min(MAX_FRAME, size - at)
             flags = END_STREAM if last and at + octets == size else 0
-            output += pack(octets >> 8, octets & 0xFF, DATA, flags, stream.id)
+            output += pack(octets << 8 | DATA, flags, stream.id)
             output += data[at : at + octets]
         self.outgoing.spend(stream, size)
         self.control.earn(size * CONTROL_PER_OCTET)

@@ -9,8 +9,8 @@ from typing import Final
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a peer begins with (RFC 9113 section 3.4)."""
 
-HEADER: Final = Struct(">HBBBI")
-"""Length (16 bits, then 8), type, flags, and the stream's number below a bit that is ignored."""
+HEADER: Final = Struct(">IBI")
+"""Length (24 bits) and type (8), flags, and the stream's number below a bit that is ignored."""
 HEADER_SIZE: Final = HEADER.size
 MAX_FRAME: Final = 16_384
 """Octets of a frame's payload, both ways: what every peer takes (RFC 9113 section 4.2)."""
@@ -69,8 +69,7 @@ NUMBER: Final = Struct(">I")
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """A whole frame; ``payload`` is no longer than :data:`MAX_FRAME`."""
-    length = len(payload)
-    return HEADER.pack(length >> 8, length & 0xFF, kind, flags, stream) + payload
+    return HEADER.pack(len(payload) << 8 | kind, flags, stream) + payload
 
 
 def settings(pairs: Iterable[tuple[int, int]]) -> bytes:

@@ -114,7 +114,7 @@ _CHECKS: Final[dict[bytes, Callable[[bytes], bool]]] = {
 }
 """Names with values of their own, and names that have no place here (RFC 9113 sections 8.2.2, 8.3.1)."""
 
-STATIC_FIELDS: Final = [field(name, value) for name, value in STATIC]
+STATIC_FIELDS: Final = [field(name, value) for name, value in reversed(STATIC)]
 
 
 # -- a section -------------------------------------------------------------------------------------

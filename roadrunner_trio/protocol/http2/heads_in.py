@@ -68,7 +68,7 @@ def _on_section(ledger: Ledger, number: int, ended: int, block: bytes, dependenc
         ledger.take_back(FAULT)
         stream = Stream(number, None, ProtocolError(wrong.status, wrong.reason))
     most = ledger.limits.max_concurrent_streams
-    if ledger.places - ledger.done >= most or ledger.places >= 2 * most:
+    if ledger.places >= most and (ledger.places - ledger.done >= most or ledger.places >= 2 * most):
         ledger.refused += 1
         ledger.end(number, REFUSED_STREAM, "too_many_streams")
         ledger.take_back(1)
@@ -80,7 +80,8 @@ def _take_on(ledger: Ledger, stream: Stream, ended: bool) -> Stream:
     ledger.places += 1
     ledger.opened += 1
     ledger.streams[stream.id] = stream
-    ledger.control.earn(CONTROL_PER_REQUEST)
+    if ledger.control.left < ledger.control.most:
+        ledger.control.earn(CONTROL_PER_REQUEST)
     stream.ended = ended
     request = stream.head
     if request is not None:

@@ -55,7 +55,8 @@ class Decoder:
 
     Args:
         judge: makes a field of a name and a value, with a :class:`Malformed` name if it is none.
-        static: the static table, judged.
+        static: the static table, judged, its last field first. It is every connection's, and is copied before one puts
+            something into it: many never do.
 
     Attributes:
         changes: how often the table has changed; a block that leaves it as it was may be remembered.
@@ -63,11 +64,11 @@ class Decoder:
         largest: octets of the largest field that can be referred to, or more.
     """
 
-    __slots__ = ("_bound", "_judge", "_most", "_octets", "_table", "changes", "largest", "remembered")
+    __slots__ = ("_bound", "_judge", "_most", "_octets", "_static", "_table", "changes", "largest", "remembered")
 
     def __init__(self, judge: Callable[[bytes, bytes], Field], static: list[Field]) -> None:
         self._judge = judge
-        self._table = static[::-1]
+        self._table = self._static = static
         self._bound = _TOP
         """The greatest octet that is the number of a field; numbers from 127 on take more than an octet."""
         self._octets = 0
@@ -97,6 +98,7 @@ class Decoder:
                 else:
                     field, at = self._literal(block, at, octet)
                     add(field)
+                    table = self._table
         except (IndexError, ValueError) as error:
             raise CompressionError(str(error)) from None
         return fields
@@ -134,6 +136,8 @@ class Decoder:
         self._changed()
         self._evict(self._most - size)
         if size <= self._most:
+            if self._table is self._static:
+                self._table = [*self._static]
             self._table.append(field)
             self._octets += size
             self._bound = min(self._bound + 1, 0xFE)

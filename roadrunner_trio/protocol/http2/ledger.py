@@ -179,10 +179,11 @@ class Ledger:
         if stream.owner is not None:
             stream.owner = None
         self.places -= 1
-        self.done -= stream.complete
-        if self.streams.get(stream.id) is stream:
+        if stream.complete:
+            self.done -= 1
+        elif self.streams.get(stream.id) is stream:
             self.reset(stream, NO_ERROR if stream.finished else code)
-        elif stream.body:
+        if stream.body:
             self.drop_body(stream)
 
     def forget(self, stream: Stream, past: Past) -> None:
@@ -201,7 +202,7 @@ class Ledger:
     def finish(self, stream: Stream) -> None:
         """END_STREAM is out."""
         stream.finished = True
-        if stream.error is None:
+        if stream.error is None and self.resets.left < self.resets.most:
             self.resets.earn(1)
         if stream.ended:
             self.complete(stream)

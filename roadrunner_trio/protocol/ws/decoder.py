@@ -27,9 +27,7 @@ from .frames import (
     INVALID_PAYLOAD,
     LATER,
     NEED_DATA,
-    ONES,
     PROTOCOL_ERROR,
-    REPEATED,
     SHORT,
     TEXT,
     TOO_BIG,
@@ -40,8 +38,8 @@ from .frames import (
     Signal,
     Violation,
     read_close,
-    unmask,
 )
+from .masking import unmask
 
 Event: TypeAlias = str | bytes | Ping | Pong | Close | Piece | Violation
 
@@ -51,7 +49,6 @@ WIDE: Final = 1024 * 1024
 """Octets of memory that any text may take. A larger one is held to the cap of a message by them too."""
 
 _new_utf8: Any = codecs.getincrementaldecoder("utf-8")
-from_bytes = int.from_bytes
 
 
 class Caps(NamedTuple):
@@ -214,16 +211,10 @@ class Decoder:
         end = start + size
         if size < 0 or end > at + left or size > self._plain:
             return None
-        key, masked = buffer[start - 4 : start], buffer[start:end]
-        payload: bytes | bytearray
-        if size <= SHORT:
-            mask = from_bytes(key, "little") * REPEATED[size] & ONES[size]
-            payload = (from_bytes(masked, "little") ^ mask).to_bytes(size, "little")
-        else:
-            payload = unmask(masked, key)
+        payload = unmask(buffer[start:end], buffer[start - 4 : start])
         if first == PLAIN_BINARY:
             self._at = end
-            return bytes(payload)
+            return payload
         try:
             text = str(payload, "utf-8")
         except UnicodeDecodeError:

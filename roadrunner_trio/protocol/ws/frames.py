@@ -1,10 +1,4 @@
-"""Frames as octets, and what a peer's frames come to: the events of a session.
-
-Masking is the only work on payloads that Python has to do itself, so the cheapest way is chosen by size (measured, µs,
-on Python 3.13): as one large integer 0.4 for 64 octets, 1.1 for 512, 20 for 16 KiB; by four translation tables, one a
-stride, 0.7, 1.0 and 13. Integers this large are slower than linear. For a short one the key is made as long as the
-payload by one multiplication, which takes 0.2 for 64 octets.
-"""
+"""Frames as octets, and what a peer's frames come to: the events of a session."""
 
 from __future__ import annotations
 
@@ -42,17 +36,8 @@ TRY_AGAIN_LATER: Final = 1013
 SENDABLE: Final = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
 """Close codes that may be on the wire (RFC 6455 section 7.4, and IANA's registry)."""
 
-BY_INTEGER: Final = 512
-"""Up to so many octets an integer unmasks faster than four translations."""
-
 SHORT: Final = 125
 """Up to so many octets of payload a frame has them counted in its second octet (RFC 6455 section 5.2)."""
-REPEATED: Final = [sum(1 << 32 * at for at in range((size + 3) // 4)) for size in range(SHORT + 1)]
-"""What makes a masking key as long as a short payload, or a bit longer, by multiplication."""
-ONES: Final = [(1 << 8 * size) - 1 for size in range(SHORT + 1)]
-"""What cuts it to that length."""
-
-_TABLES: Final = [bytes(a ^ b for a in range(256)) for b in range(256)]
 _SHORT_HEADS: Final = {
     first: [bytes((first, size)) for size in range(SHORT + 1)] for first in (FIN | TEXT, FIN | BINARY, FIN | PONG)
 }
@@ -101,18 +86,6 @@ class Violation(NamedTuple):
 
     code: int
     reason: str
-
-
-def unmask(data: bytes | bytearray, key: bytes) -> bytes | bytearray:
-    """``data`` with the masking key taken off, or put on (RFC 6455 section 5.3)."""
-    size = len(data)
-    if size <= BY_INTEGER:
-        mask = int.from_bytes((key * ((size >> 2) + 1))[:size], "little")
-        return (int.from_bytes(data, "little") ^ mask).to_bytes(size, "little")
-    out = bytearray(data)
-    for at in range(4):
-        out[at::4] = out[at::4].translate(_TABLES[key[at]])
-    return out
 
 
 def encode(opcode: int, payload: bytes, *, first_bits: int = FIN) -> bytes:

@@ -5,7 +5,9 @@
     read a request, read its body, dispatch it, finish
 
 The task of the connection becomes the reader. It asks the engine for the next ready stream until there is none, and
-gives each to a task that rests, or to a new one; then it reads on. In that task the request is planned, let in, read
+gives each to a task that rests, or to a new one; then it reads on. While it waits for nothing but octets, and a poller
+tells of them, the same is done in the poller's word, and it sleeps (:meth:`.streams.Http2Connection.read_now`). In the
+task of a stream the request is planned, let in, read
 and dispatched by the functions of :mod:`..connection`, for a stream is an exchange like any other. What they write
 gathers, and goes out when the turn is over (:mod:`.writer`).
 
@@ -24,28 +26,22 @@ from typing import Final
 
 import trio
 
-from ...answering.faults import leaves, part_ways
+from ...answering.faults import is_operators, part_ways
 from ...errors import ProtocolError
 from ...journal import log
-from ...protocol.http2.engine import NEED_DATA, ConnectionFailed, Stream
+from ...protocol.http2.engine import CLOSED, ConnectionFailed
 from ...protocol.http2.frames import NO_ERROR
 from ...transport.phases import Phase
 from ...transport.streams import linger, shown
 from ...transport.tls_stream import close_notify
-from ...transport.wire import RECEIVE_SIZE, PeerGone, PeerTooSlow
+from ...transport.wire import PeerGone, PeerTooSlow
 from ..carrier import LINGER_OCTETS, QUIET, Carrier
 from ..connection import OWED, admit, dispatch, prepare
-from ..http1_exchange import BULK_SIZE
+from ..refusals import put_in_words
 from ..report import tell_aborted, tell_rejected
 from .exchange import StreamExchange
 from .sender import NO_STREAM
-from .streams import Http2Connection
-from .writer import MOST
-
-TURN: Final = 32
-"""Streams that are begun before the neighbours have a turn."""
-FLOODED: Final = 2 * MOST
-"""Octets that are not sent, above which nothing is read: whoever reads no answers asks no more."""
+from .streams import FLOODED, Http2Connection
 
 LAST: Final = {Phase.READ_BODY: 503, Phase.DISPATCH: 503}
 """What a request is told that the drain's deadline has cut."""
@@ -75,28 +71,30 @@ async def serve_http2(before: Carrier, early: bytes) -> None:
         await conn.close()
 
 
-def is_operators(exc: BaseException) -> bool:
-    """Whether a KeyboardInterrupt is in what has to go on."""
-    return any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(exc))
-
-
 async def live(conn: Http2Connection, early: bytes) -> None:
-    """The life of a connection, in its one cancel scope and its one nursery; whoever ends it cuts no write."""
-    async with conn.writer.at_work():
-        with conn.phase.scope:
-            async with trio.open_nursery() as conn.nursery:
-                if conn.drain.draining:  # it has told whoever was here before
-                    conn.told()
-                try:
-                    await read(conn, early)
-                except ConnectionFailed as failure:
-                    conn.fail(failure)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    conn.gone = True
-                conn.over = True
-                conn.hung_up = True
-                conn.peer_left()
-                conn.leave_if_done()
+    """The life of a connection, in its one nursery, whose scope is its own; whoever ends it cuts no write."""
+    if conn.writer.by_task:
+        async with conn.writer.at_work():
+            await run(conn, early)
+    else:
+        await run(conn, early)
+
+
+async def run(conn: Http2Connection, early: bytes) -> None:
+    """The reader, and the tasks of the pool beside it, until all is done or time is up."""
+    async with trio.open_nursery() as nursery:
+        conn.employ(nursery)
+        try:
+            await read(conn, early)
+        except ConnectionFailed as failure:
+            conn.fail(failure)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            conn.gone = True
+        conn.over = True
+        conn.hung_up = True
+        conn.writer.give_up()
+        conn.peer_left()
+        conn.leave_if_done()
     conn.nursery = None
 
 
@@ -107,18 +105,10 @@ async def read(conn: Http2Connection, early: bytes) -> None:
     writer.soon()  # our SETTINGS
     if early:
         engine.receive(early)
-    while True:
-        turn = TURN
-        while isinstance(stream := engine.next_ready(), Stream):
-            conn.begin(stream)
-            turn -= 1
-            if not turn:
-                turn = TURN
-                await trio.lowlevel.checkpoint()
-        if stream is not NEED_DATA:
-            return
-        if engine.output:
-            writer.soon()
+    while (signal := conn.begin_ready()) is not CLOSED:
+        if signal is None:
+            await trio.lowlevel.checkpoint()
+            continue
         conn.watch()
         if writer.backlog > FLOODED:
             await writer.room()
@@ -128,21 +118,23 @@ async def read(conn: Http2Connection, early: bytes) -> None:
 async def receive(conn: Http2Connection) -> None:
     """What comes next, for the engine; of a frame that has begun no slower than a peer may be (E7).
 
+    Where a poller tells of octets, they are taken in its word, and this returns when there is more to be done.
+
     Raises:
         PeerTooSlow: it is slower.
+        trio.BrokenResourceError, ConnectionFailed: the same of what was taken and begun meanwhile.
     """
-    engine, wire = conn.engine, conn.plain
-    if wire is not None and conn.phase.phase is not Phase.READ_REQUEST:
-        data = await wire.receive_by_edge(conn.most)
-        engine.receive(data)
-        conn.most = BULK_SIZE if len(data) > RECEIVE_SIZE // 2 else RECEIVE_SIZE
+    due, wire = conn.phase.phase is Phase.READ_REQUEST, conn.wire
+    if not due and wire is not None and wire.polled and not wire.readable:
+        conn.listener = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(conn.deafen)
         return
     meter, began = conn.meter_in, trio.current_time()
-    if meter.slow and conn.phase.phase is Phase.READ_REQUEST:
+    if meter.slow and due:
         raise PeerTooSlow("the peer sends a frame more slowly than the minimum rate")
     came = await conn.receive(conn.most)
     if came is not None:  # a record of TLS need not have content
-        engine.receive(bytes(came))
+        conn.take(came)
         meter.add(len(came), trio.current_time() - began)
 
 
@@ -173,7 +165,7 @@ async def serve_stream(exchange: StreamExchange) -> None:
         elif not exchange.expect_body(context.app.plan(exchange.request)) or await prepare(exchange):
             await dispatch(exchange)
     except ProtocolError as error:
-        reject(exchange, error)
+        await reject(exchange, error)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         tell_aborted(exchange, "timeout" if isinstance(error, PeerTooSlow) else "peer_gone", None)
     except BaseException as exc:
@@ -207,9 +199,10 @@ def read_request(exchange: StreamExchange) -> None:
         step(exchange)
 
 
-def reject(exchange: StreamExchange, error: ProtocolError) -> None:
+async def reject(exchange: StreamExchange, error: ProtocolError) -> None:
     """The one answer to a request that breaks the protocol or a limit, and the end of its stream."""
     tell_rejected(exchange, error)
+    await put_in_words(exchange, error)
     exchange.say_now(error.status)
 
 

@@ -22,9 +22,6 @@ from ...protocol.heads import Framing
 from ...protocol.http2.engine import Http2Engine, Stream
 from ...protocol.http2.frames import CANCEL, INTERNAL_ERROR
 from ...protocol.wishes import undelimited
-from ...settings import Timeouts
-from ...transport.clock import Clock
-from ...transport.drain import Drain
 from ...transport.phases import Phase
 from ...transport.poller import WOKEN
 from ...transport.streams import GRACE, Address, RateMeter, own_end
@@ -88,6 +85,7 @@ class StreamExchange(StreamSender):
         self.parked = False
         self._alarm: Alarm | None = None
         self._unread: Alarm | None = None
+        self._gulps = self._released = 0
         self._readers: trio.lowlevel.ParkingLot | None = None
         self._waiting: trio.lowlevel.ParkingLot | None = None
         super().__init__(conn, engine, writer)
@@ -97,7 +95,6 @@ class StreamExchange(StreamSender):
         super().reset()
         self.plan = NO_PLAN
         self.judged = self._continue_owed = self._gathers = self._late = self._full = False
-        self._gulps = self._released = 0
         self._lost = ""
 
     # -- from stream to stream ---------------------------------------------------------------------
@@ -134,7 +131,7 @@ class StreamExchange(StreamSender):
         """The stream in hand is over, whatever it has come to: its place is free, and nobody waits in its name."""
         stream, engine = self.stream, self.engine
         self.request.detach()
-        if stream.finished and stream.ended:
+        if stream.complete:
             engine.release(stream)
         else:
             if self.taken_over and not (stream.finished or (self._content and self._content.data)):  # that is no end
@@ -143,7 +140,7 @@ class StreamExchange(StreamSender):
             self.writer.soon()
         if self.share.held:
             self.share.release()
-        if self._readers or self._waiting or self._content or self._alarm or self._unread:
+        if self.waited:
             self._end_waits()
         if self.grace is not None:
             look_away(self)
@@ -168,29 +165,9 @@ class StreamExchange(StreamSender):
     # -- what it has of its connection -------------------------------------------------------------
 
     @property
-    def clock(self) -> Clock:
-        """The listener's."""
-        return self.conn.context.clock
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """The listener's."""
-        return self.conn.context.timeouts
-
-    @property
-    def drain(self) -> Drain:
-        """The server's."""
-        return self.conn.drain
-
-    @property
     def wire(self) -> SocketWire | None:
         """None: others are on it."""
         return None
-
-    @property
-    def peer(self) -> Address:
-        """Who asks."""
-        return self.conn.peer
 
     @property
     def local(self) -> Address:
@@ -237,7 +214,7 @@ class StreamExchange(StreamSender):
         Else some that sleep would keep all others from their bodies.
         """
         if self._unread is None:
-            self._unread = Alarm(self.clock, self._forgo)
+            self._unread, self.waited = Alarm(self.clock, self._forgo), True
         if self._unread.deadline == math.inf:
             self._unread.set(self.phase.now() + self.timeouts.body)
 
@@ -287,7 +264,7 @@ class StreamExchange(StreamSender):
         if head.framing is Framing.NONE:  # a tunnel's octets are no content
             self.body_done = True
             self.request.keep_body(b"")
-            if head.protocol or head.method == b"CONNECT":
+            if stream.tunnel:
                 self.engine.limit_body(stream, None)
             return bool(plan.early)
         self.engine.limit_body(stream, plan.max_body)
@@ -369,13 +346,13 @@ class StreamExchange(StreamSender):
             self.writer.soon()
 
     async def _park_reader(self) -> None:
-        if self.conn.gone or self.engine.ended:  # while it is only known to have hung up, there may be more to read
+        if self.conn.gone or self.engine.over:  # while it is only known to have hung up, there may be more to read
             raise self._broken_off()
         await self.await_content()
 
     def _set_alarm(self, deadline: float) -> None:
         if self._alarm is None:
-            self._alarm = Alarm(self.clock, self._ring)
+            self._alarm, self.waited = Alarm(self.clock, self._ring), True
         self._late = False
         self._alarm.set(deadline)
 
@@ -430,7 +407,7 @@ class StreamExchange(StreamSender):
     async def await_content(self) -> None:
         """Until something has come: octets, an end, a reset."""
         if self._readers is None:
-            self._readers = trio.lowlevel.ParkingLot()
+            self._readers, self.waited = trio.lowlevel.ParkingLot(), True
         await self._readers.park()
 
     def wake_readers(self) -> None:
@@ -447,7 +424,7 @@ class StreamExchange(StreamSender):
             if request.over:
                 raise RuntimeError(OVER)
             if self._waiting is None:
-                self._waiting = trio.lowlevel.ParkingLot()
+                self._waiting, self.waited = trio.lowlevel.ParkingLot(), True
             await self._waiting.park()
             if request.over or self.request is not request:
                 raise RuntimeError(OVER)

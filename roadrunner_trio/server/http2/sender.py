@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import trio
 
-from ...answering.context import ServerContext
 from ...errors import HTTPError
 from ...fields import Field
 from ...messages.request import Request
@@ -21,9 +20,10 @@ from ...protocol.http2.frames import CANCEL
 from ...protocol.wishes import bodiless, content, declared
 from ...transport.files import READ_SIZE, OpenFile
 from ...transport.phases import Phase, PhaseScope
-from ...transport.wire import PeerGone, PeerTooSlow
+from ...transport.wire import PeerGone
 from ..carrier import WRITE_SIZE, Carrier
 from ..http1_sender import HEADS, NO_HEAD, NO_REQUEST, TURN
+from ..on_carrier import OnCarrier
 from ..report import tell_send_failed
 from .writer import FRAME, MOST, Content, Writer
 
@@ -32,7 +32,7 @@ NO_STREAM: Final = Stream(0, NO_HEAD)
 NO_STREAM.lost = True
 
 
-class StreamSender:
+class StreamSender(OnCarrier):
     """The response to the request in hand.
 
     Attributes:
@@ -50,6 +50,7 @@ class StreamSender:
         extra: see :class:`Exchange`; gone when the final head is out.
         memo: see :class:`Exchange`.
         keep: whatever becomes of a stream, its connection goes on.
+        waited: something has had to be waited for, in one of its streams: only then there can be a wait to end.
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class StreamSender:
         "stream",
         "taken_over",
         "told",
+        "waited",
         "writer",
     )
 
@@ -86,7 +88,9 @@ class StreamSender:
         self.phase = PhaseScope(conn.context.clock)
         self.memo: Any = None
         self.headed = 0.0
+        self._pieces = 0
         self.keep = True
+        self.waited = False
         self.reset()
 
     def reset(self) -> None:
@@ -97,27 +101,24 @@ class StreamSender:
         self.extra = ()
         self.kind = "none"
         self.status = self.sent = 0
-        self.ended = self.body_done = self.taken_over = self.told = False
+        self.ended = self.body_done = self.taken_over = self.told = self._has_body = False
         self._left: int | None = None
-        self._has_body = False
-        self._pieces = 0
         self._content: Content | None = None
 
-    @property
-    def context(self) -> ServerContext:
-        """What the connections of the listener share."""
-        return self.conn.context
-
-    @property
-    def started(self) -> bool:
-        """Whether the final response's head is on its way."""
-        return self.status != 0
-
     async def send_interim(self, status: int, fields: Sequence[Field] = ()) -> None:
-        """An interim response (RFC 9110 section 15.2); nothing after the final head."""
+        """An interim response (RFC 9110 section 15.2); nothing after the final head. It waits while nobody takes any.
+
+        Raises:
+            PeerGone: the peer is gone, or has not taken what was sent before in time.
+        """
         if not 100 <= status <= 199 or status == 101:
             raise ValueError(f"an interim response is 100 or 102 to 199, not {status}")
-        if not self.status:
+        request = self.request
+        if self.writer.backlog > MOST:
+            await self.writer.room()
+        if self.request is request and not self.status:
+            if self.stream.lost or self.conn.broken:
+                raise PeerGone("the peer has taken its request back")
             self.engine.send_interim(self.stream, status, fields)
             self.writer.soon()
 
@@ -148,7 +149,7 @@ class StreamSender:
         if at < size:
             await self._send_rest(memoryview(body)[at:])
         self.ended = True
-        self.writer.soon()
+        self.writer.at_once()
 
     async def _send_rest(self, body: memoryview) -> None:
         try:
@@ -243,7 +244,7 @@ class StreamSender:
             raise RuntimeError("the response has begun already")
         if not 200 <= status <= 599:
             raise ValueError(f"a response needs a final status from 200 to 599, not {status}")  # N24
-        if 200 <= status <= 299 and (self.head.protocol or self.head.method == b"CONNECT"):
+        if self.stream.tunnel and status <= 299:
             raise HTTPError(501)  # 2xx would promise a tunnel that only a Handoff digs (RFC 9110 section 9.3.6)
         if self.extra:
             wishes, self.extra = and_extra(wishes, self.extra), ()
@@ -281,14 +282,13 @@ class StreamSender:
         if waiting is None:
             context = self.conn.context
             waiting = self._content = Content(writer, stream, context.timeouts.write, context.limits.min_send_rate)
-        if writer.push(waiting, data, end=end):
-            return
-        before, self.phase.phase = self.phase.phase, Phase.RESPOND
-        try:
-            await waiting.wait()
-        finally:
-            self.phase.phase = before
-        if waiting.too_slow:
-            raise PeerTooSlow("the peer does not take its response in time")
+            self.waited = True
+        if not writer.push(waiting, data, end=end):
+            before, self.phase.phase = self.phase.phase, Phase.RESPOND
+            try:
+                await waiting.wait()
+            finally:
+                self.phase.phase = before
+        waiting.check()
         if stream.lost or self.conn.broken:
             raise PeerGone("the peer has taken its request back")

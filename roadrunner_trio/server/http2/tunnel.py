@@ -62,7 +62,7 @@ class Tunnel(trio.abc.HalfCloseableStream):
 
         Raises:
             trio.BusyResourceError: another task is receiving.
-            trio.BrokenResourceError: the stream was reset.
+            trio.BrokenResourceError: the stream was reset, or has lost its connection.
             trio.ClosedResourceError: it is closed.
         """
         if max_bytes is not None and max_bytes < 1:
@@ -81,6 +81,8 @@ class Tunnel(trio.abc.HalfCloseableStream):
                     return b""
                 if self._exchange.gone:
                     raise trio.BrokenResourceError("the stream was reset")
+                if self._exchange.engine.over:
+                    raise trio.BrokenResourceError("the connection has ended, and the stream has not")
                 await self._exchange.await_content()
         finally:
             self._receiving = False

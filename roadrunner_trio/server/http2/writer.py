@@ -23,8 +23,8 @@ from ...protocol.http2.engine import Http2Engine, Stream
 from ...transport.patience import SPARED
 from ...transport.poller import WOKEN, Poller
 from ...transport.streams import SendMeter, shown
-from ...transport.wire import PeerTooSlow
-from ..carrier import WRITE_SIZE, Carrier
+from ...transport.wire import PeerGone, PeerTooSlow
+from ..carrier import CROWD, WRITE_SIZE, Carrier
 from .alarm import Alarm
 
 FRAME: Final = 16384
@@ -48,6 +48,7 @@ class Content:
     Attributes:
         task: who waits for it, while somebody does.
         too_slow: the stream's window was shut for too long.
+        hopeless: a window is shut, and the peer, who has ended what it sends, cannot open it.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Content:
         "at",
         "data",
         "end",
+        "hopeless",
         "stream",
         "task",
         "too_slow",
@@ -77,7 +79,7 @@ class Content:
         self.at = 0
         self.end = False
         self.task: trio.lowlevel.Task | None = None
-        self.too_slow = False
+        self.too_slow = self.hopeless = False
 
     async def wait(self) -> None:
         """Until all of it is out, or the stream is lost, or its time is up."""
@@ -102,9 +104,25 @@ class Content:
             trio.lowlevel.reschedule(task, WOKEN)
 
     def stall(self) -> None:
-        """Its window, or the connection's, is shut: from now on the peer is waited for."""
+        """Its window, or the connection's, is shut: from now on the peer is waited for, if it can still open it."""
+        if self._writer.engine.over:
+            return self.give_up()
         self._began = trio.current_time()
         self._alarm.set(self._began + min(self._write, self._meter.allowance(self._sent + self.at, 0)))
+        return None
+
+    def give_up(self) -> None:
+        """Nobody will open the window any more."""
+        self.hopeless = True
+        self.wake()
+        self.drop()
+
+    def check(self) -> None:
+        """Raises :class:`PeerGone` when it was the peer who did not take it."""
+        if self.too_slow:
+            raise PeerTooSlow("the peer does not take its response in time")
+        if self.hopeless:
+            raise PeerGone("the peer has left, and lets nothing more through")
 
     def resume(self) -> None:
         """It is open again."""
@@ -142,10 +160,10 @@ class Writer:
         "_order",
         "_poller",
         "_pushed",
-        "_reader",
         "_since",
         "_spared",
         "_taken",
+        "_waiting",
         "conn",
         "engine",
         "queue",
@@ -164,7 +182,7 @@ class Writer:
         wire = conn.wire
         self._poller: Poller | None = conn.context.poller if wire is not None and wire.polled else None
         self._pushed: trio.lowlevel.Task | None = None  # the task that writes, while it waits
-        self._reader: trio.lowlevel.Task | None = None  # the task that reads, while it waits for room
+        self._waiting: trio.lowlevel.ParkingLot | None = None  # for room, before something is made that would go out
         # The time that the peer has for what is unsent:
         self._alarm: Alarm | None = None
         self._meter: SendMeter | None = None
@@ -190,6 +208,17 @@ class Writer:
         return len(self.engine.output) + len(self.unsent)
 
     # -- what is appended --------------------------------------------------------------------------
+
+    def at_once(self) -> None:
+        """A whole response has been appended: it leaves now, if nothing else gathers, here or with the neighbours.
+
+        What ends a turn costs a switch of tasks, which ten responses share. Where there is one, that is for nothing.
+        """
+        poller = self._poller
+        if poller is None or poller.crowd > CROWD or self._due or self.queue or self.conn.streams > 1:
+            self.soon()
+        else:
+            self.flush()
 
     def soon(self) -> None:
         """Something has been appended to the engine's output: it leaves when the turn is over."""
@@ -254,6 +283,11 @@ class Writer:
         if self.queue:
             self.soon()
 
+    def give_up(self) -> None:
+        """The peer has ended what it sends: it opens no window any more."""
+        for each in list(self.stalled):
+            each.give_up()
+
     # -- what goes ---------------------------------------------------------------------------------
 
     def flush(self) -> None:
@@ -262,11 +296,12 @@ class Writer:
         conn, layer = self.conn, self.conn.layer
         if self.unsent or conn.broken or conn.closed or self._poller is None:
             return
-        if self.queue:
+        queue, engine = self.queue, self.engine
+        if queue:
             self._feed()
-        if self.engine.output or (layer is not None and layer.unsaid):
-            self._write(self.engine.take_output())
-        if self.queue and not (self.unsent or conn.broken):
+        if engine.output or (layer is not None and layer.unsaid):
+            self._write(engine.take_output())
+        if queue and not (self.unsent or conn.broken):
             conn.context.turns.later(self._go_on)
 
     def _go_on(self) -> None:
@@ -292,8 +327,8 @@ class Writer:
             self.unsent = memoryview(data)[sent:]
             self._await_room(trio.current_time())
             wire.want_room()
-        elif self._reader is not None:
-            self._wake_reader()
+        elif self._waiting:
+            self._waiting.unpark_all()
         return None
 
     def write_now(self) -> None:
@@ -309,7 +344,7 @@ class Writer:
         self._took(sent)
         if not self.unsent:
             self.flush()
-            self._wake_reader()
+            self._wake()
         return None
 
     def _lose(self) -> None:
@@ -321,7 +356,7 @@ class Writer:
         for content in [*self.stalled, *(each for _, _, each in self.queue)]:
             content.wake()
         self.queue.clear()
-        self._wake_reader()
+        self._wake()
 
     # -- the peer's time ---------------------------------------------------------------------------
 
@@ -367,19 +402,17 @@ class Writer:
     # -- those who wait ----------------------------------------------------------------------------
 
     async def room(self) -> None:
-        """Until what is not sent is so little that the peer may be asked for more: for the task that reads."""
+        """Until what is not sent is so little that more may be made: requests read, or heads written.
+
+        The peer has the time of a write for it, as for all that is unsent; whoever returns looks whether it is gone.
+        """
         while self.backlog > MOST and not self.conn.broken:
-            self._reader = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort_reader)
+            self._waiting = self._waiting or trio.lowlevel.ParkingLot()
+            await self._waiting.park()
 
-    def _abort_reader(self, _: object) -> trio.lowlevel.Abort:
-        self._reader = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    def _wake_reader(self) -> None:
-        if (task := self._reader) is not None:
-            self._reader = None
-            trio.lowlevel.reschedule(task, WOKEN)
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            self._waiting.unpark_all()
 
     @asynccontextmanager
     async def at_work(self) -> AsyncGenerator[None, None]:
@@ -413,7 +446,7 @@ class Writer:
                 self.conn.phase.end(str(exc))
                 return
             self.unsent = memoryview(b"")
-            self._wake_reader()
+            self._wake()
 
     def _abort_push(self, _: object) -> trio.lowlevel.Abort:
         self._pushed = None

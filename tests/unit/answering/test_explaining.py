@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from http2_peer import open_http2
 
-from roadrunner_trio import HTTPError, Response
+from roadrunner_trio import HTTPError, Listener, ProxyProtocol, Response
 from roadrunner_trio.answering.explaining import is_here
 from roadrunner_trio.testing import open_server
 
@@ -101,3 +101,8 @@ async def test_over_http2_as_well(autojump_clock):
     async with open_http2(handler, tracebacks=True) as (_, peer):
         answers = [await peer.get("/fails", fields=fields) for fields in ((), [("via", "2 proxy")])]
     assert [answer.brief for answer in answers] == [(500, b"")] * 2  # of an authority that may be anybody's
+
+
+def test_nobody_knows_who_is_here_behind_a_proxy_header() -> None:
+    with pytest.raises(ValueError, match="with proxy_protocol nobody knows who is: leave one of them out"):
+        Listener(handler, tracebacks=True, proxy_protocol=ProxyProtocol("127.0.0.1"))

@@ -307,6 +307,21 @@ async def test_what_may_not_be_read_is_403(public, monkeypatch, caplog):
     assert loud(caplog) == []
 
 
+async def test_a_fallback_that_may_not_be_read_is_403_too(public, monkeypatch, caplog):
+    real = Folder.open
+
+    async def open_(self, path):
+        if path == b"index.html":
+            raise PermissionError(13, "Permission denied")
+        return await real(self, path)
+
+    monkeypatch.setattr(Folder, "open", open_)
+    async with client_of(Static(public, fallback="index.html")) as client:
+        assert (await client.get("/nothing", fields=HTML)).status == 403
+        assert (await client.get("/nothing")).status == 404
+    assert loud(caplog) == []
+
+
 async def test_no_descriptor_is_left_by_responses_that_nobody_writes(public):
     async def replace(request, call_next):
         response = await call_next(request)

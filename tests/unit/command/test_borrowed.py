@@ -126,9 +126,6 @@ def test_certificates_by_their_names():
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["-k", "uvloop"], "'uvloop' is no loop of this server: it runs on Trio, always"),
-        (["--ssl-cert-reqs", "0"], "'0' is none of 1 (optional) and 2 (required)"),
-        (["--interface", "wsgi"], "'wsgi' is none of auto, native, asgi"),
         (["--ssl-keyfile-password", "x"], "put it into a file, --tls-password-file FILE"),
         (["--debug"], "--debug: write --log-level debug"),
         (["-p", "8080"], "-p: a service manager knows the process: leave it out; if a port was meant, write --port"),
@@ -136,7 +133,6 @@ def test_certificates_by_their_names():
         (["--use-colors"], "lines on a terminal have colors with --dev"),
         (["--max-requests-jitter", "9"], "a fifth of it is drawn by lot, always"),
         (["--access-logformat", "x"], "write --access-log-format '{peer} {method}'"),
-        (["--ws-per-message-deflate", "perhaps"], "argument --ws-per-message-deflate: 'perhaps' is neither yes nor no"),
         (["--no-ws-per-message-deflate=true"], "--no-ws-per-message-deflate takes no value"),
     ],
 )
@@ -144,6 +140,20 @@ def test_words_that_are_refused(argv, words, capsys):
     with pytest.raises(SystemExit):
         main(["serve", "app:app", *argv])
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["-k", "uvloop"], "--worker-class: 'uvloop' is no loop of this server: it runs on Trio, always"),
+        (["--ssl-cert-reqs", "0"], "--ssl-cert-reqs: '0' is none of 1 (optional) and 2 (required)"),
+        (["--interface", "wsgi"], "--interface: 'wsgi' is none of auto, native, asgi"),
+        (["--ws-per-message-deflate", "perhaps"], "--ws-per-message-deflate: 'perhaps' is neither yes nor no"),
+    ],
+)
+def test_values_that_are_refused(argv, words, capsys):
+    assert main(["serve", "app:app", *argv]) == 3
+    assert capsys.readouterr().err.startswith(f"roadrunner-trio: {words}")
 
 
 def test_they_are_called_what_was_typed(quiet_logging):

@@ -94,13 +94,7 @@ def test_units_reach_the_settings() -> None:
     [
         [],
         ["start"],
-        ["serve", "--timeout-body", "soon"],
-        ["serve", "--max-fields", "64K"],
-        ["serve", "--max-request-line", "none"],
-        ["serve", "--grace", "-1"],
-        ["serve", "--port", "http"],
-        ["serve", "--body", "whole"],
-        ["serve", "--log-level", "loud"],
+        ["serve", "--port"],
         ["serve", "--time", "3"],
         ["serve", "app:handler", "other:handler"],
     ],
@@ -110,6 +104,33 @@ def test_bad_usage_is_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> 
         main(argv)
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("usage: roadrunner-trio ")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--timeout-body", "soon"),
+        ("--max-fields", "64K"),
+        ("--max-request-line", "none"),
+        ("--grace", "-1"),
+        ("--port", "http"),
+        ("--port", "99999"),
+        ("--body", "whole"),
+        ("--log-level", "loud"),
+        ("--workers", "0"),
+    ],
+)
+def test_a_bad_value_is_3_wherever_it_stands(
+    flag: str, value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["serve", flag, value]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"roadrunner-trio: {flag}")
+    variable = "ROADRUNNER_" + flag.removeprefix("--").replace("-", "_").upper()
+    monkeypatch.setenv(variable, value)
+    assert main(["serve"]) == 3
+    (again,) = capsys.readouterr().err.splitlines()
+    assert again == line.replace(flag, variable)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

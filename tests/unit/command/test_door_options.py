@@ -207,3 +207,9 @@ def test_fields_of_every_response():
 def test_fields_that_cannot_be_said(line, sentence):
     with pytest.raises(ValueError, match=re.escape(sentence)):
         made("--header", line)
+
+
+def test_tracebacks_are_for_who_is_here_which_nobody_knows_behind_a_proxy_header():
+    with pytest.raises(ValueError, match=r"--dev shows tracebacks .* with --proxy-protocol .*: write --reload instead"):
+        made("--dev", "--proxy-protocol", "127.0.0.1")
+    assert made("--dev")["tracebacks"] is True

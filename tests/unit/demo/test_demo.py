@@ -133,6 +133,24 @@ def test_source_is_escaped_and_coloured() -> None:
     assert "<h1>" not in html
 
 
+def test_every_line_has_its_level_so_that_what_does_not_fit_goes_on_below_it() -> None:
+    def levels(html: str) -> list[int]:
+        lines = html.removesuffix("\n</span>").split("\n</span>")
+        return [int(line.removeprefix('<span class="l i')[0]) for line in lines]
+
+    def shown() -> str:
+        text = """one
+            two"""
+        if text:
+            return text
+        return ""
+
+    assert levels(source_as_html(shown)) == [0, 1, 2, 1, 2, 1]
+    assert '<span class="s">        two&quot;&quot;&quot;</span>' in source_as_html(
+        shown
+    )  # a colour ends with its line
+
+
 @pytest.mark.parametrize("functions", SHOWN.values(), ids=SHOWN.keys())
 def test_colouring_changes_no_character(functions: tuple[object, ...]) -> None:
     for function in functions:

@@ -13,7 +13,6 @@ from roadrunner_trio.processes.slots import (
     ABORTING,
     BACK_OFF,
     FORGOTTEN,
-    GIVE_UP,
     HURRY,
     JITTER,
     LAST,
@@ -303,19 +302,35 @@ def test_more_and_fewer() -> None:
     assert len(made.slots) == MOST
 
 
-def test_it_gives_up_when_nobody_serves_for_long() -> None:
+@pytest.mark.parametrize("seconds", [60.0, 5.0])
+def test_it_gives_up_when_nobody_serves_for_long(seconds: float) -> None:
     made = up(1)
+    made.policy = Policy(give_up=seconds)
     now = 10.0
-    while now < 10 + GIVE_UP:
+    while now < 10 + seconds:
         worker = made.slots[0].current
         if worker is not None:
             made.exited(worker, now, 1, "has ended with status 1")
-        now = min(made.due, 10 + GIVE_UP)
+        now = min(made.due, 10 + seconds)
         made.tick(now)
     worker = made.slots[0].current
     if worker is not None:
         made.exited(worker, now, 1, "has ended with status 1")
     assert taken(made)[-1] == Finish(1)
+
+
+def test_it_need_not_give_up() -> None:
+    made = up(1)
+    made.policy = Policy(give_up=math.inf)
+    now = 10.0
+    for _ in range(100):
+        worker = made.slots[0].current
+        if worker is not None:
+            made.exited(worker, now, 1, "has ended with status 1")
+        now = made.due
+        made.tick(now)
+    assert not made.stopping
+    assert now > 1000
 
 
 def test_a_patient_one_waits_for_a_roll() -> None:

@@ -17,9 +17,11 @@ import trio
 from roadrunner_trio.processes import control, supervisor
 from roadrunner_trio.processes.board import Board
 from roadrunner_trio.processes.children import UNKNOWN, Child, start
+from roadrunner_trio.processes.roles import Member
 from roadrunner_trio.processes.slots import Table
 from roadrunner_trio.processes.states import Policy, Rolled, State, Worker
 from roadrunner_trio.processes.supervisor import Supervisor
+from roadrunner_trio.processes.wear import Wear
 from roadrunner_trio.processes.zygote import Forked, Zygote, _fork_on_demand
 
 NONE_LEFT = OSError(errno.EMFILE, "there are too many")
@@ -66,7 +68,9 @@ async def test_an_upgrade_for_which_there_is_no_process_is_none(board: Board, ca
 
     made, _ = supervising(board)
     await made._run_upgrade(upgrade)
-    assert [record.getMessage() for record in caplog.records] == ["not upgraded"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "not upgraded: [Errno 2] there is no such interpreter any more"
+    ]
 
 
 async def test_a_dump_for_which_there_is_no_thread_is_none(
@@ -110,6 +114,22 @@ async def test_a_worker_that_is_told_to_go_before_it_has_come_is_told_then(board
         assert worker.state is State.DRAINING
         forge.go_on.set()
     assert forge.sent == [signal.SIGTERM]
+
+
+async def test_a_worker_that_is_told_to_go_is_not_waited_for(board: Board) -> None:
+    made, forge = supervising(board)
+    made.table.up = True
+    made.table.start(2, trio.current_time())
+    made.table.actions.clear()
+    worker = made.table.workers[2]
+    with trio.fail_after(5):
+        async with trio.open_nursery() as made._nursery:
+            made._nursery.start_soon(made._begin, worker)
+            await forge.begun.wait()
+            made.table.resize(1, trio.current_time())
+            made.act()
+    assert forge.sent == []
+    assert worker.number not in made.table.workers
 
 
 async def test_what_a_failed_roll_has_imported_is_let_go(board: Board) -> None:
@@ -200,3 +220,51 @@ def test_one_whose_supervisor_was_killed_ends_when_its_children_have() -> None:
 def test_a_line_that_no_parser_can_take_is_a_line() -> None:
     deep = "[" * 500_000
     assert list(control.Lines().feed(deep.encode() + b"\n")) == [deep]
+
+
+def member_of(made: Supervisor) -> tuple[Member, socket.socket]:
+    """A worker that serves, and its own end of the talk."""
+    made.table.up = True
+    made.table.start(1, 0.0)
+    made.table.actions.clear()
+    [worker] = made.table.workers.values()
+    made.table.ready(worker, 1.0)
+    near, far = control.pair()
+    member = Member(worker, near, made.board.give(), Wear())
+    made.members[worker.number] = member
+    return member, far
+
+
+async def test_of_lines_without_end_the_last_are_kept(board: Board) -> None:
+    made, _ = supervising(board)
+    member, far = member_of(made)
+    with far, member.near:
+        for number in range(control.WORDS * 3):
+            far.send(b"%d %s\n" % (number, b"x" * 5000))
+            assert made._read(member)
+    assert len(member.words) == control.WORDS
+    assert member.words[-1].startswith(f"{control.WORDS * 3 - 1} x")
+    assert {len(word) for word in member.words} == {control.LONGEST_WORD}
+
+
+async def test_what_nobody_understands_is_logged_in_short(board: Board, caplog: pytest.LogCaptureFixture) -> None:
+    made, _ = supervising(board)
+    member, far = member_of(made)
+    with far, member.near:
+        far.send(control.encode(dance="x" * 10000))
+        assert made._read(member)
+    [record] = caplog.records
+    assert "says what nobody understands: {'dance': 'xxx" in record.getMessage()
+    assert len(record.getMessage()) < 1200
+
+
+async def test_who_has_gone_without_reading_what_was_said_has_gone(
+    board: Board, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, _ = supervising(board)
+    member, far = member_of(made)
+    with member.near:
+        control.tell(member.near, drain=1.0)
+        far.close()
+        assert not made._read(member)
+    assert caplog.records == []

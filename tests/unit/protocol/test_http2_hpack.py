@@ -21,7 +21,7 @@ from roadrunner_trio.protocol.http2.tables import STATIC
 
 
 def decoder() -> Decoder:
-    return Decoder(lambda name, value: (name, value), list(STATIC))
+    return Decoder(lambda name, value: (name, value), [*reversed(STATIC)])
 
 
 def literal(name: bytes, value: bytes, first: int = 0x40) -> bytes:
@@ -196,3 +196,13 @@ def test_the_largest_field_is_known():
 @pytest.mark.parametrize("value", [b"", b"x", b"v" * 126, b"v" * 127, b"v" * 128, b"v" * 20000, b"\xff" * 300])
 def test_literals_of_all_lengths(value):
     assert decoder().decode(encode([(b"name", value)])) == [(b"name", value)]
+
+
+def test_the_static_table_is_shared_until_something_is_put_into_a_table():
+    shared = [*reversed(STATIC)]
+    one, other = (Decoder(lambda name, value: (name, value), shared) for _ in range(2))
+    one.decode(literal(b"a", b"b"))
+    assert shared == [*reversed(STATIC)]
+    assert one.decode(b"\xbe") == [(b"a", b"b")]
+    with pytest.raises(CompressionError):
+        other.decode(b"\xbe")

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
-from websocket_tools import BINARY, TEXT, closed, masking, said
+from websocket_tools import BINARY, TEXT, closed, said
 
 from roadrunner_trio.protocol.ws import frames
-from roadrunner_trio.protocol.ws.frames import BY_INTEGER, Close, Violation, encode, encode_close, read_close, unmask
-
-
-@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 64, BY_INTEGER - 1, BY_INTEGER, BY_INTEGER + 1, 4099, 70_000])
-def test_both_ways_to_unmask_do_the_same(size):
-    octets, mask = os.urandom(size), os.urandom(4)
-    assert unmask(octets, mask) == masking(octets, mask)
-    assert unmask(unmask(octets, mask), mask) == octets
+from roadrunner_trio.protocol.ws.frames import Close, Violation, encode, encode_close, read_close
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65535, 65536])

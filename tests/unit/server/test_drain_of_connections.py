@@ -39,7 +39,7 @@ class Draining:
 
 @KINDS
 async def test_an_idle_connection_ends_at_once_and_is_lingered_on(kind, autojump_clock):
-    async with open_house(tcp=kind == "tcp") as house:
+    async with open_house(tcp=kind == "tcp", timeouts=rr.Timeouts(park_after=None)) as house:
         peer = house.meet(kind)
         await peer.say(GET)
         peer.take()

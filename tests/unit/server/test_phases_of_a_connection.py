@@ -40,6 +40,15 @@ async def test_every_phase_has_its_own_time(autojump_clock):
     assert (body.take(), body.ended_at) == (ERROR_408, 7)
 
 
+async def test_what_lingers_does_so_until_its_own_time_is_up(autojump_clock):
+    async with open_house(length, timeouts=TIMEOUTS) as house:
+        peer = house.peer()
+        await peer.say(b"nonsense\r\n\r\n")
+        await wait_all_tasks_blocked()
+        [conn] = house.listener.connections()
+        assert (conn.phase, conn.deadline) == ("finishing", 0.5)
+
+
 async def test_what_a_connection_does_and_until_when_can_be_seen(autojump_clock):
     async def handler(request):
         await trio.sleep(2)

@@ -9,6 +9,7 @@ import trio
 from log_tools import a_request
 from story_tools import GET, open_house, post
 from trio.testing import wait_all_tasks_blocked
+from websocket_tools import TEXT, closing, frame, handshake
 
 import roadrunner_trio as rr
 from roadrunner_trio.apps.router import Route, Router
@@ -233,7 +234,7 @@ def many_paths(number: int) -> None:
         for status in ("2xx", "4xx")
     }
     assert sum(counts(snapshot).values()) == number
-    assert len(metrics._rows) <= 4
+    assert sum(len(methods) for methods in metrics._rows.values()) <= 4
 
 
 def test_more_routes_than_there_may_be_are_one() -> None:
@@ -338,3 +339,47 @@ async def test_the_handler_of_a_listener_of_its_own(autojump_clock: Any, request
         peer = house.peer()
         await peer.say(request_line + b" HTTP/1.1\r\nHost: h\r\n\r\n")
         assert peer.take().startswith(b"HTTP/1.1 %d " % status)
+
+
+async def test_websockets_are_counted_while_they_are_open_and_when_they_are_over(autojump_clock: Any) -> None:
+    async def talk(offer: rr.WebSocketRequest) -> None:
+        if offer.path == "/no":
+            await offer.reject(403)
+            return
+        session = await offer.accept()
+        async for message in session:
+            await session.send_message(message)
+            await session.send_message(message)
+
+    metrics = Metrics()
+    async with open_house(rr.websocket(talk), observers=[metrics]) as house:
+        peers = [house.peer() for _ in range(3)]
+        for peer, target in zip(peers, (b"/", b"/", b"/no"), strict=True):
+            await peer.say(handshake(target=target))
+        await peers[0].say(frame(TEXT, "a"))
+        now = metrics.snapshot()
+        assert (of(now, "roadrunner_websockets"), of(now, "roadrunner_websockets_opened_total")) == (2, 2)
+        assert of(now, "roadrunner_websocket_messages_total", "in") == 1
+        assert of(now, "roadrunner_websocket_messages_total", "out") == 2
+        await peers[0].say(closing(4001))
+        await peers[1].say(closing(1001))
+        await peers[0].end()
+        await peers[1].end()
+        then = metrics.snapshot()
+    assert of(then, "roadrunner_websockets") == 0
+    assert then.tallies == {
+        ("roadrunner_websockets_refused_total", "rejected"): 1,
+        ("roadrunner_websockets_closed_total", "4xxx"): 1,
+        ("roadrunner_websockets_closed_total", "1001"): 1,
+    }
+
+
+def test_codes_that_peers_make_up_are_bounded() -> None:
+    metrics = Metrics()
+    for code in [*range(1000, 1016), *range(3000, 5000)]:
+        metrics.websocket_open(rr.WebSocketOpened(a_request(), None, False, 0.0))
+        metrics.websocket_close(rr.WebSocketClosed(a_request(), code, "", "peer", 0, 0, 0.0))
+    counted = metrics.snapshot().tallies
+    assert len(counted) == 18
+    assert counted["roadrunner_websockets_closed_total", "3xxx"] == 1000
+    assert of(metrics.snapshot(), "roadrunner_websockets") == 0

@@ -10,6 +10,7 @@ from log_tools import an_end
 from story_tools import GET, open_house
 
 import roadrunner_trio as rr
+from roadrunner_trio.server.listener import insides
 from roadrunner_trio.telemetry.observe import HOOKS, Observers
 
 
@@ -49,6 +50,32 @@ def test_every_hook_is_guarded(hook, caplog):
     observers.tell(getattr(observers, hook), None)
     assert getattr(observers, hook) == ()
     assert len(caplog.records) == 1
+
+
+async def test_an_observer_may_come_and_go_while_the_listener_serves(autojump_clock):
+    class Once(rr.Observer):
+        def __init__(self):
+            self.seen = []
+
+        def request_start(self, event):
+            self.seen.append(event.path)
+
+        def request_stop(self, event):
+            observers.part(self)  # while it is told
+
+    guest, host = Once(), Failing(ValueError())
+    async with open_house(observers=[host]) as house:
+        observers = insides(house.listener)[1]
+        observers.part(guest)  # it is not there: that is no mistake
+        for number in range(5):
+            if number in (1, 3):
+                observers.join(guest)
+                observers.join(guest)
+            peer = house.peer()
+            await peer.say(b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n" % number)
+            assert peer.heard.startswith(b"HTTP/1.1 200 ")
+            await peer.close()
+    assert guest.seen == ["/1", "/3"]
 
 
 class NowAndThen(logging.Filter):

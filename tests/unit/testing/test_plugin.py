@@ -119,6 +119,7 @@ def test_a_conftest_can_ask_as_well(tmp_path):
         tmp_path,
         "-p",
         "pytest_trio.plugin",
+        "--strict-markers",
         app=APP,
         conftest="""
             import pytest
@@ -140,9 +141,113 @@ def test_a_conftest_can_ask_as_well(tmp_path):
             async def test_it(client, server):
                 assert (await client.get("/")).text == "hello"
                 assert server.listener.name == "mine"
+
+            @pytest.mark.trio
+            @pytest.mark.roadrunner(name="yours")
+            async def test_another(client, server):
+                assert server.listener.name == "yours"
             """,
     )
-    assert "1 passed" in done.stdout, done.stdout
+    assert "2 passed" in done.stdout, done.stdout
+
+
+PROJECT = '[tool.pytest.ini_options]\ntrio_mode = true\nroadrunner_app = "app:handler"\n'
+VERSIONS = """
+    import pytest
+
+    async def test_client(client):
+        print("version", (await client.get("/")).text)
+
+    @pytest.mark.parametrize("n", [1, 2])
+    @pytest.mark.roadrunner(http2=True)
+    async def test_marked(client, n):
+        assert (await client.get("/")).text == "(2, 0)"
+
+    async def test_raw(server):
+        assert (await server.client().get("/")).text == "(1, 1)"
+    """
+TELLING = """
+    from roadrunner_trio import Response
+
+    async def handler(request):
+        return Response.text(str(request.version))
+    """
+
+
+@pytest.mark.parametrize(
+    ("setting", "option", "seen"),
+    [
+        ("", (), ["(1, 1)"]),
+        ("yes", (), ["(2, 0)"]),
+        ("both", (), ["(1, 1)", "(2, 0)"]),
+        ("", ("--roadrunner-http2=both",), ["(1, 1)", "(2, 0)"]),
+        ("yes", ("--roadrunner-http2", "no"), ["(1, 1)"]),
+    ],
+)
+def test_the_client_speaks_the_version_that_is_said(setting, option, seen, tmp_path):
+    project = PROJECT + (f'roadrunner_http2 = "{setting}"\n' if setting else "")
+    done = run(tmp_path, "-p", "pytest_trio.plugin", "-s", *option, app=TELLING, pyproject=project, test_it=VERSIONS)
+    assert f"{3 + len(seen)} passed" in done.stdout, done.stdout
+    assert [line.rpartition("version ")[2] for line in done.stdout.splitlines() if "version (" in line] == seen
+
+
+def test_a_mark_says_what_is_served_and_how(tmp_path):
+    done = run(
+        tmp_path,
+        "-p",
+        "pytest_trio.plugin",
+        "--strict-markers",
+        app=TELLING,
+        pyproject=PROJECT,
+        test_it="""
+            import pytest
+            from roadrunner_trio import Response
+
+            async def other(request):
+                return Response.text("other")
+
+            async def broken(request):
+                raise LookupError("mine")
+
+            pytestmark = pytest.mark.roadrunner(other, name="of the module")
+
+            async def test_module(client, server):
+                assert (await client.get("/")).text == "other"
+                assert server.listener.name == "of the module"
+
+            @pytest.mark.roadrunner(http2=True, name="of the test")
+            async def test_both(client, server):
+                response = await client.get("/")
+                assert (response.text, server.listener.name) == ("other", "of the test")
+
+            @pytest.mark.roadrunner(broken, raise_app_exceptions=True)
+            async def test_raises(client):
+                assert (await client.get("/")).status == 200
+            """,
+    )
+    assert "2 passed" in done.stdout, done.stdout
+    assert "LookupError: mine" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("mark", "setting", "said"),
+    [
+        ("(1, 2)", "no", "has one argument"),
+        ("(http2='yes')", "no", "True or False, not 'yes'"),
+        ("()", "maybe", "no, yes or both, not 'maybe'"),
+    ],
+)
+def test_what_cannot_be_meant_is_told(mark, setting, said, tmp_path):
+    done = run(
+        tmp_path,
+        "-p",
+        "pytest_trio.plugin",
+        app=TELLING,
+        pyproject=PROJECT + f'roadrunner_http2 = "{setting}"\n',
+        test_it=f"import pytest\n\n@pytest.mark.roadrunner{mark}\nasync def test_it(client): pass\n",
+    )
+    assert done.returncode
+    assert said in done.stdout + done.stderr
 
 
 def test_who_names_nothing_is_told(tmp_path):

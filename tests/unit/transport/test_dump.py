@@ -15,7 +15,7 @@ import trio.testing
 from roadrunner_trio.command.dump import connection_notes, describe
 from roadrunner_trio.messages.request import Request
 from roadrunner_trio.messages.response import Response
-from roadrunner_trio.server.listener import ConnectionInfo
+from roadrunner_trio.server.listener_info import ConnectionInfo
 from roadrunner_trio.testing import open_server
 from roadrunner_trio.transport.dump import render_tasks, stack_of, stack_of_thread, step_of_loop
 

@@ -252,7 +252,7 @@ async def test_an_edge_of_a_socket_just_forgotten_is_nobody_s(poller):
     ours, theirs = socket.socketpair()
     wire = SocketWire(ours, poller)
     theirs.send(b"x")
-    poller._watched.pop(ours.fileno())  # as when one edge's task closes the next one's socket
+    poller._watched[ours.fileno()] = None  # as when one edge's task closes the next one's socket
     await trio.testing.wait_all_tasks_blocked(0.01)
     assert not wire.readable
     ours.close()

@@ -130,9 +130,19 @@ def run(program: str, redirect: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(shell, input="", capture_output=True, text=True, timeout=60, check=False, env=env)
 
 
+TAKEN_BY_IMPORTS = 77
+"""How a program ends if a library that it imports, such as libffi, keeps a file open on what was closed."""
 OPEN_CLOSED = """
 import os, sys
+def opened(each):
+    try:
+        return bool(os.fstat(each))
+    except OSError:
+        return False
+before = [opened(each) for each in range(3)]
 from roadrunner_trio.transport.stdio import open_closed
+if [opened(each) for each in range(3)] != before:
+    os._exit({taken})
 open_closed()
 null = os.stat(os.devnull)
 seen = [os.path.samestat(os.fstat(each), null) for each in range(3)]
@@ -140,7 +150,7 @@ fine = [stream.fileno() for stream in (sys.stdin, sys.stdout, sys.stderr)] == [0
 new = os.open(os.devnull, os.O_RDONLY)
 print("nobody reads this", file=sys.stderr)
 inherited = [os.get_inheritable(each) for each in range(3)]
-os.write({out}, repr((seen, fine, new, inherited)).encode())
+os.write({out}, repr((seen, fine, new > 2, inherited)).encode())
 """
 
 
@@ -155,9 +165,11 @@ os.write({out}, repr((seen, fine, new, inherited)).encode())
     ],
 )
 def test_what_is_closed_at_the_start_is_nobodys_next_socket(redirect: str, out: int, seen: list[bool]) -> None:
-    done = run(OPEN_CLOSED.format(out=out), redirect)
+    done = run(OPEN_CLOSED.format(out=out, taken=TAKEN_BY_IMPORTS), redirect)
+    if done.returncode == TAKEN_BY_IMPORTS:
+        pytest.skip("a library of this Python has opened a file there")
     said = (done.stdout + done.stderr).replace("nobody reads this\n", "")
-    assert said == repr((seen, True, 3, [True, True, True]))
+    assert said == repr((seen, True, True, [True, True, True]))
     assert done.returncode == 0
 
 

@@ -16,8 +16,8 @@ from roadrunner_trio import Listener, observe
 from roadrunner_trio.testing import MemoryListener, open_server
 from roadrunner_trio.testing.client import Client
 from roadrunner_trio.transport.dump import render_tasks
+from roadrunner_trio.watching import pane as panes
 from roadrunner_trio.watching import sample as sampling
-from roadrunner_trio.watching import window as windows
 from roadrunner_trio.watching.changes import changes, everything
 from roadrunner_trio.watching.sample import Eye, Sample
 
@@ -98,10 +98,10 @@ async def test_a_task_that_is_looked_at_shows_its_stack_and_what_is_below(autoju
         await trio.testing.wait_all_tasks_blocked()
         eye = Eye([server.listener])
         (key,) = eye.sample().connections
-        found = eye.stack(key)
+        found = eye.closer(key)
         assert any("test_window.py" in line and line.endswith("in app") for line in found["stack"])
         assert found["below"][0].startswith("a child of a handler @ ")
-        assert eye.stack("nobody") is None
+        assert eye.closer("nobody") is None
         assert list(eye.sample().connections) == [key]  # an id stays
 
 
@@ -252,7 +252,7 @@ async def test_nobody_is_looked_at_while_nobody_looks(served, nursery, autojump_
 async def test_the_more_there_is_to_see_the_less_often_it_is_looked_at(served, nursery, autojump_clock, monkeypatch):
     """A sample that takes an eighth of a second of CPU is followed by eight seconds without one."""
     times, clock = [], iter(range(10_000))
-    monkeypatch.setattr(windows.time, "thread_time", lambda: next(clock) / 8)
+    monkeypatch.setattr(panes.time, "thread_time", lambda: next(clock) / 8)
     window = Window(nursery, served)
     await window.open()
     async with window.client().events("/stream", fields=LOCAL) as events:
@@ -273,12 +273,12 @@ async def test_the_more_there_is_to_see_the_less_often_it_is_looked_at(served, n
         ("127.0.0.1.evil.example", 421),
     ],
 )
-@pytest.mark.parametrize("path", ["/", "/stream", "/task"])
+@pytest.mark.parametrize("path", ["/", "/stream", "/closer"])
 async def test_a_foreign_name_that_leads_here_is_refused(host, status, path, served, nursery, autojump_clock):
     window = Window(nursery, served)
     await window.open()
     async with window.client().open("GET", path, fields={"host": host}) as response:
-        assert response.status == (404 if path == "/task" and status == 200 else status)
+        assert response.status == (404 if path == "/closer" and status == 200 else status)
 
 
 async def test_the_page_and_what_it_needs(served, nursery, autojump_clock):
@@ -299,6 +299,32 @@ async def test_the_page_and_what_it_needs(served, nursery, autojump_clock):
 def test_it_shows_listeners_only(what):
     with pytest.raises(TypeError, match="observe\\(listener\\)"):
         observe(*what)
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("box:9001", "box:9001"),
+        ("box:9001", "box:9002"),  # by a tunnel
+        ("BOX", "box:9001"),
+        ("::1", "[::1]:9001"),
+        ("fd00::7", "[fd00::7]"),
+        ("[fd00::7]:9001", "[fd00::7]:9001"),
+        ("192.0.2.1:80", "192.0.2.1"),
+    ],
+)
+async def test_a_host_with_a_port_is_the_host(given, asked, served, autojump_clock):
+    async with open_server(observe(served.listener, hosts=(given,))) as server:
+        assert (await server.client().get("/", fields={"host": asked})).status == 200
+        assert (await server.client().get("/", fields={"host": "boxes:9001"})).status == 421
+
+
+@pytest.mark.parametrize(
+    "host", ["", ":9001", "http://box", "box/", "user@box", "a,b", "box:", "two words", " box", "box."]
+)
+async def test_what_is_no_name_of_a_host_is_refused(host, served, autojump_clock):
+    with pytest.raises(ValueError, match="is no name of a host: write 'devbox'"):
+        observe(served.listener, hosts=(host,))
 
 
 async def test_a_name_of_its_own_in_any_letters(served, autojump_clock):

@@ -18,6 +18,7 @@ def test_the_defaults_are_the_documented_ones():
         "handshake": 10,
         "request": 30,
         "keep_alive": 75,
+        "park_after": 5,
         "body": 300,
         "handler": math.inf,
         "write": 30,
@@ -108,6 +109,7 @@ def test_case_16_an_idle_connection_outlives_the_balancers_patience():
 def test_only_an_optional_setting_can_be_none():
     assert Limits(max_body=None).max_body is None
     assert Timeouts(disconnect_grace=None).disconnect_grace is None
+    assert Timeouts(park_after=None).park_after is None
     for name in set(TIMEOUTS) - OPTIONAL:
         with pytest.raises(ValueError, match=name):
             Timeouts(**{name: None})

@@ -69,6 +69,56 @@ async def test_a_tunnel_that_is_closed_while_a_task_sends_on_it(kind, autojump_c
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_a_connection_that_ends_takes_its_tunnels_with_it(kind, autojump_clock):
+    ends = []
+
+    async def run(request, stream):
+        try:
+            while await stream.receive_some():
+                pass
+        except trio.BrokenResourceError as exc:
+            ends.append((str(exc), trio.current_time()))
+            raise
+
+    async with open_house(tunnel(run), tcp=kind == "tcp") as house:
+        peer = await Http2Peer(house.meet(kind)).greet()
+        peer.send(await dig(peer), b"x")
+        await peer.flush()
+        await trio.sleep(3)
+        await peer.peer.finish()
+        assert await house.empty() == pytest.approx(3, abs=0.1)
+        assert ends == [("the connection has ended, and the stream has not", pytest.approx(3, abs=0.1))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_window_that_nobody_can_open_any_more_is_not_waited_for(early, kind, autojump_clock):
+    ends = []
+
+    async def handler(request):
+        async def produce(send):
+            try:
+                await trio.sleep(0 if early else 2)
+                await send(b"x" * 300_000)
+            except rr.PeerGone as exc:
+                ends.append((str(exc), trio.current_time()))
+                raise
+
+        return rr.StreamResponse(produce)
+
+    async with open_house(handler, tcp=kind == "tcp", timeouts=rr.Timeouts(disconnect_grace=None)) as house:
+        peer = await Http2Peer(house.meet(kind), gives_credit=False).greet()
+        number = peer.ask()
+        await peer.flush()
+        await trio.sleep(1)
+        await peer.peer.finish()
+        await house.empty()
+        assert ends == [("the peer has left, and lets nothing more through", pytest.approx(1 if early else 2, abs=0.1))]
+        await peer.read()
+        assert len(peer.streams[number].body) == 65_535
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_task_that_is_left_behind_in_a_tunnel(kind, autojump_clock):
     ends = []
 
@@ -261,7 +311,7 @@ async def test_what_tls_itself_has_to_say_does_not_come_between_the_octets_of_a_
         rest = bytes(conn.writer.unsent)
         assert len(full.sent) == 10
         assert rest
-        conn.layer._outgoing.write(b"a new key")
+        conn.layer._unsaid += b"a new key"
         await stream.send_all(b"\x17\x03\x03")  # a record begins, and has no content yet
         await wait_all_tasks_blocked()
         full.full = False

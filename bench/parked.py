@@ -1,0 +1,160 @@
+"""``python -m bench.parked``: idle connections with their tasks and without; what they hold, and what waking one costs.
+
+Two servers run beside each other, one of which never parks a connection. Memory is the proportional set size of the
+server's process, with all connections there, less that without; the CPU of a request is that of one on each of some
+connections, one after another, all of which have been idle: nothing is warm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import socket
+import ssl
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from .client import ClientError, answered, complete, get
+from .options import allow_descriptors, natural
+from .run import certificate
+from .servers import HOST, Running, Server, Setup, running
+
+NEVER: Final = "never parked"
+PARK_AFTER: Final = 1.0
+"""Seconds that a connection keeps its task here: less than all of them take to ask."""
+SETTLE: Final = 2.0
+"""Seconds until the last one has been parked, and beyond."""
+WARMING: Final = 1.5
+"""Seconds for which as many connections come and go before anything is measured: with as many tasks at once."""
+SPARE: Final = 200
+"""Descriptors that are no connections."""
+BLOCK: Final = 20
+"""Requests that are timed together: the least of many short times is what a busy machine has disturbed least."""
+
+_pss = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE).search
+
+
+def server(park_after: float | None) -> Server:
+    """This server, which parks connections after so many seconds, or never."""
+    after = "none" if park_after is None else str(park_after)
+
+    def command(setup: Setup, port: int) -> list[str]:
+        options = ["--no-access-log", "--log-level", "warning", "--timeout-keep-alive", "600"]
+        options += ["--max-connections", str(setup.crowd), "--timeout-park-after", after]
+        if setup.tls is not None:
+            options += ["--tls-cert", str(setup.tls[0]), "--tls-key", str(setup.tls[1])]
+        return ["roadrunner_trio", "serve", "bench.apps.native:handler", "--bind", f"{HOST}:{port}", *options]
+
+    return Server(NEVER if park_after is None else "parked", (), command)
+
+
+def pss(each: Running) -> int:
+    """Octets of memory, of pages shared with others its part."""
+    found = _pss(Path(f"/proc/{each.process.pid}/smaps_rollup").read_text("ascii"))
+    if found is None:
+        raise ClientError("the kernel does not tell the proportional set size")
+    return int(found[1]) * 1024
+
+
+def ask(sock: socket.socket) -> None:
+    """One request, and all of its answer.
+
+    Raises:
+        ClientError: the server has closed the connection instead.
+    """
+    sock.sendall(get("/hello"))
+    data = b""
+    while not complete(data):
+        piece = sock.recv(65536)
+        if not piece:
+            raise ClientError("closed without an answer")
+        data += piece
+
+
+def opener(port: int, tls: bool) -> Callable[[], socket.socket]:
+    """What opens a connection that has had one answer."""
+    if not tls:
+        return lambda: answered(port, "/hello")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def opened() -> socket.socket:
+        sock = context.wrap_socket(socket.create_connection((HOST, port)), server_hostname="localhost")
+        ask(sock)
+        return sock
+
+    return opened
+
+
+def crowd(each: Running, count: int, rate: int, tls: bool, stack: ExitStack) -> tuple[list[socket.socket], float]:
+    """Opens connections, so many a second, and says what each holds when all have been idle for a while."""
+    opened = opener(each.port, tls)
+    with ExitStack() as first:
+        for _ in range(int(WARMING * rate)):
+            first.enter_context(opened())
+        time.sleep(SETTLE)
+    time.sleep(0.5)
+    before, began, connections = pss(each), time.monotonic(), list[socket.socket]()
+    for at in range(count):
+        connections.append(stack.enter_context(opened()))
+        time.sleep(max(0.0, began + at / rate - time.monotonic()))
+    time.sleep(PARK_AFTER + SETTLE)
+    return connections, (pss(each) - before) / count
+
+
+def cost(each: Running, connections: Sequence[socket.socket]) -> float:
+    """Microseconds of server CPU for a request on each, one after another."""
+    before = each.cpu_seconds()
+    for sock in connections:
+        ask(sock)
+    return (each.cpu_seconds() - before) / len(connections) * 1e6
+
+
+def costs(there: Sequence[tuple[Running, list[socket.socket]]], turns: int) -> dict[str, list[float]]:
+    """The same in blocks, the servers in turn, and all connections once in each turn, of which the first counts not."""
+    found: dict[str, list[float]] = {}
+    for turn in range(turns + 1):
+        for at in range(0, len(there[0][1]), BLOCK):
+            for process, connections in there:
+                figure = cost(process, connections[at : at + BLOCK])
+                if turn:
+                    found.setdefault(process.server.name, []).append(figure)
+    return found
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m bench.parked", description="Parked connections beside idle ones.")
+    add = parser.add_argument
+    add("--connections", type=natural, default=9_000, help="to each server (default 9000)")
+    add("--rate", type=natural, default=1_000, help="connections a second (default 1000)")
+    add("--turns", type=natural, default=2, help="in which every connection asks once (default 2)")
+    add("--tls", action="store_true", help="encrypted")
+    add("--python", default=sys.executable, metavar="PATH", help="what runs the servers")
+    options = parser.parse_args()
+    allow_descriptors(2 * options.connections + SPARE)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-parked-")))
+        tls = certificate(folder) if options.tls else None
+        setup = Setup(crowd=options.connections + int(WARMING * options.rate), tls=tls)
+        there = list[tuple[Running, list[socket.socket]]]()
+        for each in (server(PARK_AFTER), server(None)):
+            process = stack.enter_context(running(each, setup, options.python))
+            connections, octets = crowd(process, options.connections, options.rate, options.tls, stack)
+            there.append((process, connections))
+            print(f"{each.name:14} {octets:8.0f} octets a connection")
+        figures = costs(there, options.turns)
+        base = sorted(figures[NEVER])
+        for name, blocks in figures.items():
+            found = sorted(blocks)
+            for what, at in (("least", 0), ("median", len(found) // 2)):
+                print(f"{name:14} {found[at]:8.1f} us of server CPU for a request, {what}: {found[at] / base[at]:.2f}")
+
+
+if __name__ == "__main__":
+    main()

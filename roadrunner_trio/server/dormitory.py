@@ -1,0 +1,291 @@
+"""Idle connections without a task: what is left of each is a slot, of some hundred octets.
+
+A connection that waits for its next request holds a task, its coroutines, an engine and an exchange, 5 kB and more, in
+which there is nothing that the next request needs. So when it has been idle for ``park_after``, a slot takes its place,
+in one synchronous step: in the drain, among the places, and with the poller, who goes on watching the descriptor. The
+task finds that it has nothing left to serve, and ends.
+
+A slot is a connection like any other, that is idle. It has its deadline, by the same clock; a drain, or whoever needs
+its place, ends it on the spot, unless something has come, which always wins; it is listed and counted. What comes wakes
+it: a connection takes its place, again in one step. A peer that leaves needs no task for that.
+
+Some tasks are kept, each with its connection and its exchange, where they have waited, and go on with the next socket
+that wakes. Then nothing is made, and all that was known of the last peer is forgotten. Else a new task begins, in the
+nursery of all; so it does under TLS, of which the slot keeps the state.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from heapq import heapify, heappop, heappush
+from typing import ClassVar, Final, TypeAlias
+
+import trio
+
+from ..answering.context import ServerContext
+from ..telemetry.observe import ConnectionEnded
+from ..transport import forks
+from ..transport.drain import Drain
+from ..transport.phases import Phase
+from ..transport.poller import ROOM, Poller
+from ..transport.streams import Address, shown
+from ..transport.tls_stream import TLSStream
+from ..transport.wire import EPOLLIN, SocketWire
+from .carrier import NEWBORN, Carrier
+from .connection import Connection
+from .presence import look_away
+
+LEFT: Final = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
+"""What the poller says of a peer that has ended what it sends, or is gone altogether."""
+NOWHERE: Final = -1
+"""The descriptor of a slot that is none any more."""
+KEPT: Final = 32
+"""Tasks that rest at most, to serve those who wake: to make a connection, a scope and a task takes 15 µs."""
+
+
+class Parked:
+    """The slot of a connection that needs no task.
+
+    Attributes:
+        home: the dormitory.
+        fd: the descriptor, which the poller watches.
+        peer: who is at the other end.
+        drain: the drain it has joined.
+        born: when it was accepted, in Trio's time.
+        served: requests so far.
+        deadline: when it has been idle for as long as it may.
+        place: what it is counted under among the places, if anything.
+        secrets: the scheme of its requests, what its handshake has told, and what encrypts; None without a handshake.
+    """
+
+    __slots__ = ("born", "deadline", "drain", "fd", "home", "peer", "place", "secrets", "served")
+
+    phase: ClassVar[Phase] = Phase.IDLE
+    task: ClassVar[None] = None
+    streams: ClassVar[int] = 0
+    protocol: ClassVar[str] = Connection.protocol
+
+    def __init__(self, home: Dormitory, conn: Connection, fd: int) -> None:
+        self.home = home
+        self.fd = fd
+        self.peer = conn.peer
+        self.drain = conn.drain
+        self.born = conn.born
+        self.served = conn.served
+        self.deadline = conn.phase.ends
+        self.place: str | None = None
+        self.secrets = None if conn.transport is None else (conn.scheme, conn.transport, conn.layer)
+
+    def __lt__(self, other: Parked) -> bool:
+        return self.deadline < other.deadline
+
+    @property
+    def since(self) -> float:
+        """When it began to be idle."""
+        timeouts = self.home.context.timeouts
+        patience = timeouts.keep_alive if self.served else timeouts.request
+        return self.born if patience == math.inf else self.deadline - patience
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or is awake."""
+        return self.fd == NOWHERE
+
+    @property
+    def _unread(self) -> bool:
+        return self.home.poller.holds_unread(self.fd)
+
+    def edge(self, events: int) -> None:
+        """The poller's word: something has come, or the peer has left."""
+        if events & LEFT and not self._unread:
+            self.end()
+        elif events & ~ROOM:
+            self._wake(events)
+
+    def told(self) -> None:
+        """The drain's word: it ends, unless a request has reached it; a newborn has its second."""
+        if self.fd == NOWHERE:
+            return
+        if self._unread or not (self.served or trio.current_time() >= self.born + NEWBORN):
+            self._wake(EPOLLIN)
+        else:
+            self.end()
+
+    def make_room(self) -> bool:
+        """Ends it for another's sake, at once; False when a request has reached it."""
+        if self._unread:
+            return False
+        self.end()
+        return True
+
+    def expire(self) -> None:
+        """Its time is up. A request that has come is read, as in time."""
+        if self._unread:
+            self._wake(EPOLLIN)
+        else:
+            self.end()
+
+    def _wake(self, events: int) -> None:
+        home, sock = self.home, socket.socket(fileno=self.fd)
+        home.leave(self)
+        scheme, transport, layer = self.secrets or ("http", None, None)
+        conn = None if layer is not None else home.adopted(sock, self.peer, self.drain)
+        conn = conn or home.hired(sock, self.peer, self.drain)
+        self.drain.replace(self, conn)
+        conn.has_been_here(self.born, self.served)
+        if layer is not None and conn.wire is not None:
+            conn.encrypt(TLSStream(conn.wire, layer))
+        conn.scheme, conn.transport = scheme, transport
+        conn.phase.wake(self.deadline, home.context.timeouts.park_after)
+        if conn.wire is not None:
+            conn.wire.edge(events)
+        if self.drain.draining:
+            conn.told()
+
+    def end(self) -> None:
+        """Closes it, without a word: its peer has had all it asked for, and has had time to read it."""
+        with socket.socket(fileno=self.fd) as sock:
+            if self.secrets is not None and (layer := self.secrets[2]) is not None:
+                with suppress(OSError):
+                    sock.send(layer.farewell(), getattr(socket, "MSG_DONTWAIT", 0))
+            self.home.poller.forget(sock)
+            forks.end(sock)
+        self.home.leave(self)
+        self.drain.leave(self)
+        context = self.home.context
+        if context.observers.listener_conn_close:
+            age = trio.current_time() - self.born
+            event = ConnectionEnded(context.name, self.peer, age, self.served, self.protocol)
+            context.observers.tell(context.observers.listener_conn_close, event)
+
+
+Guest: TypeAlias = Carrier | Parked
+"""Whoever has a place at a listener."""
+GUESTS: Final = (Carrier, Parked)
+
+
+def may_park(conn: Connection) -> bool:
+    """Whether there is nothing to a connection but what a slot can keep."""
+    exchange = conn.exchange
+    if conn.gone or conn.broken or conn.drain.draining or (conn.plain is None and conn.layer is None):
+        return False
+    return conn.phase.phase is Phase.IDLE and not conn.phase.over and exchange.engine.empty and not exchange.waits
+
+
+class Dormitory:
+    """The slots of a listener, and the one timer for all of their deadlines.
+
+    Attributes:
+        count: how many there are.
+
+    Args:
+        context: what its connections share.
+        poller: who tells of what comes.
+        start: has a connection served by a task.
+    """
+
+    def __init__(self, context: ServerContext, poller: Poller, start: Callable[[Connection], None]) -> None:
+        self.context = context
+        self.poller = poller
+        self.start = start
+        self.count = 0
+        self.deadline = self.armed = math.inf
+        self._due: list[Parked] = []  # a heap, in which those that have left stay until their time or a clean-up
+        self._resting: list[Connection] = []
+        self._open = True
+
+    def park(self, conn: Carrier) -> bool:
+        """A slot takes the place of a connection, whose task ends; False, and nothing has changed, when none can."""
+        if not (self._open and isinstance(conn, Connection) and may_park(conn)):
+            return False
+        if conn.wire is None or (fd := conn.wire.surrender()) is None:
+            return False
+        slot = Parked(self, conn, fd)
+        self.poller.hand_over(fd, slot)
+        conn.drain.replace(conn, slot)
+        if slot.place is not None and slot.place == slot.peer[0]:
+            slot.peer = slot.place, int(slot.peer[1])  # and one text for all connections of an address
+        self.count += 1
+        if slot.deadline != math.inf:
+            heappush(self._due, slot)
+            self._set()
+        self._rest(conn)
+        return True
+
+    def _rest(self, conn: Connection) -> None:
+        """There is nothing more for its task to do: it waits for another connection, or ends."""
+        conn.closed = conn.parked = True
+        if len(self._resting) < KEPT and conn.task is not None and conn.plain is not None:
+            conn.task.name = f"{self.context.name}: at rest"
+            self._resting.append(conn)
+        else:
+            self._dismiss(conn)
+
+    def _dismiss(self, conn: Connection) -> None:
+        conn.phase.end("the connection is parked")
+        conn.phase.close()
+        conn.exchange.meter.close()
+        look_away(conn.exchange)
+        del conn.exchange  # each of the two holds the other
+
+    def adopted(self, sock: socket.socket, peer: Address, drain: Drain) -> Connection | None:
+        """A connection that rests and goes on with a socket, if there is one."""
+        while self._resting:
+            conn = self._resting.pop()
+            if conn.wire is not None and conn.task is not None and conn.adopt(sock, peer, drain):
+                self.poller.hand_over(sock, conn.wire)
+                conn.exchange.forget()
+                conn.exchange.engine.next_cycle()
+                conn.task.name = f"{self.context.name}: {shown(peer)}"
+                return conn
+        return None
+
+    def hired(self, sock: socket.socket, peer: Address, drain: Drain) -> Connection:
+        """Another, in a new task."""
+        conn = Connection(SocketWire(sock, self.poller, known=True), self.context, peer)
+        if drain is not conn.drain:  # it has begun, and this is one of those whom it has told
+            conn.drain.leave(conn)
+            conn.drain = drain
+        self.start(conn)
+        return conn
+
+    def leave(self, slot: Parked) -> None:
+        """A slot is none any more."""
+        slot.fd = NOWHERE
+        self.count -= 1
+        if len(self._due) > 2 * self.count + 64:
+            self._due = [each for each in self._due if each.fd != NOWHERE]
+            heapify(self._due)
+
+    def fire(self) -> None:
+        """The clock's word: somebody's time is up."""
+        now = self.context.clock.time()
+        while self._due and (self._due[0].fd == NOWHERE or self._due[0].deadline <= now):
+            slot = heappop(self._due)
+            if slot.fd != NOWHERE:
+                slot.expire()
+        self._set()
+
+    def _set(self) -> None:
+        self.deadline = self._due[0].deadline if self._due else math.inf
+        if self.deadline < self.armed:
+            self.context.clock.arm(self)
+
+    async def run(self) -> None:
+        """In the nursery of all connections: keeps it open while somebody may be woken into it, until a drain has ended
+        or woken all. A cancellation closes all slots."""
+        try:
+            while not (drain := self.context.drain).draining:
+                await drain.started.wait()
+        finally:
+            self._open = False
+            self.context.clock.disarm(self)
+            for member in [*self.context.drain.members]:
+                if isinstance(member, Parked):
+                    member.end()
+            for conn in self._resting:
+                self._dismiss(conn)
