@@ -336,7 +336,6 @@ class Session:
 
     def close_now(self, code: int, reason: str | None = None) -> None:
         """Closes the session, and waits for nobody; what has come and was not taken is dropped."""
-        frames.encode_close(code, reason or "")  # what cannot be said changes nothing
         self._told = True
         self.inbox.clear()
         if self._ending is not None:
@@ -357,7 +356,6 @@ class Session:
         """Our close frame; the peer has ``close_timeout`` for its own."""
         if self.closed is not None:
             return
-        frame = frames.encode_close(code, reason or "")
         self.closed = CloseReason(code, reason)
         self._close_sent = True
         self._end_by = trio.current_time() + self._settings.close_timeout
@@ -365,7 +363,7 @@ class Session:
         self._decoder.read_over()
         self.inbox.count(0)
         self.inbox.wake()
-        self.link.push(frame, last=True)
+        self.link.push(frames.encode_close(code, reason or ""), last=True)
         if self._stalled:
             self._go_on()
 

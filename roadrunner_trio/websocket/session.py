@@ -236,6 +236,7 @@ class WebSocket(trio.abc.AsyncResource):
         """
         if code not in frames.SENDABLE:
             raise ValueError(f"{code} is no close code that may be sent (RFC 6455 section 7.4)")
+        frames.encode_close(code, reason or "")  # what cannot be said changes nothing
         self._session.close_now(code, reason)
 
     async def aclose(self, code: int = 1000, reason: str | None = None) -> None:
