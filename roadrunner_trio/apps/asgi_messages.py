@@ -106,7 +106,8 @@ def _with_known_names(pairs: tuple[Any, ...]) -> tuple[Field, ...]:
 def _part_slowly(pairs: tuple[Any, ...]) -> Head:
     fields, length = head_of(pairs)
     for name, _ in fields:  # here, for what is known there may have been forgotten here
-        _remember(_known_names, written(name), name)
+        if name != b"content-length":  # which is known by its name in lower case, and goes this way in any other
+            _remember(_known_names, written(name), name)
     rest = tuple([field for field in fields if field[0] != b"content-length"])
     if length is not None and len(rest) == len(fields) - 1:
         return Head(rest, length)
