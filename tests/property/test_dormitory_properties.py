@@ -74,8 +74,16 @@ class Scene:
             await getattr(self, name)(*args)
         elif len(present := self.present) > args[0]:
             await getattr(self, name)(present[args[0]])
-        await wait_all_tasks_blocked()
+        await self.settle()
         self.check()
+
+    async def settle(self) -> None:
+        """Until nobody has anything to do; a busy kernel may take its time with what is on its way."""
+        await wait_all_tasks_blocked()
+        for _ in range(40):
+            if all(guest.left or guest.answered >= guest.asked - guest.doubtful for guest in self.guests):
+                break
+            await wait_all_tasks_blocked(0.05)
 
     async def meet(self, kind: str) -> None:
         if self.house.active < CROWD:
