@@ -119,7 +119,8 @@ def _read_head(pairs: tuple[Iterable[object], ...]) -> Head:
         fields.append((name, value))
     checked = tuple(encoded(fields))
     for (given, _), (name, _) in zip(fields, checked, strict=True):
-        _remember(_known_names, given, name)
+        if name != b"content-length":  # in capitals it would pass for any other field, which has no say on the body
+            _remember(_known_names, given, name)
     length = lookup(checked, b"content-length")
     return Head(checked, int(length) if length is not None and length.isdigit() else None)
 
