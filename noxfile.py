@@ -14,7 +14,9 @@ import nox.project
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 FREE_THREADED = ("3.13t", "3.14t")
-"""Pythons without the global lock. Those that are here run the tests; that they pass is not promised."""
+"""Pythons without the global lock."""
+TRIED = ("3.14", *FREE_THREADED)
+"""Those that are here run the tests by ``nox -s tried``; that they pass is not promised."""
 MEASURED = "3.13"
 """The Python that figures are of, and that the fuzzer has."""
 
@@ -41,7 +43,7 @@ def show_all_pyenv_pythons() -> None:
     others are found and then fail.
     """
     root = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
-    wanted = [(version.rstrip("t"), version.endswith("t")) for version in (*PYTHONS, *FREE_THREADED)]
+    wanted = [(version.rstrip("t"), version.endswith("t")) for version in (*PYTHONS, *TRIED)]
     found = [
         path
         for version, free in wanted
@@ -79,9 +81,16 @@ def typing(session: nox.Session) -> None:
     session.run("pyright")
 
 
-@nox.session(python=[*PYTHONS, *FREE_THREADED])
+@nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The whole test suite as a user runs it; arguments after ``--`` go to pytest."""
+    install(session)
+    session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session(python=TRIED, default=False)
+def tried(session: nox.Session) -> None:
+    """The same on Pythons that are not promised, where one is installed: 3.14, and those without the global lock."""
     install(session)
     # A library that does not know of free threads would switch the lock on again, with a warning.
     env = {"PYTHON_GIL": "0"} if session.python in FREE_THREADED else {}

@@ -106,6 +106,16 @@ TIME = (
         ),
     ),
     Threat(
+        "Asks once and stays, with thousands of others",
+        ("Timeouts.park_after",),
+        "nothing: a connection that has been idle for so long holds a slot, and no task",
+        (
+            "tests/unit/server/test_dormitory.py::"
+            "test_after_its_time_an_idle_connection_has_no_task_and_is_there_as_before",
+            "tests/unit/server/test_dormitory.py::test_it_makes_room_in_its_turn",
+        ),
+    ),
+    Threat(
         "Does not read its response, or trickles",
         ("Timeouts.write",),
         "a close",

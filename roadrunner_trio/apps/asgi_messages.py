@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from ..answering.faults import leaves
-from ..fields import TEXT, Field, encoded, lookup
+from ..fields import TEXT, Field, encoded, lookup, written
 from ..transport.wire import PeerGone
 
 Message: TypeAlias = MutableMapping[str, Any]
@@ -105,6 +105,9 @@ def _with_known_names(pairs: tuple[Any, ...]) -> tuple[Field, ...]:
 
 def _part_slowly(pairs: tuple[Any, ...]) -> Head:
     fields, length = head_of(pairs)
+    for name, _ in fields:  # here, for what is known there may have been forgotten here
+        if name != b"content-length":  # which is known by its name in lower case, and goes this way in any other
+            _remember(_known_names, written(name), name)
     rest = tuple([field for field in fields if field[0] != b"content-length"])
     if length is not None and len(rest) == len(fields) - 1:
         return Head(rest, length)
@@ -118,9 +121,6 @@ def _read_head(pairs: tuple[Iterable[object], ...]) -> Head:
             name, value = octets_of(name, "a header name"), octets_of(value, "a header value")
         fields.append((name, value))
     checked = tuple(encoded(fields))
-    for (given, _), (name, _) in zip(fields, checked, strict=True):
-        if name != b"content-length":  # in capitals it would pass for any other field, which has no say on the body
-            _remember(_known_names, given, name)
     length = lookup(checked, b"content-length")
     return Head(checked, int(length) if length is not None and length.isdigit() else None)
 

@@ -236,6 +236,7 @@ class WebSocket(trio.abc.AsyncResource):
         """
         if code not in frames.SENDABLE:
             raise ValueError(f"{code} is no close code that may be sent (RFC 6455 section 7.4)")
+        frames.encode_close(code, reason or "")  # what cannot be said changes nothing
         self._session.close_now(code, reason)
 
     async def aclose(self, code: int = 1000, reason: str | None = None) -> None:
@@ -246,7 +247,8 @@ class WebSocket(trio.abc.AsyncResource):
             reason: text for the peer; what is beyond 123 octets of UTF-8 is cut off.
 
         Raises:
-            ValueError: the code may not be sent.
+            ValueError: the code may not be sent, or the reason is no text that UTF-8 has.
+            TypeError: the reason is no text.
         """
         self.close(code, reason)
         await self._session.ended()

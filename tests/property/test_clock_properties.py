@@ -64,7 +64,7 @@ async def observed(steps):
         for gap, who, (verb, seconds) in steps:
             await trio.sleep(gap)
             if verb == "enter":
-                timers[who].enter(Phase.IDLE, seconds)
+                timers[who].enter(Phase.READ_REQUEST, seconds)
             elif verb == "shorten":
                 timers[who].shorten(trio.current_time() + seconds)
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
@@ -114,11 +114,14 @@ def encode_close(code: int, reason: str = "") -> bytes:
     """A close frame. A reason that is too long is cut between two characters; 1005 makes it an empty one.
 
     Raises:
-        ValueError: the code may not be sent.
+        ValueError: the code may not be sent, or the reason is no text that UTF-8 has.
+        TypeError: the reason is no text.
     """
+    if not isinstance(cast("object", reason), str):
+        raise TypeError(f"the reason of a close is text, not {type(reason).__name__}")
     if code == NO_STATUS:
         return encode(CLOSE, b"")
-    if code not in SENDABLE:
+    if not isinstance(cast("object", code), int) or code not in SENDABLE:
         raise ValueError(f"{code} is no close code that may be sent (RFC 6455 section 7.4)")
     text = reason.encode()[:MAX_REASON].decode(errors="ignore")
     return encode(CLOSE, struct.pack("!H", code) + text.encode())

@@ -285,7 +285,7 @@ async def test_an_app_that_returns_without_a_response_is_a_500(autojump_clock, c
     assert len(loud(caplog)) == 1
 
 
-async def test_an_app_that_raises_behind_its_response_does_not_cost_its_peer_the_connection(autojump_clock, caplog):
+async def test_an_app_that_raises_behind_its_response_leaves_the_connection_to_its_peer(autojump_clock, caplog):
     class App:
         def plan(self, request: rr.Request) -> rr.Plan:
             return rr.Plan()
@@ -299,8 +299,8 @@ async def test_an_app_that_raises_behind_its_response_does_not_cost_its_peer_the
         await peer.say(GET + GET)
         assert peer.take() == answer(b"hi") * 2, "the response stands, and did not say that the connection ends"
         assert peer.ended_at is None
-    events = [event for name, event in house.watch.events if name == "exception"]
-    assert [(event.status, event.outcome) for event in events] == [(200, "error")] * 2
+    failures = [event for name, event in house.watch.events if name == "exception"]
+    assert [(event.status, event.outcome) for event in failures] == [(200, "error")] * 2
     assert len(loud(caplog)) == 2
 
 

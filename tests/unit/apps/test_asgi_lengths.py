@@ -69,7 +69,15 @@ async def test_what_is_no_length_is_refused(wrong, autojump_clock, caplog):
     assert (await answered(app)).startswith("HTTP/1.1 500")
 
 
+@pytest.mark.parametrize("name", [b"Content-Length", b"CONTENT-LENGTH", b"content-Length"])
+def test_a_length_in_other_letters_is_one_however_often_it_comes(name):
+    for number in range(3):
+        assert parted([(name, b"%d" % number), KIND]) == Head((KIND,), number)
+        assert parted([(name, b"%d" % number)]) == Head((), number)
+
+
 def test_all_but_the_length_is_the_same_for_all():
+    parted([KIND])  # now its name is known
     first, second = parted([length(7), KIND]), parted([length(8), KIND])
     assert (first, second) == (Head((KIND,), 7), Head((KIND,), 8))
     assert first.fields is second.fields

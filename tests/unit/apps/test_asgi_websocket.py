@@ -195,6 +195,19 @@ async def test_asgi_w9_a_code_that_may_not_be_sent(code, autojump_clock, caplog)
     assert len(loud(caplog)) == 1
 
 
+@pytest.mark.parametrize(("code", "reason"), [(3000, b"policy"), (3000, 7), (3000, "\ud800"), (1000.0, ""), (None, "")])
+async def test_asgi_w9_what_no_close_frame_can_say_is_an_error(code, reason, autojump_clock, caplog):
+    async def app(scope, receive, send):
+        await send(ACCEPT)
+        await send({"type": "websocket.close", "code": code, "reason": reason})
+
+    async with asgi_house(app) as house:
+        peer = await meet(house, "memory")
+        assert peer.take() == switched() + closed(1011)
+        await peer.say(closing(1011))
+    assert len(loud(caplog)) == 1
+
+
 async def send_thrice(send):
     """To a peer who has gone, and of whom nobody knows it yet, it may go out once."""
     for _ in range(3):

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadrunner_trio.command.cli import main
@@ -49,12 +49,14 @@ def test_what_is_none_of_this_is_told_with_its_line(tmp_path: Path, text: str, l
         read(tmp_path, text)
 
 
+@settings(deadline=None)  # of a file on a disk
 @given(value=st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"]), max_size=30))
 def test_every_value_can_be_quoted(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
     quoted = value.replace("\\", "\\\\").replace('"', '\\"')
     assert read(tmp_path_factory.getbasetemp(), f'A="{quoted}"\nB=1\n') == {"A": value, "B": "1"}
 
 
+@settings(deadline=None)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
 def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     try:

@@ -6,9 +6,9 @@ import socket
 
 import pytest
 import trio
+from dormitory_tools import parked, tasks
 from presence_tools import meet, needs_poller, reset
 from story_tools import GET, answer, hello, last_word, loud, open_house
-from tls_tools import contexts_of_a_new_authority
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
@@ -21,19 +21,8 @@ from roadrunner_trio.transport.phases import Phase
 pytestmark = needs_poller
 
 KINDS = pytest.mark.parametrize("kind", ["tcp", "unix"])
-OTHERS = ("accept", "dormitory", "at rest")
 AGAIN = pytest.mark.parametrize("time", range(8))
 """Of what happens in one tick: Trio takes the tasks of a tick in an order of chance."""
-
-
-def parked(house) -> int:
-    return house.listener._dormitory.count
-
-
-def tasks(house) -> list[str]:
-    """The names of the tasks that serve connections."""
-    nursery = house.listener._connections
-    return [task.name for task in nursery.child_tasks if not any(word in task.name for word in OTHERS)]
 
 
 async def rest(house, kind="tcp", says=GET):
@@ -44,6 +33,8 @@ async def rest(house, kind="tcp", says=GET):
     await trio.sleep(5)
     await wait_all_tasks_blocked()
     assert (parked(house), tasks(house)) == (1, [])
+    slot = house.listener._members()[-1]
+    assert (slot.phase, slot.task, slot.streams, slot.since) == (Phase.IDLE, None, 0, trio.current_time() - 5)
     return peer
 
 
@@ -505,84 +496,3 @@ async def test_times_and_wakes_leave_nothing_behind(autojump_clock):
         await peer.close()
         await trio.sleep(80)
         assert (len(dormitory._due), len(context.clock), dormitory.deadline) == (0, 0, float("inf"))
-
-
-async def test_who_asks_finds_an_idle_connection(autojump_clock):
-    async with open_house(tcp=True) as house:
-        await rest(house)
-        [slot] = house.listener._members()
-        assert (slot.phase, slot.task, slot.streams, slot.since) == (Phase.IDLE, None, 0, 0)
-
-
-# Encrypted
-
-
-@pytest.fixture
-async def encrypted():
-    """A house over TLS, and what opens a connection to it that has had an answer."""
-    server, client = contexts_of_a_new_authority()
-    streams = []
-    async with open_house(tcp=True, tls=server) as house:
-
-        async def meet_encrypted():
-            stream = await trio.open_tcp_stream("127.0.0.1", house.listener.port)
-            streams.append(stream)
-            peer = trio.SSLStream(stream, client, server_hostname="test.example", https_compatible=True)
-            await ask(peer)
-            return peer
-
-        yield house, meet_encrypted
-        for stream in streams:
-            await stream.aclose()
-
-
-async def ask(peer):
-    await peer.send_all(GET)
-    assert (await peer.receive_some()).endswith(b"hi")
-
-
-async def sleep(seconds):
-    """What is left of a handshake is on its way in real time, which the virtual clock does not wait for."""
-    await wait_all_tasks_blocked(0.05)
-    await trio.sleep(seconds)
-    await wait_all_tasks_blocked(0.05)
-
-
-async def test_an_encrypted_one_is_parked_and_woken_with_its_keys(encrypted, autojump_clock):
-    house, meet_encrypted = encrypted
-    peer = await meet_encrypted()
-    for count in range(1, 4):
-        await sleep(6)
-        assert (parked(house), tasks(house)) == (1, [])
-        await ask(peer)
-        [info] = house.listener.connections()
-        assert info.requests == count + 1
-        stops = [event for name, event in house.watch.events if name == "stop"]
-        assert stops[-1].request.scheme == "https"
-        assert stops[-1].request.tls == stops[0].request.tls is not None
-    await peer.aclose()
-    await house.empty()
-
-
-@pytest.mark.parametrize("word", ["drain", "time"])
-async def test_an_encrypted_one_is_told_of_its_end(word, encrypted, autojump_clock):
-    house, meet_encrypted = encrypted
-    peer = await meet_encrypted()
-    await sleep(6)
-    assert parked(house) == 1
-    if word == "drain":
-        house.listener._start_drain(trio.current_time() + 10)
-        assert house.active == 0
-    assert await peer.receive_some() == b"", "an end, and no cut"
-    assert parked(house) == 0
-
-
-async def test_an_encrypted_peer_may_leave(encrypted, autojump_clock):
-    house, meet_encrypted = encrypted
-    peers = [await meet_encrypted() for _ in range(2)]
-    await sleep(6)
-    assert parked(house) == 2
-    await peers[0].aclose()
-    await trio.aclose_forcefully(peers[1])
-    await house.empty()
-    assert house.listener.info().aborted == 0
