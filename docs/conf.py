@@ -56,6 +56,10 @@ autodoc_type_aliases = {
 """Names that signatures say, rather than what they stand for: of each there is a page that says that."""
 TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # by which Sphinx shows one inside of others
 
+nitpicky = True
+nitpick_ignore_regex = [("py:class", ".*"), ("py:.*", r"(atexit|h11|json|logging|ssl|trio|trio_websocket)\b.*")]
+"""What leads nowhere: names in signatures, and those of others, as nothing is fetched. All else leads somewhere."""
+
 napoleon_use_ivar = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88

@@ -215,7 +215,8 @@ class Listener:
         return [member for drain in drains for member in drain.members if isinstance(member, GUESTS)]
 
     def reload_routes(self, routes: Sequence[Any]) -> None:
-        """Replaces all routes of its router from the next request on; see :meth:`Router.reload`.
+        """Replaces all routes of its router from the next request on; see
+        :meth:`~roadrunner_trio.apps.router.Router.reload`.
 
         Raises:
             ValueError, TypeError: the routes are not possible, and those there were stay in force (N51).

@@ -103,6 +103,11 @@ def prepare(*numbers: signal.Signals) -> None:
         _handle_by(not_unless_hung_up, RENEWING)
 
 
+def telling() -> list[int]:
+    """The signals by which nobody was to be killed, as far as they still have no other handler."""
+    return [number for number in signal.valid_signals() if signal.getsignal(number) in (not_yet, not_unless_hung_up)]
+
+
 def _handle_by(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> None:
     for number in numbers:
         if signal.getsignal(number) is signal.SIG_DFL:

@@ -20,7 +20,7 @@ from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 from ..transport.dump import step_of_loop
 from .leaving import leave, main_stack, see_off
-from .signals import EARS, ENDING, HEARD, IGNORED, RENEWING, terminal_has_gone
+from .signals import EARS, ENDING, HEARD, IGNORED, RENEWING, telling, terminal_has_gone
 
 TWICE: Final = 0.3
 """Seconds in which a signal that comes again is the same: `timeout` sends its signal to a child and to its group."""
@@ -264,8 +264,10 @@ _outlasting: Watchdog | None = None
 def outlast_to_the_end() -> None:
     """To be called last of all before the interpreter goes down: it gives every signal its default action back.
 
-    So the same signal once more would kill a process that is about to exit with 0.
+    So the same signal once more would kill a process that is about to exit with 0, and so would one that only tells.
     """
+    for number in telling():
+        signal.signal(number, signal.SIG_IGN)
     if _outlasting is not None and _outlasting.has_just_heard():
         for number in ENDING:
             signal.signal(number, signal.SIG_IGN)

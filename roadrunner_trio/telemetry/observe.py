@@ -215,7 +215,7 @@ class Observer:
         """A connection was accepted."""
 
     def listener_conn_close(self, event: ConnectionEnded) -> None:
-        """A connection is over; the pair of :meth:`listener_accept`."""
+        """A connection is over; the pair of :meth:`Observer.listener_accept`."""
 
     def listener_conn_rejected(self, event: ConnectionRejected) -> None:
         """A connection was turned away at the cap."""
@@ -236,7 +236,7 @@ class Observer:
         """The application is about to be called."""
 
     def request_stop(self, event: RequestEnded) -> None:
-        """A request was answered; the pair of :meth:`request_start`."""
+        """A request was answered; the pair of :meth:`Observer.request_start`."""
 
     def request_exception(self, event: RequestEnded) -> None:
         """A request ended otherwise: the application raised, the peer left, time ran out; also a pair."""
@@ -266,7 +266,7 @@ class Observer:
         """A handler has sent a message."""
 
     def websocket_close(self, event: WebSocketClosed) -> None:
-        """A WebSocket is over; the pair of :meth:`websocket_open`."""
+        """A WebSocket is over; the pair of :meth:`Observer.websocket_open`."""
 
     def websocket_refused(self, event: WebSocketRefused) -> None:
         """A handshake came to nothing."""

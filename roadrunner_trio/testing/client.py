@@ -230,6 +230,7 @@ class Client:
 
         Raises:
             trio_websocket.ConnectionRejected: the server answered with something else; it has the status and the body.
+            h11.RemoteProtocolError: it did not answer, or its answer broke off.
             ValueError: in HTTP/2, the server offers no WebSockets: nothing that it serves is one.
         """
         extra = [*encoded(fields), *self._cookie_field()]

@@ -10,11 +10,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
+import h11
 import trio
 from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from ..fields import Field
 from ..protocol.ws.handshake import GUID
+from ..transport.streams import PrefixedStream
 from .nurseries import plain_nursery
 
 _KEY: Final = re.compile(rb"sec-websocket-key: *(\S+)", re.IGNORECASE).search
@@ -84,23 +86,50 @@ class ClientWebSocket:
 async def open_websocket(
     stream: trio.abc.Stream, host: str, target: str, subprotocols: Sequence[str], fields: Sequence[Field]
 ) -> AsyncGenerator[ClientWebSocket, None]:
-    """Shakes hands on a stream; closes in order at the end of the block, and the stream in any case."""
+    """Shakes hands on a stream; closes in order at the end of the block, and the stream in any case.
+
+    Raises:
+        trio_websocket.ConnectionRejected: the answer was no.
+        h11.RemoteProtocolError: there was none, or it broke off.
+    """
     async with plain_nursery() as nursery:
         try:
-            connection = await wrap_client_stream(
-                nursery,
-                cast(trio.SocketStream, stream),  # any stream will do
-                host,
-                target,
-                subprotocols=list(subprotocols) or None,
-                extra_headers=list(fields),
-            )
+            connection: WebSocketConnection | None = None
+            with trio.CancelScope() as asking:
+                connection = await wrap_client_stream(
+                    nursery,
+                    cast(trio.SocketStream, _Ending(stream, asking)),  # any stream will do
+                    host,
+                    target,
+                    subprotocols=list(subprotocols) or None,
+                    extra_headers=list(fields),
+                )
+            if connection is None:
+                raise h11.RemoteProtocolError("the server has not answered the handshake, or its answer broke off")
             yield ClientWebSocket(connection, stream)
             with trio.move_on_after(FAREWELL):
                 await connection.aclose()
         finally:
             await trio.aclose_forcefully(stream)
             nursery.cancel_scope.cancel(reason="the conversation is over")
+
+
+class _Ending(PrefixedStream):
+    """A stream that ends who asks when it does: trio-websocket would wait on for the rest of an answer."""
+
+    def __init__(self, stream: trio.abc.Stream, asking: trio.CancelScope) -> None:
+        super().__init__(b"", stream)
+        self._asking = asking
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """The stream's own."""
+        data: bytes | bytearray = b""
+        try:
+            data = await super().receive_some(max_bytes)
+        finally:
+            if not data:
+                self._asking.cancel(reason="no more of an answer comes")
+        return data
 
 
 def connect_fields(subprotocols: Sequence[str], fields: Sequence[Field]) -> list[Field]:

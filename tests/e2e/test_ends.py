@@ -387,6 +387,22 @@ async def test_what_only_tells_does_not_kill_a_server_that_is_still_being_import
         assert await server.end() == 0
 
 
+async def test_nor_one_that_has_ended_and_whose_interpreter_goes_down(tmp_path: Path) -> None:
+    app = """
+import os, signal
+
+class Last:
+    def __del__(self, kill=os.kill, me=os.getpid(), numbers=(signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)):
+        for number in numbers:
+            kill(me, number)
+
+last = Last()
+"""
+    async with command_line(app + APP, tmp_path) as server:
+        server.terminate()
+        assert await server.end() == 0
+
+
 @pytest.mark.skipif(shutil.which("nohup") is None, reason="there is no nohup here")
 async def test_nohup_is_heeded(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)

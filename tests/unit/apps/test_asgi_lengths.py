@@ -83,7 +83,17 @@ def test_all_but_the_length_is_the_same_for_all():
     assert first.fields is second.fields
     assert parted([list(length(7)), list(KIND)]) == Head((KIND,), 7)
     assert parted(iter([iter(length(7)), iter(KIND)])) == Head((KIND,), 7)
-    assert parted([(b"Content-Length", b"7")]) == Head((), 7)
+
+
+async def test_a_length_in_capitals_is_one_each_time(autojump_clock):
+    async def app(scope, receive, send):
+        await send(start(200, (b"Content-Length", b"7"), KIND))
+        await send(body(b"abc"))
+
+    for _ in range(3):
+        assert (await answered(app)).startswith("HTTP/1.1 500")
+        assert parted([(b"Content-Length", b"7")]) == Head((), 7)
+        assert parted([(b"Content-Length", b"3"), length(4)]).length is None
 
 
 def test_what_is_remembered_is_bounded():
@@ -102,7 +112,7 @@ def test_a_new_value_beside_known_names_is_checked_and_stripped():
 
 
 octets = st.sampled_from(
-    [b"content-length", b"x-a", b"7", b"12", b"seven", b"a b", b"1\r\n", b"", bytearray(b"7"), "7", 7]
+    [b"content-length", b"Content-Length", b"x-a", b"7", b"seven", b"a b", b"1\r\n", b"", bytearray(b"7"), "7", 7]
 )
 
 

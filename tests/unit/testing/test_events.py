@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h11
 import pytest
 import trio
 import trio.testing
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from trio_websocket import ConnectionClosed, ConnectionRejected
 
 import roadrunner_trio as rr
+from roadrunner_trio.apps.router import Route, Router
 from roadrunner_trio.testing import ReceivedEvent, open_server
 from roadrunner_trio.testing.events import EventReader
 
@@ -155,6 +157,30 @@ async def test_a_refusal_is_an_exception_of_its_own(autojump_clock):
             async with server.client().websocket("/"):
                 pass
         assert caught.value.status_code == 403
+
+
+async def broken_off(request):
+    async def produce(send):
+        await send(b"no")
+        raise ValueError("and no more")
+
+    return rr.StreamResponse(produce, status=403)
+
+
+async def silent(request):
+    async def converse(request, stream):
+        pass
+
+    return rr.Handoff(converse)
+
+
+@pytest.mark.parametrize(("app", "http2"), [(broken_off, False), (silent, False), (broken_off, True)])
+async def test_a_handshake_whose_answer_breaks_off_is_an_error_at_once(app, http2, autojump_clock):
+    router = Router([Route("/", app), Route("/chat", rr.websocket(app))])
+    async with open_server(router) as server:
+        with trio.fail_after(1), pytest.raises(h11.RemoteProtocolError):
+            async with server.client(http2=http2).websocket("/"):
+                pass
 
 
 async def test_a_plain_assert_beside_a_websocket_is_not_wrapped(app, autojump_clock):
