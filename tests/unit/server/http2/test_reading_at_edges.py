@@ -14,7 +14,7 @@ from story_tools import loud, open_house
 import roadrunner_trio as rr
 from roadrunner_trio.server.http2 import connection, streams
 from roadrunner_trio.server.http2.writer import Writer
-from roadrunner_trio.transport.poller import Poller
+from roadrunner_trio.transport.poller import STREAK, Poller
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only where there is a poller")
 mark: ContextVar[str] = ContextVar("mark", default="")
@@ -151,3 +151,24 @@ async def test_neighbours_have_their_turn_between_large_heads(kind, monkeypatch,
         for number in numbers:
             assert (await peer.answer(number)).status == 200
         assert max(begun) == 20, "small ones are begun together"
+
+
+async def test_a_request_begun_by_a_neighbour_who_keeps_the_watch_sees_nothing_of_his(autojump_clock):
+    """His handler reads a body, alone, in pieces, until his task is the poller's leader."""
+
+    async def handler(request):
+        found = mark.get()
+        mark.set(request.path)
+        if request.method == "POST":
+            async for _ in request.stream():
+                pass
+        return rr.Response(found or "nothing")
+
+    async with open_house(handler, tcp=True, body="streaming") as house:
+        neighbour = await Http2Peer(house.meet("tcp")).greet()
+        leader = house.meet("tcp")
+        await leader.say(b"POST /secret HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(2 * STREAK):
+            await leader.say(b"x")
+        assert house.listener._context.poller.leader is not None
+        assert (await neighbour.get()).brief == (200, b"nothing")
