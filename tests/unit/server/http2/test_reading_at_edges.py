@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
+from contextlib import suppress
 from contextvars import ContextVar
 
 import pytest
 import trio
+import trio.testing
 from http2_peer import Http2Peer, open_http2
 from http2_tools import HELLO, request
 from story_tools import loud, open_house
+from tls_tools import contexts_of_a_new_authority
 
 import roadrunner_trio as rr
 from roadrunner_trio.server.http2 import connection, streams
@@ -172,3 +176,29 @@ async def test_a_request_begun_by_a_neighbour_who_keeps_the_watch_sees_nothing_o
             await leader.say(b"x")
         assert house.listener._context.poller.leader is not None
         assert (await neighbour.get()).brief == (200, b"nothing")
+
+
+async def test_an_end_that_tls_says_with_a_request_is_heard():
+    """It comes in one read with the request, and the peer keeps its socket open: no other edge comes."""
+    server, client = contexts_of_a_new_authority()
+    client.set_alpn_protocols(["h2"])
+    arrived, left = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client.wrap_bio(arrived, left, server_hostname="test.example")
+    async with open_house(hello, tcp=True, tls=server, timeouts=rr.Timeouts(linger=0.1)) as house:
+        stream = await trio.open_tcp_stream("127.0.0.1", house.listener.port)
+        for step in (tls.do_handshake, lambda: tls.write(HELLO + request(1)), tls.read):
+            while True:
+                with suppress(ssl.SSLWantReadError):
+                    step()
+                    break
+                await stream.send_all(left.read())
+                arrived.write(await stream.receive_some())
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        tls.write(request(3))
+        with suppress(ssl.SSLError):  # what it has not read yet
+            tls.unwrap()
+        await stream.send_all(left.read())
+        with trio.fail_after(30):  # less than keep_alive
+            await house.empty()
+        assert house.listener.info().requests == 2
+        await stream.aclose()
