@@ -431,6 +431,8 @@ class Listener:
             except OSError as exc:
                 if exc.errno in VANISHED:
                     continue
+                if sock.fileno() == -1:
+                    return False  # a drain has emptied and closed it in the tick in which somebody came
                 self._rejections.cannot_accept(exc)
                 return False
             self._admit(accepted, tidy(address))

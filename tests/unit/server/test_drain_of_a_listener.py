@@ -68,6 +68,20 @@ async def test_a_drain_while_a_cancellation_ends_it_lets_nobody_in_who_waits(ste
     assert (listener.info().active, listener.status) == (0, "closed")
 
 
+async def test_a_drain_in_the_tick_in_which_somebody_comes_is_no_failure_to_accept(caplog):
+    for _ in range(12):  # Trio takes the tasks of a tick in an order of chance
+        async with open_house(tcp=True) as house:
+            await wait_all_tasks_blocked()
+            with socket.create_connection(("127.0.0.1", house.listener.port)) as peer:
+                await trio.lowlevel.checkpoint()
+                house.listener._start_drain(trio.current_time() + 10)
+                peer.shutdown(socket.SHUT_WR)
+                await house.empty()
+                await wait_all_tasks_blocked()
+            assert house.listener.info().accepts_failed == 0
+    assert loud(caplog) == []
+
+
 async def test_a_listener_that_was_cancelled_has_nothing_left_to_drain(autojump_clock):
     async with open_house() as house:
         await house.peer().say(GET)
