@@ -46,7 +46,7 @@ FRESH: Final = 1.0
 REMEMBERED: Final = 1024
 """Files for which it is; then all are forgotten."""
 HELD: Final = 4 * 1024 * 1024
-"""Octets of small files that are kept meanwhile; then as well."""
+"""Octets of small files, and of what peers accept, that are kept meanwhile; then as well."""
 
 _ALLOW: Final = {"allow": "GET, HEAD, OPTIONS"}
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
@@ -200,7 +200,7 @@ class Static:
     def _at_hand(self, request: Request, name: bytes) -> Response | None:
         """What needs no file to be opened, if it was looked at a moment ago: 304 if the peer has it as it was then; the
         content of a small one, if it still is what it was."""
-        seen = self._seen.get((name, lookup(request.fields, b"accept-encoding")))
+        seen = self._seen.get((name, joined(request.fields, b"accept-encoding")))
         if seen is None or trio.current_time() >= seen.until:
             return None
         said = seen.said
@@ -223,11 +223,11 @@ class Static:
         status = os.fstat(file.fd)
         if (status.st_size, status.st_mtime_ns) != (file.size, file.modified):
             return  # what has been read may be of neither state
-        self._held += len(content or b"")
         coding = lookup(said.fields, b"content-encoding")
         opened = name + CODINGS.get(coding or b"", b"")
-        key = name, lookup(request.fields, b"accept-encoding")
-        self._seen[key] = _Seen(trio.current_time() + FRESH, said, opened, status, content)
+        accepted = joined(request.fields, b"accept-encoding")
+        self._held += len(content or b"") + len(accepted or b"")
+        self._seen[name, accepted] = _Seen(trio.current_time() + FRESH, said, opened, status, content)
 
     # -- what is there ---------------------------------------------------------------------------------
 

@@ -150,8 +150,9 @@ class Parked:
         """Closes it, without a word: its peer has had all it asked for, and has had time to read it."""
         with socket.socket(fileno=self.fd) as sock:
             if self.secrets is not None and (layer := self.secrets[2]) is not None:
+                sock.setblocking(False)  # it has the default timeout of sockets, which is the application's to set
                 with suppress(OSError):
-                    sock.send(layer.farewell(), getattr(socket, "MSG_DONTWAIT", 0))
+                    sock.send(layer.farewell())
             self.home.poller.forget(sock)
             forks.end(sock)
         self.home.leave(self)

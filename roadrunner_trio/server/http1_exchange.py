@@ -28,7 +28,7 @@ from ..transport.streams import PrefixedStream, RateMeter
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
 from .gathering import gather_body, no_room
-from .http1_sender import OVER, Http1Sender
+from .http1_sender import OVER, UNREAD, Http1Sender
 from .presence import Grace, in_handler, miss
 from .report import tell_acknowledged, tell_send_failed
 
@@ -50,7 +50,7 @@ class Http1Exchange(Http1Sender):
         meter: how fast its peer sends it.
         grace: the time it has left when its peer has gone; made when first needed.
         waits: those of the application for something of the request in hand; None is nobody's.
-        judged: by its head alone, for the time being.
+        judged: by its head alone, for the time being: its body is not to be read, or is refused.
         taken: what :attr:`received` was when another connection took its engine; None while it has it.
     """
 
@@ -213,7 +213,7 @@ class Http1Exchange(Http1Sender):
         """
         request = self.request
         if self.judged:
-            raise RuntimeError("an early middleware judges a request by its head, and cannot read its body")
+            raise RuntimeError(UNREAD)
         while not self.body_done:
             if self._gulps >= GULPS:
                 await self._yield()

@@ -34,6 +34,9 @@ TURN: Final = 16
 """Pieces that a body may send before its neighbours have their turn. A turn costs 3 µs; so does a piece of 1 kB."""
 
 OVER: Final = "this request's exchange is over"
+UNREAD: Final = (
+    "an early middleware judges a request by its head, and cannot read its body; nor can on_error one that is refused"
+)
 
 HEADS: Final = {
     "stream": "stream_response_head",

@@ -142,6 +142,7 @@ class Listener:
         self._told: list[Drain] = []
         self._listeners: list[socket.socket | trio.abc.Listener[trio.abc.Stream]] = []
         self._accept_scopes: list[trio.CancelScope] = []
+        self._attended: dict[socket.socket, None] = {}  # those with an accept loop, in order
         self._addresses: list[Address] = []
         self._closed, self._start = trio.Event(), trio.CancelScope()
         self._context.observers.attach(self)
@@ -306,6 +307,7 @@ class Listener:
             scope = trio.CancelScope()
             self._accept_scopes.append(scope)
             if isinstance(listener, socket.socket):
+                self._attended[listener] = None
                 address = tidy(listener.getsockname())
                 nursery.start_soon(self._accept, listener, scope, name=f"{self.name}: accept on {shown(address)}")
                 self._addresses.append(address)
@@ -361,9 +363,8 @@ class Listener:
         self.forgo_start()
         if self.status == "accepting":
             self.status = "draining"
-            for listener in self._listeners:
-                if isinstance(listener, socket.socket) and self.neighbours is None:  # else they serve who is waiting
-                    self._accept_batch(listener, self._context.limits.backlog + 1)
+            for sock in self._attended if self.neighbours is None else ():  # else they serve who is waiting
+                self._accept_batch(sock, self._context.limits.backlog + 1)
             self._stop_accepting()
             self._present = self._active
             told = self._context.observers
@@ -401,19 +402,22 @@ class Listener:
     # -- accepting -------------------------------------------------------------------------------
 
     async def _accept(self, sock: socket.socket, scope: trio.CancelScope) -> None:
-        with scope:
-            await trio.lowlevel.checkpoint_if_cancelled()  # a drain that began first has closed the socket
-            while True:
-                await trio.lowlevel.wait_readable(sock)
-                if (others := self.neighbours) is None:
-                    done = self._accept_batch(sock, ACCEPT_BATCH)
-                elif wait := others.patience(self._active):
-                    await trio.sleep(wait)
-                    done = self._accept_batch(sock, others.insistence())
-                else:
-                    done = self._accept_batch(sock, BATCH, others)
-                if not done:
-                    await trio.sleep(BACK_OFF)
+        try:
+            with scope:
+                await trio.lowlevel.checkpoint_if_cancelled()  # a drain that began first has closed the socket
+                while True:
+                    await trio.lowlevel.wait_readable(sock)
+                    if (others := self.neighbours) is None:
+                        done = self._accept_batch(sock, ACCEPT_BATCH)
+                    elif wait := others.patience(self._active):
+                        await trio.sleep(wait)
+                        done = self._accept_batch(sock, others.insistence())
+                    else:
+                        done = self._accept_batch(sock, BATCH, others)
+                    if not done:
+                        await trio.sleep(BACK_OFF)
+        finally:
+            del self._attended[sock]  # if it is cancelled, a drain must let in nobody whom nobody serves
 
     def _accept_batch(self, sock: socket.socket, most: int, others: Neighbours | None = None) -> bool:
         """Accepts up to ``most`` that wait, as long as it is not the turn of ``others``.
@@ -428,6 +432,8 @@ class Listener:
             except OSError as exc:
                 if exc.errno in VANISHED:
                     continue
+                if sock.fileno() == -1:
+                    return False  # a drain has emptied and closed it in the tick in which somebody came
                 self._rejections.cannot_accept(exc)
                 return False
             self._admit(accepted, tidy(address))

@@ -63,6 +63,7 @@ async def put_in_words(exchange: Subject, error: ProtocolError) -> None:
     refuse, request = exchange.plan.refuse, exchange.request
     if refuse is None or request.over or exchange.started or exchange.gone:
         return
+    exchange.judged = True  # the words are not a way around the limit
     try:
         with trio.move_on_at(min(trio.current_time() + exchange.context.timeouts.linger, exchange.drain.cut)):
             await refuse(exchange, error)
@@ -73,6 +74,7 @@ async def put_in_words(exchange: Subject, error: ProtocolError) -> None:
         if not isinstance(fault, PeerGone):
             log.error("the application's words for %d failed", error.status, exc_info=fault)
     finally:
+        exchange.judged = False
         request.detach()
 
 

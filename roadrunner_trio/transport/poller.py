@@ -239,8 +239,8 @@ class Poller:
 
     def doubt(self) -> None:
         """If the leader says it: there was nothing for it; or it has not asked for long. Passes on what is others'."""
-        if self.leader is not None and self.leader is trio.lowlevel.current_task():
-            self._look()
+        if self._led is not None and self.leader is trio.lowlevel.current_task():
+            self._led.context.run(self._look)  # what others begin is not to see the variables of the leader's handler
             if not self._streak:
                 self.relieve()
 

@@ -125,7 +125,7 @@ async def receive(conn: Http2Connection) -> None:
         trio.BrokenResourceError, ConnectionFailed: the same of what was taken and begun meanwhile.
     """
     due, wire = conn.phase.phase is Phase.READ_REQUEST, conn.wire
-    if not due and wire is not None and wire.polled and not wire.readable:
+    if not (due or conn.has_said_end) and wire is not None and wire.polled and not wire.readable:
         conn.listener = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(conn.deafen)
         return

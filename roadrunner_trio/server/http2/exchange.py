@@ -28,7 +28,7 @@ from ...transport.streams import GRACE, Address, RateMeter, own_end
 from ...transport.wire import BodyTimeout, PeerGone, SocketWire
 from ..carrier import Carrier
 from ..http1_exchange import GULPS, NO_PLAN
-from ..http1_sender import OVER
+from ..http1_sender import OVER, UNREAD
 from ..presence import Grace, in_handler, look_away, miss
 from ..report import tell_acknowledged
 from .alarm import Alarm
@@ -52,7 +52,7 @@ class StreamExchange(StreamSender):
         plan: what the application wants done with it.
         meter: how fast its peer sends it.
         grace: the time it has left when its peer has gone; made when first needed.
-        judged: by its head alone, for the time being.
+        judged: by its head alone, for the time being: its body is not to be read, or is refused.
         share: what its content counts for among what all connections hold.
     """
 
@@ -280,7 +280,7 @@ class StreamExchange(StreamSender):
         """
         request = self.request
         if self.judged:
-            raise RuntimeError("an early middleware judges a request by its head, and cannot read its body")
+            raise RuntimeError(UNREAD)
         while not self.body_done:
             if self._gulps >= GULPS:
                 self._gulps = 0

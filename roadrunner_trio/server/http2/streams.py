@@ -204,6 +204,11 @@ class Http2Connection(Carrier):
             return stream
         return None
 
+    @property
+    def has_said_end(self) -> bool:
+        """Whether the peer has said, in TLS, that it sends no more: no edge will tell, for the wire may stay open."""
+        return self.layer is not None and self.layer.ended
+
     def deafen(self, _: object) -> trio.lowlevel.Abort:
         """Trio's word: the task that reads is cancelled while it listens."""
         self.listener = None
@@ -238,7 +243,8 @@ class Http2Connection(Carrier):
         if self.begin_ready() is not NEED_DATA:
             return False
         self.watch()
-        return not (wire.readable or self.phase.phase is Phase.READ_REQUEST or self.writer.backlog > FLOODED)
+        due = self.phase.phase is Phase.READ_REQUEST or self.writer.backlog > FLOODED
+        return not (wire.readable or due or self.has_said_end)
 
     # -- the pool ----------------------------------------------------------------------------------
 

@@ -114,6 +114,32 @@ async def test_words_that_fail_leave_the_servers_own(broken, caplog, autojump_cl
     assert loud(caplog) == ["the application's words for 413 failed"]
 
 
+@ENDS
+@pytest.mark.parametrize("version", ["http/1.1", "h2"])
+async def test_they_cannot_read_what_is_refused(version, kind, autojump_clock):
+    async def on_error(request, error):
+        with pytest.raises(RuntimeError, match="nor can on_error one that is refused"):
+            async for _ in request.stream():
+                pass
+        return rr.Response("unread", status=error.status)
+
+    async def handler(request):
+        return rr.Response("")
+
+    routed = Router([Route("/", handler, max_body=5)], on_error=on_error)
+    if version == "h2":
+        async with open_http2(routed, kind) as (_, peer):
+            for size in (3, 4000):
+                answer = await peer.get("/", method="POST", body=b"x" * size)
+            assert answer.brief == (413, b"unread")
+        return
+    async with open_house(routed, tcp=True) as house:
+        peer = house.meet(kind)
+        for size in (3, 4000):
+            await peer.say(post(b"Content-Length: %d" % size, body=b"x" * size))
+        assert (await peer.end()).endswith(b"\r\n\r\nunread")
+
+
 async def test_words_that_take_too_long(autojump_clock):
     async def on_error(request, error):
         await trio.sleep_forever()

@@ -161,6 +161,16 @@ async def test_so_many_octets_and_no_more(public, monkeypatch, mock_clock):
             assert sum(len(seen.content or b"") for seen in static._seen.values()) <= 40
 
 
+async def test_what_peers_say_they_accept_counts_with_them(public, monkeypatch, mock_clock):
+    monkeypatch.setattr(module, "HELD", 10_000)
+    static = Static(public, precompressed=False)
+    async with client_of(static) as client:
+        for number in range(20):
+            accepted = f"{number:02}" * 1000
+            assert (await client.get("/app.js", fields={"accept-encoding": accepted})).text == "first"
+            assert len(static._seen) <= 5
+
+
 async def test_a_middleware_does_not_change_what_is_kept(public, mock_clock):
     put(public / "app.js", "first " * 1000)
 
@@ -181,3 +191,14 @@ async def test_a_middleware_does_not_change_what_is_kept(public, mock_clock):
             again = await client.get("/app.js", fields={"accept-encoding": "gzip"})
             assert said(again) == said(first)
             assert gzip.decompress(again.body) == gzip.decompress(first.body) == b"first " * 1000
+
+
+@pytest.mark.parametrize("common", ["gzip", "identity"])
+async def test_what_one_peer_accepts_in_several_lines_is_not_what_another_does(public, common, mock_clock):
+    put(public / "app.js.br", "of brotli")
+    async with open_server(Static(public)) as server:
+        stranger, client = server.client(), server.client()
+        coded = await stranger.get("/app.js", fields=[("accept-encoding", common), ("accept-encoding", "br")])
+        assert (coded.header("content-encoding"), coded.text) == ("br", "of brotli")
+        plain = await client.get("/app.js", fields={"accept-encoding": common})
+        assert (plain.header("content-encoding"), plain.text) == (None, "first")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
+from contextlib import suppress
+
 import pytest
 import trio
 from dormitory_tools import parked, tasks
@@ -82,3 +87,22 @@ async def test_an_encrypted_peer_may_leave(encrypted, autojump_clock):
     await trio.aclose_forcefully(peers[1])
     await house.empty()
     assert house.listener.info().aborted == 0
+
+
+async def test_the_end_of_an_encrypted_one_never_waits_for_its_peer(encrypted, autojump_clock):
+    """Not even where the application has given sockets a time to wait by default."""
+    house, meet_encrypted = encrypted
+    await meet_encrypted()
+    await sleep(6)
+    [slot] = house.listener._members()
+    with socket.socket(fileno=os.dup(slot.fd)) as full, suppress(BlockingIOError):
+        full.setblocking(False)
+        while True:
+            full.send(bytes(65536))
+    began = time.perf_counter()
+    socket.setdefaulttimeout(20)
+    try:
+        slot.end()
+    finally:
+        socket.setdefaulttimeout(None)
+    assert time.perf_counter() - began < 10

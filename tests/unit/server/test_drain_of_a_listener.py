@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from contextlib import asynccontextmanager
 
@@ -50,6 +51,35 @@ async def test_a_listener_that_never_served_has_drained_too(autojump_clock):
     assert (listener.status, trio.current_time()) == ("closed", 0)
     with pytest.raises(RuntimeError, match="has served already"):
         await listener.serve()
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_drain_while_a_cancellation_ends_it_lets_nobody_in_who_waits(steps):
+    listener = rr.Listener(hello, bind="127.0.0.1:0")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(listener.serve)
+        with socket.create_connection(("127.0.0.1", listener.port)):
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                for _ in range(steps):
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                outcome = await listener.drain()
+    assert outcome.stuck == 0
+    assert (listener.info().active, listener.status) == (0, "closed")
+
+
+async def test_a_drain_in_the_tick_in_which_somebody_comes_is_no_failure_to_accept(caplog):
+    for _ in range(12):  # Trio takes the tasks of a tick in an order of chance
+        async with open_house(tcp=True) as house:
+            await wait_all_tasks_blocked()
+            with socket.create_connection(("127.0.0.1", house.listener.port)) as peer:
+                await trio.lowlevel.checkpoint()
+                house.listener._start_drain(trio.current_time() + 10)
+                peer.shutdown(socket.SHUT_WR)
+                await house.empty()
+                await wait_all_tasks_blocked()
+            assert house.listener.info().accepts_failed == 0
+    assert loud(caplog) == []
 
 
 async def test_a_listener_that_was_cancelled_has_nothing_left_to_drain(autojump_clock):

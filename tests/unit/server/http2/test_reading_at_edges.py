@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
+from contextlib import suppress
 from contextvars import ContextVar
 
 import pytest
 import trio
+import trio.testing
 from http2_peer import Http2Peer, open_http2
 from http2_tools import HELLO, request
 from story_tools import loud, open_house
+from tls_tools import contexts_of_a_new_authority
 
 import roadrunner_trio as rr
 from roadrunner_trio.server.http2 import connection, streams
 from roadrunner_trio.server.http2.writer import Writer
-from roadrunner_trio.transport.poller import Poller
+from roadrunner_trio.transport.poller import STREAK, Poller
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only where there is a poller")
 mark: ContextVar[str] = ContextVar("mark", default="")
@@ -151,3 +155,50 @@ async def test_neighbours_have_their_turn_between_large_heads(kind, monkeypatch,
         for number in numbers:
             assert (await peer.answer(number)).status == 200
         assert max(begun) == 20, "small ones are begun together"
+
+
+async def test_a_request_begun_by_a_neighbour_who_keeps_the_watch_sees_nothing_of_his(autojump_clock):
+    """His handler reads a body, alone, in pieces, until his task is the poller's leader."""
+
+    async def handler(request):
+        found = mark.get()
+        mark.set(request.path)
+        if request.method == "POST":
+            async for _ in request.stream():
+                pass
+        return rr.Response(found or "nothing")
+
+    async with open_house(handler, tcp=True, body="streaming") as house:
+        neighbour = await Http2Peer(house.meet("tcp")).greet()
+        leader = house.meet("tcp")
+        await leader.say(b"POST /secret HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(2 * STREAK):
+            await leader.say(b"x")
+        assert house.listener._context.poller.leader is not None
+        assert (await neighbour.get()).brief == (200, b"nothing")
+
+
+async def test_an_end_that_tls_says_with_a_request_is_heard():
+    """It comes in one read with the request, and the peer keeps its socket open: no other edge comes."""
+    server, client = contexts_of_a_new_authority()
+    client.set_alpn_protocols(["h2"])
+    arrived, left = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client.wrap_bio(arrived, left, server_hostname="test.example")
+    async with open_house(hello, tcp=True, tls=server, timeouts=rr.Timeouts(linger=0.1)) as house:
+        stream = await trio.open_tcp_stream("127.0.0.1", house.listener.port)
+        for step in (tls.do_handshake, lambda: tls.write(HELLO + request(1)), tls.read):
+            while True:
+                with suppress(ssl.SSLWantReadError):
+                    step()
+                    break
+                await stream.send_all(left.read())
+                arrived.write(await stream.receive_some())
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        tls.write(request(3))
+        with suppress(ssl.SSLError):  # what it has not read yet
+            tls.unwrap()
+        await stream.send_all(left.read())
+        with trio.fail_after(30):  # less than keep_alive
+            await house.empty()
+        assert house.listener.info().requests == 2
+        await stream.aclose()
