@@ -53,8 +53,8 @@ class Guest:
         return self.peer.heard.count(b"HTTP/1.1 200 OK")
 
     def ask(self) -> None:
-        self.peer.slip(GET)
         self.asked += 1
+        self.peer.slip(GET)
         self.deadline = trio.current_time() + KEEP_ALIVE
 
 
@@ -197,6 +197,7 @@ async def play(steps, end: str, kept: int, seconds: float) -> None:
 @given(
     STEPS, st.sampled_from(["drain", "cancel", "wait"]), st.sampled_from([0, 1, 32]), st.sampled_from([0.0, 0.5, 1.0])
 )
+@example([("meet", "tcp"), ("meet", "unix"), ("wait", 7.0), ("ask_at_once", 1)], "drain", 1, 0.0)
 @example([("meet", "tcp"), ("ask", 0), ("wait", 1.0), ("ask", 0), ("wait", 15.0)], "drain", 1, 1.0)
 def test_nothing_is_lost_missed_or_leaked(steps, end, kept, seconds):
     run(play, steps, end, kept, seconds)
