@@ -13,6 +13,8 @@ import roadrunner_trio as rr
 from roadrunner_trio.apps.router import Route, Router
 from roadrunner_trio.apps.static import Static
 
+pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: nox -s browser")
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="this machine has no Chromium")
 
 SECONDS = 600
