@@ -6,8 +6,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ async def importing(folder: Path, *words: str, many: int) -> AsyncGenerator[trio
     """A server with a session of its own, as a terminal's, of which so many processes import for ever."""
     (folder / "app.py").write_text(SLOW_IMPORT)
     serve = [sys.executable, "-m", "roadrunner_trio", "serve", "app:handler", "--port", str(free_port()), *words]
-    with (folder / "stderr").open("wb") as stderr:
+    with (folder / "stderr").open("wb") as stderr, interruptible():
         process = await trio.lowlevel.open_process(
             serve, cwd=folder, stdout=stderr, stderr=stderr, start_new_session=True
         )
@@ -42,6 +42,18 @@ async def importing(folder: Path, *words: str, many: int) -> AsyncGenerator[trio
             os.killpg(process.pid, signal.SIGKILL)
         with trio.CancelScope(shield=True):
             await process.wait()
+
+
+@contextmanager
+def interruptible() -> Generator[None]:
+    """What is started in the block has its Ctrl-C, also where the tests run as a shell's job behind others."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def status_of(process: trio.Process) -> int:
