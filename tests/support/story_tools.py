@@ -115,7 +115,8 @@ class Peer:
     def slip(self, data: bytes) -> None:
         """Sends, synchronously: whoever waits for it is scheduled, in the very tick of the caller."""
         if self.theirs is None:
-            assert self.stream.send_now(data) == len(data)
+            sent = self.stream.send_now(data)  # not in the assertion, which ``python -O`` leaves out
+            assert sent == len(data)
         else:
             self.theirs.receive_stream.put_data(data)
 
