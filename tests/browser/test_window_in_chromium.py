@@ -269,6 +269,9 @@ def test_it_can_be_read_everywhere(place: str, width: int, scheme: str, workers:
     with ExitStack() as peers:
         for _ in range(20):
             peers.enter_context(workers.say(b"GET /slow/%s HTTP/1.1\r\nHost: h\r\n\r\n" % (b"x" * 300)))
+        busy = tab.page.locator(".card").filter(has_text="in the handler")
+        tab.until(lambda: busy.count() > 0)
+        busy.first.click()  # it may have all of them
         tab.until(lambda: tab.page.locator("#connections tr").count() > 0)
         workers.process.send_signal(signal.SIGHUP)
         tab.until(lambda: tab.page.locator(".card[data-state='draining'] .drain").first.is_visible())
