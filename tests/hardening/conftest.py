@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from siege_tools import Toll
+
+from roadrunner_trio.server import dormitory
 
 _tolls = pytest.StashKey[dict[str, Toll]]()
 
@@ -47,3 +51,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _row(family: str, toll: Toll) -> str:
     counts = (toll.inputs, toll.refused, toll.crashes, toll.leaks, toll.hangs)
     return f"{family:34}" + "".join(f"{count:10}" for count in counts)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_task_rests() -> Iterator[None]:
+    """Tasks are counted here, and one that rests for the next who wakes is not lost."""
+    before, dormitory.KEPT = dormitory.KEPT, 0  # type: ignore[misc]
+    yield
+    dormitory.KEPT = before  # type: ignore[misc]
