@@ -105,6 +105,22 @@ def complete(data: bytes | bytearray) -> bool:
 # -- connections that stay idle ------------------------------------------------------------------
 
 
+def ask_again(sock: socket.socket, path: str) -> bytes:
+    """One request on a connection that is there, and all of its answer.
+
+    Raises:
+        ClientError: the server has closed it instead, or it is another answer.
+    """
+    sock.sendall(get(path))
+    data = b""
+    while not complete(data):
+        piece = sock.recv(65536)
+        if not piece:
+            raise ClientError("closed without an answer")
+        data += piece
+    return data
+
+
 @contextmanager
 def idle_connections(count: int, opened: Callable[[], socket.socket]) -> Generator[list[socket.socket]]:
     """Connections that are opened one by one, and kept.
@@ -126,13 +142,7 @@ def answered(port: int, path: str, *, tls: bool = False) -> socket.socket:
     try:
         if tls:
             sock = trusting().wrap_socket(sock)
-        sock.sendall(get(path))
-        data = b""
-        while not complete(data):
-            piece = sock.recv(65536)
-            if not piece:
-                raise ClientError("closed without an answer")
-            data += piece
+        ask_again(sock, path)
     except BaseException:
         sock.close()
         raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -70,6 +70,11 @@ def memory(root: int, line: str, proc: Path = PROC) -> int:
         except OSError:
             continue
     return octets
+
+
+def proportional(pids: Iterable[int], proc: Path = PROC) -> int:
+    """Octets that processes hold; of pages that they share with others, their part."""
+    return sum(kilobytes((proc / str(pid) / "smaps_rollup").read_text("latin-1"), "Pss") for pid in pids) * 1024
 
 
 def kilobytes(status: str, line: str) -> int:

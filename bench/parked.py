@@ -8,18 +8,18 @@ connections, one after another, all of which have been idle: nothing is warm.
 from __future__ import annotations
 
 import argparse
-import re
 import socket
-import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from .client import ClientError, answered, complete, get
+from .client import ClientError, answered, ask_again
+from .measure import proportional
 from .options import allow_descriptors, natural
 from .run import certificate
 from .servers import HOST, Running, Server, Setup, running
@@ -35,8 +35,6 @@ SPARE: Final = 200
 """Descriptors that are no connections."""
 BLOCK: Final = 20
 """Requests that are timed together: the least of many short times is what a busy machine has disturbed least."""
-
-_pss = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE).search
 
 
 def server(park_after: float | None) -> Server:
@@ -55,45 +53,15 @@ def server(park_after: float | None) -> Server:
 
 def pss(each: Running) -> int:
     """Octets of memory, of pages shared with others its part."""
-    found = _pss(Path(f"/proc/{each.process.pid}/smaps_rollup").read_text("ascii"))
-    if found is None:
+    octets = proportional([each.process.pid])
+    if not octets:
         raise ClientError("the kernel does not tell the proportional set size")
-    return int(found[1]) * 1024
-
-
-def ask(sock: socket.socket) -> None:
-    """One request, and all of its answer.
-
-    Raises:
-        ClientError: the server has closed the connection instead.
-    """
-    sock.sendall(get("/hello"))
-    data = b""
-    while not complete(data):
-        piece = sock.recv(65536)
-        if not piece:
-            raise ClientError("closed without an answer")
-        data += piece
-
-
-def opener(port: int, tls: bool) -> Callable[[], socket.socket]:
-    """What opens a connection that has had one answer."""
-    if not tls:
-        return lambda: answered(port, "/hello")
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-
-    def opened() -> socket.socket:
-        sock = context.wrap_socket(socket.create_connection((HOST, port)), server_hostname="localhost")
-        ask(sock)
-        return sock
-
-    return opened
+    return octets
 
 
 def crowd(each: Running, count: int, rate: int, tls: bool, stack: ExitStack) -> tuple[list[socket.socket], float]:
     """Opens connections, so many a second, and says what each holds when all have been idle for a while."""
-    opened = opener(each.port, tls)
+    opened = partial(answered, each.port, "/hello", tls=tls)
     with ExitStack() as first:
         for _ in range(int(WARMING * rate)):
             first.enter_context(opened())
@@ -111,7 +79,7 @@ def cost(each: Running, connections: Sequence[socket.socket]) -> float:
     """Microseconds of server CPU for a request on each, one after another."""
     before = each.cpu_seconds()
     for sock in connections:
-        ask(sock)
+        ask_again(sock, "/hello")
     return (each.cpu_seconds() - before) / len(connections) * 1e6
 
 

@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import resource
 import signal
 import socket
@@ -25,9 +24,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from .client import ClientError, complete, get
+from .client import ask_again
 from .lines import picture
-from .measure import percentile, tree
+from .measure import percentile, proportional, tree
 from .options import allow_descriptors, natural, tell
 from .servers import SERVERS, Running, Server, Setup, running
 
@@ -43,8 +42,6 @@ ASKED: Final = 900
 """Answers that one waits for who is awake; fewer than a connection may have."""
 PATIENCE: Final = 120.0
 OURS: Final = "roadrunner-trio"
-
-_pss = re.compile(r"^Pss: +(\d+) kB$", re.MULTILINE).search
 
 
 class Row(NamedTuple):
@@ -80,51 +77,26 @@ def ours() -> Server:
     return Server(OURS, (), command)
 
 
-def memory(each: Running) -> int:
-    """Octets of its processes; of pages that they share with others, their part."""
-    octets = 0
-    for pid in tree(each.process.pid):
-        found = _pss(Path(f"/proc/{pid}/smaps_rollup").read_text("ascii"))
-        octets += int(found[1]) * 1024 if found else 0
-    return octets
-
-
-def ask(sock: socket.socket, path: str = "/hello") -> bytes:
-    """One request, and all of its answer.
-
-    Raises:
-        ClientError: the server has closed the connection instead.
-    """
-    sock.sendall(get(path))
-    data = b""
-    while not complete(data):
-        piece = sock.recv(65536)
-        if not piece:
-            raise ClientError("closed without an answer")
-        data += piece
-    return data
-
-
 def opened(port: int, number: int) -> socket.socket:
     """A connection that has had one answer."""
     sock = socket.create_connection(("127.0.0.1", port), PATIENCE, (f"127.0.0.{2 + number % SOURCES}", 0))
-    ask(sock)
+    ask_again(sock, "/hello")
     return sock
 
 
 def look(each: Running, there: int, empty: int, opening: tuple[float, float]) -> Row:
     """What is to be seen now."""
-    octets = (memory(each) - empty) / there
+    octets = (proportional(tree(each.process.pid)) - empty) / there
     waits = list[float]()
     listing = None
     with socket.create_connection(("127.0.0.1", each.port), PATIENCE) as awake:
         for _ in range(ASKED):
             began = time.perf_counter()
-            ask(awake)
+            ask_again(awake, "/hello")
             waits.append((time.perf_counter() - began) * 1e6)
             time.sleep(0.0005)
         if each.server.name == OURS:
-            said: list[Any] = json.loads(ask(awake, "/connections").partition(b"\r\n\r\n")[2])
+            said: list[Any] = json.loads(ask_again(awake, "/connections").partition(b"\r\n\r\n")[2])
             listing = said[1] * 1e3
     waits.sort()
     opened_, cpu = opening
@@ -138,7 +110,7 @@ def grow(each: Running, counts: list[int], stack: ExitStack) -> list[Row]:
             first.enter_context(opened(each.port, number))
         time.sleep(SETTLE)
     time.sleep(0.5)
-    empty, there, rows = memory(each), 0, list[Row]()
+    empty, there, rows = proportional(tree(each.process.pid)), 0, list[Row]()
     for count in counts:
         began, before, more = time.perf_counter(), each.cpu_seconds(), count - there
         for number in range(there, count):

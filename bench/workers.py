@@ -22,7 +22,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from .load import command, run_wrk
-from .measure import PROC, cpu_seconds, kilobytes, tree
+from .measure import cpu_seconds, proportional, tree
 
 PATIENCE: Final = 60.0
 CLIENTS: Final = 3
@@ -157,8 +157,7 @@ def compare_scaling(turns: int, seconds: int) -> None:
 
 def shared(pids: Iterable[int]) -> float:
     """MiB of processes, what they share being counted once."""
-    found = sum(kilobytes((PROC / str(pid) / "smaps_rollup").read_text("latin-1"), "Pss") for pid in pids)
-    return found / 1024
+    return proportional(pids) / 1024**2
 
 
 def collected(pid: int, port: int) -> tuple[float, float]:

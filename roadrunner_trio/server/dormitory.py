@@ -108,7 +108,7 @@ class Parked:
 
     def told(self) -> None:
         """The drain's word: it ends, unless a request has reached it; a newborn has its second."""
-        if self.fd == NOWHERE:
+        if self.is_over:
             return
         if self._unread or not (self.served or trio.current_time() >= self.born + NEWBORN):
             self._wake(EPOLLIN)
@@ -259,15 +259,15 @@ class Dormitory:
         slot.fd = NOWHERE
         self.count -= 1
         if len(self._due) > 2 * self.count + 64:
-            self._due = [each for each in self._due if each.fd != NOWHERE]
+            self._due = [each for each in self._due if not each.is_over]
             heapify(self._due)
 
     def fire(self) -> None:
         """The clock's word: somebody's time is up."""
         now = self.context.clock.time()
-        while self._due and (self._due[0].fd == NOWHERE or self._due[0].deadline <= now):
+        while self._due and (self._due[0].is_over or self._due[0].deadline <= now):
             slot = heappop(self._due)
-            if slot.fd != NOWHERE:
+            if not slot.is_over:
                 slot.expire()
         self._set()
 

@@ -200,9 +200,7 @@ class websocket:
                 await offer.session.settle(offer.exchange.timeouts.linger)
             offer.nursery.cancel_scope.cancel(reason="the WebSocket session is over")
 
-    async def _part(self, session: Session | None, exchange: Exchange) -> None:
-        if session is None:
-            return
+    async def _part(self, session: Session, exchange: Exchange) -> None:
         if session.given_up is not None:
             peer = printable(shown(exchange.request.peer))
             kind = "WebSockets that were given up"

@@ -7,23 +7,17 @@ from contextlib import suppress
 
 import pytest
 import trio
-import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tls_tools import Contexts, contexts_of_a_new_authority
 
 from roadrunner_trio.transport.tls_stream import Buffers, RecordLayer
-
-Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
 
 @pytest.fixture(scope="module")
 def contexts() -> Contexts:
     """A server's, and that of a client who trusts it."""
-    authority = trustme.CA()
-    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert("test.example").configure_cert(server)
-    authority.configure_trust(client)
-    return server, client
+    return contexts_of_a_new_authority()
 
 
 class Ends:

@@ -10,26 +10,21 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-import trustme
 from stream_tools import clogged_wires, wires
+from tls_tools import Contexts, contexts_of_a_new_authority
 from trio.testing import memory_stream_pair
 
 import roadrunner_trio.transport.tls_stream
 from roadrunner_trio.testing import MemoryStream
 from roadrunner_trio.transport.tls_stream import RecordLayer, TLSStream, accept_tls, close_notify, encrypted
 
-Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 Client = trio.SSLStream
 
 
 @pytest.fixture(scope="module")
 def contexts() -> Contexts:
     """A server's, and that of a client who trusts it."""
-    authority = trustme.CA()
-    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert("test.example").configure_cert(server)
-    authority.configure_trust(client)
-    return server, client
+    return contexts_of_a_new_authority()
 
 
 class Ends:
