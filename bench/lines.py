@@ -69,8 +69,10 @@ def picture(heading: str, about: str, unit: str, found: Mapping[str, Points]) ->
 
 
 def nice(value: float) -> float:
-    """The next of 1, 2, 4, 5 or 8 times a power of ten."""
+    """The next of 1, 2, 4, 5 or 8 times a power of ten; 1 of what is nothing, or less."""
     power = 1.0
+    if value <= 0:
+        return power
     while power < value:
         power *= 10
     while power > 10 * value:

@@ -27,6 +27,11 @@ def test_an_axis_ends_at_a_number_for_people(value):
     assert digits in ("1.", "2.", "4.", "5.", "8.")
 
 
+def test_an_axis_of_nothing_ends_at_one():
+    assert (nice(0), nice(-3)) == (1, 1)
+    assert "polyline" in picture("A heading", "where", "kB", {"one": [(10, 0), (20, -1)]})
+
+
 def test_a_picture_has_a_line_for_each_server():
     drawn = picture("A <heading>", "where", "kB", {"one": [(10, 5), (20, 5)], "other": [(10, 1), (20, 5)]})
     root = ElementTree.fromstring(drawn)
