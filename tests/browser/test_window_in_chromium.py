@@ -363,6 +363,8 @@ def test_workers_through_a_roll_and_a_drain(workers: Watched, browser: Any) -> N
         assert busy.get_attribute("aria-selected") == "true"
 
         workers.process.send_signal(signal.SIGHUP)
+        new = tab.page.locator(".card[data-state='ready']").filter(has_text="generation 2")
+        tab.until(lambda: new.count() == 2)
         tab.until(lambda: states(tab) == ["draining", "ready", "ready"])  # of the old ones that is left which is busy
         old = tab.page.locator(".card[data-state='draining']")
         tab.until(lambda: "1 still here" in old.locator(".drain").inner_text())
