@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "docs" / "tutorial"
@@ -64,8 +65,7 @@ def connected(port):
 @pytest.mark.parametrize("number", [7, 8, 9])
 def test_ctrl_c_lets_an_answer_finish(tmp_path, number):
     """On real sockets, as the seventh step tells it."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     source = (STEPS / f"step_{number:02}.py").read_text("utf-8")
     assert "trio.sleep(5)" in source
     (tmp_path / "step.py").write_text(source.replace("8000", str(port)).replace("trio.sleep(5)", "trio.sleep(1)"))

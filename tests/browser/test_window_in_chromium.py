@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from browser_tools import CHROMIUM, FAINT, NAMELESS, PATIENCE, Tab, chromium, screenshots
+from ports import free_port
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: nox -s browser")
 pytestmark = [
@@ -49,11 +50,6 @@ async def handler(request):
     return Response(await request.read())
 """
 MANY = 5000
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 class Watched:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import trio
+from ports import free_port
 from process_tools import command_line, needs_proc, redirected
-from rolling_tools import free_port
 from worker_tools import APP, Load, answering, ask, children, gone, until, workers
 
 pytestmark = [needs_proc]

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import pytest
 import trio
 from notify_tools import Manager, manager
+from ports import free_port
 from process_tools import needs_proc
-from rolling_tools import free_port
 from socket_tools import PATIENCE, Peer
 from worker_tools import APP, ask, until
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from ports import free_port
 from socket_tools import PATIENCE
 
 PROC = Path("/proc/self/statm")
@@ -123,7 +123,7 @@ async def command_line(source: str, folder: Path, *options: str) -> AsyncGenerat
 async def redirected(source: str, folder: Path, redirect: str, *options: str) -> AsyncGenerator[Server]:
     """The same, in a shell that closes or redirects its standard streams: ``"2>&-"``, ``">/dev/full"``."""
     (folder / "app.py").write_text(source)
-    port = _free_port()
+    port = free_port()
     serve = ["-m", "roadrunner_trio", "serve", "app:handler", "--port", str(port), "--app-dir", str(folder), *options]
     async with _redirected(serve, folder, redirect, port) as server:
         yield server
@@ -133,15 +133,9 @@ async def redirected(source: str, folder: Path, redirect: str, *options: str) ->
 async def redirected_script(source: str, folder: Path, redirect: str) -> AsyncGenerator[Server]:
     """A program in such a shell. It serves on the port that is its argument."""
     (folder / "server.py").write_text(source)
-    port = _free_port()
+    port = free_port()
     async with _redirected(["server.py", str(port)], folder, redirect, port) as server:
         yield server
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port: int = door.getsockname()[1]
-    return port
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 import trustme
+from ports import free_port
 from socket_tools import PATIENCE
 
 
@@ -38,11 +38,6 @@ async def ask(*command: object, stdin: bytes = b"", check: bool = True) -> str:
     if check:
         assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode(errors="replace") + ("" if check else done.stderr.decode(errors="replace"))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @asynccontextmanager

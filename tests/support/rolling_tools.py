@@ -6,7 +6,6 @@ come, it asks again on another (RFC 9110 section 9.2.2). That is counted, and is
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import trio
 from http2_clients import Http2Client
+from ports import free_port
 from process_tools import Server, running
 from socket_tools import Cut, Peer
 from websocket_tools import CLOSE, PING, PONG, frame
@@ -284,12 +284,6 @@ backend back2
   http-reuse safe
 {servers2}
 """
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 async def behind_haproxy(folder: Path, seconds: float, every: float) -> Tally:
