@@ -72,6 +72,8 @@ def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> i
     configuration = resolve(chosen, os.environ)
     server = configuration.server
     speak(server["log-format"])
+    if server["reload"] or server["dev"]:
+        sys.dont_write_bytecode = True  # it counts as fresh by its second and its size: an edit may change neither
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     metrics = [Metrics()] if server["metrics"] is not None else []
     watched = server["observe"] is not None

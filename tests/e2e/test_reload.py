@@ -55,6 +55,19 @@ async def test_a_change_is_served_and_until_then_what_was_there(tmp_path: Path) 
         assert await server.end() == 0
 
 
+async def test_a_change_in_the_second_in_which_it_was_imported_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same length too: then what Python has compiled, and kept, would be taken for fresh."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    async with command_line(APP, tmp_path, "--reload", "--no-access-log") as server:
+        assert await ask(server.port) == "one"
+        second = (tmp_path / "app.py").stat().st_mtime
+        (tmp_path / "app.py").write_text(APP.replace("one", "two"))
+        os.utime(tmp_path / "app.py", (second, second))
+        await comes(server.port, "two")
+
+
 async def test_a_mistake_is_told_and_what_was_there_serves_until_it_is_mended(tmp_path: Path) -> None:
     async with command_line(APP, tmp_path, "--reload", "--no-access-log") as server:
         (tmp_path / "app.py").write_text(APP.replace('"one"', "one("))
