@@ -344,7 +344,7 @@ async def test_also_when_its_own_time_is_up_already(autojump_clock):
 @AGAIN
 @pytest.mark.parametrize("at", [5, 75])
 async def test_a_request_in_the_tick_of_the_clock_is_answered(at, time, autojump_clock):
-    async with open_http2(hello, "tcp") as (house, peer):
+    async with open_http2(hello, "tcp") as (_, peer):
         await ask(peer)
         await trio.sleep_until(at)
         number = peer.ask()
