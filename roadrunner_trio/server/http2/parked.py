@@ -89,6 +89,7 @@ class ParkedHttp2(Parked):
         self.hand_over(before)
         from .streams import Http2Connection  # which imports this
 
+        self.engine.resume()
         conn = Http2Connection(before, self.tale, self.engine)
         home.start(conn)
         return conn

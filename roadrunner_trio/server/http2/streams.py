@@ -330,7 +330,7 @@ class Http2Connection(Carrier):
         """The clock's word, that it has been idle for long: whether it gives up its tasks."""
         if self.context.park is None or not self.context.park(self, ParkedHttp2):
             return False
-        self.engine.tell_breach = self.engine.window_opened = None
+        self.engine.rest()
         self._put_away()
         if (task := self.listener) is not None:
             self.listener = None

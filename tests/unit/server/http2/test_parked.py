@@ -247,6 +247,22 @@ async def test_budgets_are_not_filled_by_a_rest(autojump_clock):
         assert slot.engine.resets.left == -5
 
 
+async def test_nothing_is_kept_that_can_be_had_again(autojump_clock):
+    async with open_http2(hello, "tcp") as (house, peer):
+        for _ in range(5):
+            await ask(peer)
+        await peer.get("/" + "x" * 5000)
+        [conn] = house.listener._members()
+        assert conn.engine.sections._decoder.remembered
+        await asleep(house)
+        [slot] = house.listener._members()
+        decoder = slot.engine.sections._decoder
+        assert (slot.engine._data, slot.engine.streams, decoder.remembered) == (b"", {}, {})
+        assert (b"user-agent", b"a browser of some kind") in decoder._table
+        assert len(decoder._table) < 10, "the static table is one for all"
+        assert (slot.engine.tell_breach, slot.engine.window_opened) == (None, None), "they hold the connection"
+
+
 async def test_a_drain_tells_it_twice(autojump_clock):
     async with open_http2(hello, "tcp") as (house, peer):
         await ask(peer)
