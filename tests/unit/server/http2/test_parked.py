@@ -249,9 +249,9 @@ async def test_budgets_are_not_filled_by_a_rest(autojump_clock):
 
 async def test_nothing_is_kept_that_can_be_had_again(autojump_clock):
     async with open_http2(hello, "tcp") as (house, peer):
+        await peer.get("/" + "x" * 5000)
         for _ in range(5):
             await ask(peer)
-        await peer.get("/" + "x" * 5000)
         [conn] = house.listener._members()
         assert conn.engine.sections._decoder.remembered
         await asleep(house)
