@@ -141,11 +141,11 @@ class ServerContext:
     sift: Callable[[tuple[Field, ...]], Wishes] = sift
     variables: Context = field(default_factory=copy_context)
     turns: Turns = field(default_factory=Turns)
-    park: Callable[[Any], bool] | None = None
+    park: Callable[..., bool] | None = None
     go_on: Callable[[Any], None] | None = None
     protocols: tuple[str, ...] = ("http/1.1",)
     websockets: bool = False
-    http2: Callable[[Any, bytes], Awaitable[None]] | None = None
+    http2: Callable[[Any, bytes], Awaitable[bool]] | None = None
     sift_http2: Callable[[tuple[Field, ...]], blocks.Wishes] = field(init=False)
     seen: Seen = field(init=False)
     buffered: Buffered = field(init=False)

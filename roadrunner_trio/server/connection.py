@@ -170,7 +170,7 @@ async def serve_connection(conn: Connection) -> Fate:
         try:
             await live(conn)
             if conn.second is not None:
-                await go_on(conn, conn.second)
+                conn.parked = await go_on(conn, conn.second)
             conn.finished = True
         except BaseException as exc:
             if await is_onward(conn, exc):

@@ -86,8 +86,11 @@ def begins_http2(conn: Carrier, engine: Http1Engine) -> bytes | None:
     return early if early.startswith(PREFACE_LINE) or chooses_http2(conn) else None
 
 
-def go_on(conn: Carrier, early: bytes) -> Awaitable[None]:
-    """The rest of a connection that speaks HTTP/2, which has its own story. No coroutine around that: it lives long."""
+def go_on(conn: Carrier, early: bytes) -> Awaitable[bool]:
+    """The rest of a connection that speaks HTTP/2, which has its own story; whether it is parked in the end.
+
+    No coroutine around that: it lives long.
+    """
     if conn.context.http2 is None:
         raise RuntimeError("nobody here speaks HTTP/2")  # and so `begins_http2` is never true
     return conn.context.http2(conn, early)

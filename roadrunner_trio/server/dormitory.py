@@ -11,7 +11,7 @@ it: a connection takes its place, again in one step. A peer that leaves needs no
 
 Some tasks are kept, each with its connection and its exchange, where they have waited, and go on with the next socket
 that wakes. Then nothing is made, and all that was known of the last peer is forgotten. Else a new task begins, in the
-nursery of all; so it does under TLS, of which the slot keeps the state.
+nursery of all; so it does under TLS, of which the slot keeps the state, and for HTTP/2 (:mod:`.http2.parked`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from __future__ import annotations
 import math
 import select
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from heapq import heapify, heappop, heappush
-from typing import ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import trio
 
@@ -33,7 +33,7 @@ from ..transport.drain import Drain
 from ..transport.phases import Phase
 from ..transport.poller import ROOM, Poller
 from ..transport.streams import Address, shown
-from ..transport.tls_stream import TLSStream
+from ..transport.tls_stream import RecordLayer, TLSStream
 from ..transport.wire import EPOLLIN, SocketWire
 from .carrier import NEWBORN, Carrier
 from .connection import Connection
@@ -45,6 +45,8 @@ NOWHERE: Final = -1
 """The descriptor of a slot that is none any more."""
 KEPT: Final = 32
 """Tasks that rest at most, to serve those who wake: to make a connection, a scope and a task takes 15 µs."""
+FAREWELL: Final = 1.0
+"""Seconds between a drain's word, where peers are told of it, and the end: one may have asked meanwhile."""
 
 
 class Parked:
@@ -69,7 +71,7 @@ class Parked:
     streams: ClassVar[int] = 0
     protocol: ClassVar[str] = Connection.protocol
 
-    def __init__(self, home: Dormitory, conn: Connection, fd: int) -> None:
+    def __init__(self, home: Dormitory, conn: Carrier, fd: int) -> None:
         self.home = home
         self.fd = fd
         self.peer = conn.peer
@@ -96,63 +98,92 @@ class Parked:
         return self.fd == NOWHERE
 
     @property
-    def _unread(self) -> bool:
+    def layer(self) -> RecordLayer | None:
+        """What encrypts, if anything does."""
+        return None if self.secrets is None else self.secrets[2]
+
+    @contextmanager
+    def borrowed(self) -> Generator[socket.socket]:
+        """Its socket, for a step; which must not wait, and may have a default timeout that the application has set."""
+        sock = socket.socket(fileno=self.fd)
+        try:
+            sock.setblocking(False)
+            yield sock
+        finally:
+            sock.detach()
+
+    @property
+    def unread(self) -> bool:
+        """Whether something has come that nobody has read."""
         return self.home.poller.holds_unread(self.fd)
 
     def edge(self, events: int) -> None:
         """The poller's word: something has come, or the peer has left."""
-        if events & LEFT and not self._unread:
+        if events & LEFT and not self.unread:
             self.end()
         elif events & ~ROOM:
-            self._wake(events)
+            self.wake(events)
 
     def told(self) -> None:
         """The drain's word: it ends, unless a request has reached it; a newborn has its second."""
         if self.is_over:
             return
-        if self._unread or not (self.served or trio.current_time() >= self.born + NEWBORN):
-            self._wake(EPOLLIN)
+        if self.unread or not (self.served or trio.current_time() >= self.born + NEWBORN):
+            self.wake(EPOLLIN)
         else:
             self.end()
 
     def make_room(self) -> bool:
         """Ends it for another's sake, at once; False when a request has reached it."""
-        if self._unread:
+        if self.unread:
             return False
         self.end()
         return True
 
     def expire(self) -> None:
         """Its time is up. A request that has come is read, as in time."""
-        if self._unread:
-            self._wake(EPOLLIN)
+        if self.unread:
+            self.wake(EPOLLIN)
         else:
             self.end()
 
-    def _wake(self, events: int) -> None:
+    def wake(self, events: int) -> None:
+        """A connection takes its place, and is told of what has come."""
         home, sock = self.home, socket.socket(fileno=self.fd)
         home.leave(self)
-        scheme, transport, layer = self.secrets or ("http", None, None)
-        conn = None if layer is not None else home.adopted(sock, self.peer, self.drain)
-        conn = conn or home.hired(sock, self.peer, self.drain)
-        self.drain.replace(self, conn)
-        conn.has_been_here(self.born, self.served)
-        if layer is not None and conn.wire is not None:
-            conn.encrypt(TLSStream(conn.wire, layer))
-        conn.scheme, conn.transport = scheme, transport
+        conn = self.succeeded(sock)
         conn.phase.wake(self.deadline, home.context.timeouts.park_after)
         if conn.wire is not None:
             conn.wire.edge(events)
         if self.drain.draining:
             conn.told()
 
+    def succeeded(self, sock: socket.socket) -> Carrier:
+        """The connection that has its place from now on, and a task."""
+        conn = None if self.layer is not None else self.home.adopted(sock, self.peer, self.drain)
+        conn = conn or self.home.hired(sock, self.peer, self.drain)
+        self.hand_over(conn)
+        return conn
+
+    def hand_over(self, conn: Carrier) -> None:
+        """Its place, and all that it knows."""
+        scheme, transport, layer = self.secrets or ("http", None, None)
+        self.drain.replace(self, conn)
+        conn.has_been_here(self.born, self.served)
+        if layer is not None and conn.wire is not None:
+            conn.encrypt(TLSStream(conn.wire, layer))
+        conn.scheme, conn.transport = scheme, transport
+
+    def last_word(self) -> bytes:
+        """What the peer is told before the end: nothing of HTTP/1, for it has had all it asked for."""
+        return b"" if self.layer is None else self.layer.farewell()
+
     def end(self) -> None:
-        """Closes it, without a word: its peer has had all it asked for, and has had time to read it."""
+        """Closes it, behind its last word: its peer has had time to read what came before."""
+        if word := self.last_word():
+            with self.borrowed() as sock, suppress(OSError):
+                sock.send(word)
         with socket.socket(fileno=self.fd) as sock:
-            if self.secrets is not None and (layer := self.secrets[2]) is not None:
-                sock.setblocking(False)  # it has the default timeout of sockets, which is the application's to set
-                with suppress(OSError):
-                    sock.send(layer.farewell())
             self.home.poller.forget(sock)
             forks.end(sock)
         self.home.leave(self)
@@ -164,17 +195,11 @@ class Parked:
             context.observers.tell(context.observers.listener_conn_close, event)
 
 
+Bed: TypeAlias = Callable[["Dormitory", Any, int], Parked]
+"""What makes the slot of a connection, whose descriptor it is given."""
 Guest: TypeAlias = Carrier | Parked
 """Whoever has a place at a listener."""
 GUESTS: Final = (Carrier, Parked)
-
-
-def may_park(conn: Connection) -> bool:
-    """Whether there is nothing to a connection but what a slot can keep."""
-    exchange = conn.exchange
-    if conn.gone or conn.broken or conn.drain.draining or (conn.plain is None and conn.layer is None):
-        return False
-    return conn.phase.phase is Phase.IDLE and not conn.phase.over and exchange.engine.empty and not exchange.waits
 
 
 class Dormitory:
@@ -189,7 +214,7 @@ class Dormitory:
         start: has a connection served by a task.
     """
 
-    def __init__(self, context: ServerContext, poller: Poller, start: Callable[[Connection], None]) -> None:
+    def __init__(self, context: ServerContext, poller: Poller, start: Callable[[Any], None]) -> None:
         self.context = context
         self.poller = poller
         self.start = start
@@ -197,29 +222,45 @@ class Dormitory:
         self.deadline = self.armed = math.inf
         self._due: list[Parked] = []  # a heap, in which those that have left stay until their time or a clean-up
         self._resting: list[Connection] = []
+        self._leaving: list[Parked] = []
+        self._vacant = trio.Event()
         self._open = True
 
-    def park(self, conn: Carrier) -> bool:
-        """A slot takes the place of a connection, whose task ends; False, and nothing has changed, when none can."""
-        if not (self._open and isinstance(conn, Connection) and may_park(conn)):
+    def park(self, conn: Carrier, make: Bed = Parked) -> bool:
+        """A slot takes the place of a connection; False, and nothing has changed, when none can.
+
+        Of HTTP/1 the task is not the connection's any more. Any other ends its own.
+        """
+        if not (self._open and conn.may_park()) or conn.wire is None:
             return False
-        if conn.wire is None or (fd := conn.wire.surrender()) is None:
+        if isinstance(conn, Connection) and (conn.exchange.waits or not conn.exchange.engine.empty):
             return False
-        slot = Parked(self, conn, fd)
+        if (fd := conn.wire.surrender(by_reader=not isinstance(conn, Connection))) is None:
+            return False
+        slot = make(self, conn, fd)
         self.poller.hand_over(fd, slot)
         conn.drain.replace(conn, slot)
         if slot.place is not None and slot.place == slot.peer[0]:
             slot.peer = slot.place, int(slot.peer[1])  # and one text for all connections of an address
         self.count += 1
+        self.expect(slot)
+        conn.closed = conn.parked = True
+        if isinstance(conn, Connection):
+            self._rest(conn)
+        return True
+
+    def expect(self, slot: Parked) -> None:
+        """Has a slot told when its time is up. Until then that does not change."""
         if slot.deadline != math.inf:
             heappush(self._due, slot)
             self._set()
-        self._rest(conn)
-        return True
+
+    def see_off(self, slot: Parked) -> None:
+        """A slot has passed a drain's word on, and has some time to see whether it has crossed a request."""
+        self._leaving.append(slot)
 
     def _rest(self, conn: Connection) -> None:
         """There is nothing more for its task to do: it waits for another connection, or ends."""
-        conn.closed = conn.parked = True
         if len(self._resting) < KEPT and conn.task is not None and conn.plain is not None:
             conn.task.name = f"{self.context.name}: at rest"
             self._resting.append(conn)
@@ -258,6 +299,8 @@ class Dormitory:
         """A slot is none any more."""
         slot.fd = NOWHERE
         self.count -= 1
+        if not self.count:
+            self._vacant.set()
         if len(self._due) > 2 * self.count + 64:
             self._due = [each for each in self._due if not each.is_over]
             heapify(self._due)
@@ -276,12 +319,26 @@ class Dormitory:
         if self.deadline < self.armed:
             self.context.clock.arm(self)
 
+    async def _say_goodbye(self) -> None:
+        """Ends those who have passed the drain's word on, after a second, if nothing has come."""
+        if not self._leaving:
+            return
+        if self.count:
+            self._vacant = trio.Event()
+            with trio.move_on_after(FAREWELL):
+                await self._vacant.wait()
+        leaving, self._leaving = self._leaving, []
+        for slot in leaving:
+            if not slot.is_over:
+                slot.expire()
+
     async def run(self) -> None:
         """In the nursery of all connections: keeps it open while somebody may be woken into it, until a drain has ended
         or woken all. A cancellation closes all slots."""
         try:
             while not (drain := self.context.drain).draining:
                 await drain.started.wait()
+                await self._say_goodbye()
         finally:
             self._open = False
             self.context.clock.disarm(self)

@@ -464,7 +464,7 @@ class Listener:
     def _start_serving(self, conn: Connection) -> None:
         if self._connections is None:
             raise RuntimeError("the listener does not serve")
-        self._connections.start_soon(serve_connection, conn, name=f"{self.name}: {shown(conn.peer)}")
+        self._connections.start_soon(conn.story or serve_connection, conn, name=f"{self.name}: {shown(conn.peer)}")
 
     def _take_up(self, conn: Connection) -> None:
         """A connection goes on in another task, where there is a place: one with many of them shuts out nobody."""

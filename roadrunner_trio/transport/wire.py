@@ -456,10 +456,16 @@ class SocketWire(trio.abc.HalfCloseableStream):
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._close(forks.abort)
 
-    def surrender(self) -> int | None:
-        """Gives up its descriptor, which the poller still watches; None, and it does not, unless somebody waits."""
-        at_rest = self._waiter is not None and not (self.held or self.sending or self.hung_up or self._eof_sent)
-        if not at_rest or self._failure is not None or self.wary is (self.socket.family in TCP):
+    def surrender(self, *, by_reader: bool = False) -> int | None:
+        """Gives up its descriptor, which the poller still watches; None, and it does not, unless somebody waits.
+
+        Args:
+            by_reader: nobody need wait, for it is the :attr:`reader` who is told of what comes.
+        """
+        waits = not self.readable if by_reader else self._waiter is not None
+        if not waits or self.held or self.sending or self.hung_up or self._eof_sent:
+            return None
+        if self._failure is not None or self.wary is (self.socket.family in TCP):
             return None
         self.attendant = self.reader = self.writer = None
         return self.socket.detach()

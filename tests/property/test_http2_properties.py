@@ -95,13 +95,16 @@ def test_any_octets_are_a_string_for_both_or_for_none(code, mask):
     assert ours == theirs
 
 
-@given(st.lists(st.tuples(FIELDS, st.one_of(st.none(), SIZES), st.booleans()), max_size=6))
-def test_what_hpack_writes_we_read(messages):
+@given(st.lists(st.tuples(FIELDS, st.one_of(st.none(), SIZES), st.booleans(), st.booleans()), max_size=6))
+def test_what_hpack_writes_we_read_and_no_rest_is_to_be_seen(messages):
     writer, reader = hpack.Encoder(), without_judging()
-    for fields, size, coded in messages:
+    for fields, size, coded, rests in messages:
         if size is not None:
             writer.header_table_size = size
         assert reader.decode(writer.encode(fields, huffman=coded)) == fields
+        if rests:
+            reader.rest()
+            reader.resume()
 
 
 @given(st.lists(FIELDS, max_size=4))

@@ -189,6 +189,21 @@ class Http2Engine(Ledger):
         if self.block is not None and (kind != CONTINUATION or number != self.block.number):
             raise ConnectionFailed(PROTOCOL_ERROR, "header_block_interrupted")
 
+    # -- rest --------------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """Lets go of what can be had again, while nothing is in hand or :attr:`partial`. It may still end.
+
+        Nobody is told of anything, and nothing may come, before :meth:`resume`.
+        """
+        self._data, self._at, self.streams = b"", 0, {}
+        self.tell_breach = self.window_opened = None
+        self.sections.rest()
+
+    def resume(self) -> None:
+        """Goes on after a :meth:`rest`; whoever is to be told has to be named again."""
+        self.sections.resume()
+
     # -- bodies ------------------------------------------------------------------------------------
 
     def limit_body(self, stream: Stream, most: int | None) -> None:

@@ -77,6 +77,17 @@ class Decoder:
         self.changes = 0
         self.remembered: dict[bytes, Any] = {}
 
+    def rest(self) -> None:
+        """Lets go of what can be had again: what is remembered, and the copy of the static table."""
+        self.remembered = {}
+        if self._table is not self._static:
+            self._table = self._table[FIRST:]
+
+    def resume(self) -> None:
+        """Goes on after a :meth:`rest`."""
+        if self._table is not self._static:
+            self._table = [*self._static, *self._table]
+
     def decode(self, block: bytes) -> list[Field]:
         """The fields of a block, malformed ones among them, in order.
 

@@ -244,15 +244,19 @@ class Ledger:
 
     # -- the end of the connection -----------------------------------------------------------------
 
-    def drain(self) -> None:
+    def drain(self, *, ask: bool = True) -> None:
         """The first of two GOAWAYs: new streams are still taken on, but the peer is to open no more (section 6.8).
 
-        A PING goes with it, and when it is answered the second follows by itself. The caller sends it after a second in
-        any case (:meth:`goaway`). Once is enough.
+        The caller sends the second after a second (:meth:`goaway`). Once is enough.
+
+        Args:
+            ask: a PING goes with it, and when it is answered the second follows by itself.
         """
         if not self.draining:
             self.draining = True
-            self.output += goaway(MAX_STREAM, NO_ERROR) + frame(PING, 0, 0, DRAIN_PING)
+            self.output += goaway(MAX_STREAM, NO_ERROR)
+            if ask:
+                self.output += frame(PING, 0, 0, DRAIN_PING)
 
     def goaway(self, code: int = NO_ERROR) -> None:
         """The last GOAWAY, with the number of the last stream that was taken on. Later ones are ignored; once."""

@@ -119,6 +119,14 @@ class Sections:
         """
         self._decode(block)
 
+    def rest(self) -> None:
+        """Lets go of what can be had again."""
+        self._decoder.rest()
+
+    def resume(self) -> None:
+        """Goes on after a :meth:`rest`."""
+        self._decoder.resume()
+
     def _decode(self, block: bytes) -> list[Field]:
         try:
             return self._decoder.decode(block)

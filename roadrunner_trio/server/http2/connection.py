@@ -21,6 +21,7 @@ crosses the first, and streams finish. Whatever happens, nothing but a cancellat
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Final
 
@@ -41,24 +42,34 @@ from ..refusals import put_in_words
 from ..report import tell_aborted, tell_rejected
 from .exchange import StreamExchange
 from .sender import NO_STREAM
-from .streams import FLOODED, Http2Connection
+from .streams import FLOODED, Http2Connection, Tale
 
 LAST: Final = {Phase.READ_BODY: 503, Phase.DISPATCH: 503}
 """What a request is told that the drain's deadline has cut."""
 
 
-async def serve_http2(before: Carrier, early: bytes) -> None:
-    """Serves what has turned out to speak HTTP/2, and closes it. Raises nothing but a cancellation of its own, and
-    KeyboardInterrupt.
+def serve_http2(before: Carrier, early: bytes) -> Awaitable[bool]:
+    """Serves what has turned out to speak HTTP/2; as :func:`serve`.
 
     Args:
         before: what has carried the connection until now.
         early: what has come of HTTP/2.
     """
-    conn = Http2Connection(before, serve_streams)
+    conn = Http2Connection(before, TALE)
+    if early:
+        conn.engine.receive(early)
+    return serve(conn)
+
+
+async def serve(conn: Http2Connection) -> bool:
+    """Serves a connection from where it is, and closes it, unless it is parked, which is said.
+
+    Raises nothing but a cancellation of its own, and KeyboardInterrupt.
+    """
+    conn.task = trio.lowlevel.current_task()
     try:
         try:
-            await live(conn, early)
+            await live(conn)
             await part(conn)
             conn.finished = True
         except BaseException as exc:
@@ -68,24 +79,26 @@ async def serve_http2(before: Carrier, early: bytes) -> None:
             if onward is not None and (error is None or is_operators(onward)):
                 raise
     finally:
-        await conn.close()
+        if not conn.parked:  # else another has its place
+            await conn.close()
+    return conn.parked
 
 
-async def live(conn: Http2Connection, early: bytes) -> None:
+async def live(conn: Http2Connection) -> None:
     """The life of a connection, in its one nursery, whose scope is its own; whoever ends it cuts no write."""
     if conn.writer.by_task:
         async with conn.writer.at_work():
-            await run(conn, early)
+            await run(conn)
     else:
-        await run(conn, early)
+        await run(conn)
 
 
-async def run(conn: Http2Connection, early: bytes) -> None:
+async def run(conn: Http2Connection) -> None:
     """The reader, and the tasks of the pool beside it, until all is done or time is up."""
     async with trio.open_nursery() as nursery:
         conn.employ(nursery)
         try:
-            await read(conn, early)
+            await read(conn)
         except ConnectionFailed as failure:
             conn.fail(failure)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -98,13 +111,15 @@ async def run(conn: Http2Connection, early: bytes) -> None:
     conn.nursery = None
 
 
-async def read(conn: Http2Connection, early: bytes) -> None:
-    """The reader: octets in, streams to those who serve them, until the peer has ended or a rule is broken."""
-    engine, writer = conn.engine, conn.writer
-    conn.phase.enter(Phase.READ_REQUEST, conn.context.timeouts.request)
-    writer.soon()  # our SETTINGS
-    if early:
-        engine.receive(early)
+async def read(conn: Http2Connection) -> None:
+    """The reader: octets in, streams to those who serve them, until the peer has ended or a rule is broken.
+
+    Or until nobody has asked for anything for long, and the connection can be parked.
+    """
+    writer = conn.writer
+    if not conn.engine.greeted:
+        conn.phase.enter(Phase.READ_REQUEST, conn.context.timeouts.request)
+        writer.soon()  # our SETTINGS
     while (signal := conn.begin_ready()) is not CLOSED:
         if signal is None:
             await trio.lowlevel.checkpoint()
@@ -113,6 +128,8 @@ async def read(conn: Http2Connection, early: bytes) -> None:
         if writer.backlog > FLOODED:
             await writer.room()
         await receive(conn)
+        if conn.parked:
+            return
 
 
 async def receive(conn: Http2Connection) -> None:
@@ -225,7 +242,7 @@ def expire(exchange: StreamExchange) -> None:
 
 async def part(conn: Http2Connection) -> None:
     """The last word, and a close that the peer can read: a reset must not destroy what it has yet to read (N72)."""
-    if conn.gone or conn.broken:
+    if conn.gone or conn.broken or conn.parked:
         return
     timeouts, quiet = conn.context.timeouts, conn.phase.phase is Phase.IDLE and conn.idle_for() >= QUIET
     conn.engine.goaway(NO_ERROR)
@@ -240,3 +257,6 @@ async def part(conn: Http2Connection) -> None:
                 conn.stream = await close_notify(conn.tls)
             conn.phase.phase = Phase.FINISH
             await linger(conn.stream, timeouts.linger, LINGER_OCTETS, idle=quiet)
+
+
+TALE: Final = Tale(serve_streams, serve)

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import ClassVar, Final, TypeAlias
+from typing import ClassVar, Final, NamedTuple
 
 import outcome
 import trio
@@ -23,10 +23,12 @@ from ...transport.poller import WOKEN
 from ...transport.streams import RateMeter, shown
 from ...transport.tls_stream import RecordLayer
 from ...transport.wire import RECEIVE_SIZE, SocketWire
-from ..carrier import LAST_WORD, Carrier
+from ..carrier import LAST_WORD, Carrier, Story
+from ..dormitory import FAREWELL
 from ..http1_exchange import BULK_SIZE
 from .alarm import Alarm
 from .exchange import StreamExchange
+from .parked import ParkedHttp2
 from .writer import MOST, Writer
 
 TURN: Final = 32
@@ -41,8 +43,6 @@ KEPT: Final = 32
 """Tasks that rest at most, for as long as streams come."""
 DISMISSED: Final = 1.0
 """Seconds without a stream after which all tasks are dismissed: each holds 2.5 kB, and a new one costs 10 µs."""
-FAREWELL: Final = 1.0
-"""Seconds between the two GOAWAYs, unless the peer's system has answered sooner (RFC 9113 section 6.8)."""
 
 
 class Http2Connection(Carrier):
@@ -50,7 +50,8 @@ class Http2Connection(Carrier):
 
     Args:
         before: what has carried it until now; its place is taken.
-        serve: what a task of the pool does.
+        tale: how its tasks go on.
+        engine: what another has left, whose connection this is again; else there is a new one.
 
     Attributes:
         busy: exchanges that have a stream in hand, in the order in which they were begun.
@@ -65,7 +66,6 @@ class Http2Connection(Carrier):
         "_dismissal",
         "_farewell",
         "_idle_since",
-        "_serve",
         "_whole",
         "busy",
         "engine",
@@ -77,22 +77,18 @@ class Http2Connection(Carrier):
         "nursery",
         "over",
         "resting",
+        "tale",
         "writer",
     )
 
     protocol: ClassVar[str] = "h2"
 
-    def __init__(self, before: Carrier, serve: Served) -> None:
+    def __init__(self, before: Carrier, tale: Tale, engine: Http2Engine | None = None) -> None:
         self.succeed(before)
-        self._serve = serve
+        self.tale = tale
         context = self.context
-        self.engine = Http2Engine(
-            context.limits,
-            self.phase.now,
-            websocket=context.websockets,
-            tell_breach=self.tell_breach,
-            window_opened=self.window_opened,
-        )
+        self.engine = engine or Http2Engine(context.limits, self.phase.now, websocket=context.websockets)
+        self.engine.tell_breach, self.engine.window_opened = self.tell_breach, self.window_opened
         self.writer = Writer(self, self.engine)
         self.busy: dict[StreamExchange, None] = {}
         self.resting: list[StreamExchange] = []
@@ -132,7 +128,7 @@ class Http2Connection(Carrier):
     def make_room(self) -> bool:
         """Ends an idle connection for another's sake, at once; False when it is not idle after all, or has yet to take
         an answer."""
-        if self.busy or self.pending() or self.writer.backlog:
+        if self.busy or self.pending() or self.engine.unread or self.writer.backlog:
             return False
         self.engine.goaway()
         if not self.writer.by_task:
@@ -274,7 +270,7 @@ class Http2Connection(Carrier):
     def _hire(self, exchange: StreamExchange) -> None:
         if self.nursery is not None:
             name = f"{self.context.name}: {shown(self.peer)}, a stream"
-            self.nursery.start_soon(self._serve, self, exchange, name=name)
+            self.nursery.start_soon(self.tale.stream, self, exchange, name=name)
 
     def let_go(self, exchange: StreamExchange, *, rests: bool) -> bool:
         """The stream of an exchange is over; whether its task may rest."""
@@ -297,8 +293,8 @@ class Http2Connection(Carrier):
         phase, timeouts = self.phase, self.context.timeouts
         phase.phase, phase.deadline = Phase.SERVING, math.inf
         if not self.busy:
-            phase.phase, self._idle_since = Phase.IDLE, phase.now()
-            phase.shorten(self._idle_since + (timeouts.keep_alive if self.served else timeouts.request))
+            self._idle_since = phase.now()
+            phase.rest(timeouts.keep_alive if self.served else timeouts.request, timeouts.park_after)
             if self.served and (self._dismissal is None or self._dismissal.armed == math.inf):
                 self._dismissal = self._dismissal or Alarm(self.context.clock, self._dismiss)
                 self._dismissal.set(self._idle_since + DISMISSED)
@@ -313,6 +309,41 @@ class Http2Connection(Carrier):
             return
         while self.resting:
             self.resting.pop().dismiss()
+
+    # -- without a task ----------------------------------------------------------------------------
+
+    @property
+    def story(self) -> Story:
+        """What its task does."""
+        return self.tale.connection
+
+    def may_park(self) -> bool:
+        """Whether nothing is in hand or under way, and its task but listens."""
+        engine = self.engine
+        if self.listener is None or self.busy or self.writer.backlog or engine.places or not engine.greeted:
+            return False
+        if engine.partial or engine.draining or engine.peer_leaves or (self.layer is not None and self.layer.unsaid):
+            return False
+        return super().may_park()
+
+    def park(self) -> bool:
+        """The clock's word, that it has been idle for long: whether it gives up its tasks."""
+        if self.context.park is None or not self.context.park(self, ParkedHttp2):
+            return False
+        self.engine.rest()
+        self._put_away()
+        if (task := self.listener) is not None:
+            self.listener = None
+            trio.lowlevel.reschedule(task, WOKEN)
+        return True
+
+    def _put_away(self) -> None:
+        """Nobody is told of anything any more."""
+        self.phase.close()
+        for alarm in (self._dismissal, self._farewell):
+            if alarm is not None:
+                alarm.discard()
+        self.writer.close()
 
     # -- its end -----------------------------------------------------------------------------------
 
@@ -332,7 +363,10 @@ class Http2Connection(Carrier):
             self.phase.enter(Phase.READ_REQUEST, self.context.timeouts.request)
 
     def say_farewell(self) -> None:
-        """The first GOAWAY is out: the second follows in a second, or has followed an answer of the peer's system."""
+        """The first GOAWAY is out: the second follows in a second, or has followed an answer of the peer's system.
+
+        RFC 9113 section 6.8.
+        """
         if self.engine.closing:
             self.leave_if_done()
         elif self._farewell is None:
@@ -374,11 +408,7 @@ class Http2Connection(Carrier):
                 with trio.move_on_after(LAST_WORD, shield=True):
                     await self.try_to("take the last word", self._say_last)
         finally:
-            self.phase.close()
-            for alarm in (self._dismissal, self._farewell):
-                if alarm is not None:
-                    alarm.discard()
-            self.writer.close()
+            self._put_away()
             self.drain.leave(self)
             self.context.counters.cut += cut
             self.tell_close()
@@ -389,4 +419,13 @@ class Http2Connection(Carrier):
                 await self.try_to("close", trio.aclose_forcefully, self.stream)
 
 
-Served: TypeAlias = Callable[[Http2Connection, StreamExchange], Awaitable[None]]
+class Tale(NamedTuple):
+    """How the tasks of a connection go on.
+
+    Attributes:
+        stream: what a task of the pool does.
+        connection: what the task that reads does.
+    """
+
+    stream: Callable[[Http2Connection, StreamExchange], Awaitable[None]]
+    connection: Callable[[Http2Connection], Awaitable[object]]
