@@ -17,7 +17,7 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from contextvars import copy_context
 from dataclasses import fields
@@ -461,10 +461,10 @@ class Listener:
         self._places.enter(conn, peer)
         self._start_serving(conn)
 
-    def _start_serving(self, conn: Connection) -> None:
+    def _start_serving(self, conn: Any, story: Callable[[Any], Awaitable[object]] | None = None) -> None:
         if self._connections is None:
             raise RuntimeError("the listener does not serve")
-        self._connections.start_soon(conn.story or serve_connection, conn, name=f"{self.name}: {shown(conn.peer)}")
+        self._connections.start_soon(story or serve_connection, conn, name=f"{self.name}: {shown(conn.peer)}")
 
     def _take_up(self, conn: Connection) -> None:
         """A connection goes on in another task, where there is a place: one with many of them shuts out nobody."""
