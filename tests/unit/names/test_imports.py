@@ -70,6 +70,25 @@ def test_what_nobody_asked_for_is_not_imported(program: str, there: str, absent:
         assert not [each for each in found if (each + ".").startswith(name + ".") and each not in NEEDED]
 
 
+def test_a_command_that_supervises_imports_nothing_of_what_workers_serve_with() -> None:
+    # It lives as long as they do, and what it has imported it has beside all of them.
+    program = "import sys\nfrom roadrunner_trio.command.cli import is_supervised, supervise\nprint(*sys.modules)"
+    found = said_by(program)
+    assert "roadrunner_trio.processes.supervisor" in found
+    rooms = (
+        "apps",
+        "demo",
+        "websocket",
+        "protocol.ws",
+        "protocol.http2",
+        "server.http2",
+        "watching",
+        "telemetry.tracing",
+    )
+    for name in ("asyncio", "logging.config", "trio_websocket", *(f"roadrunner_trio.{room}" for room in rooms)):
+        assert not [each for each in found if (each + ".").startswith(name + ".")]
+
+
 SERVING = """
 import sys, trio, trio_websocket
 import roadrunner_trio as rr
