@@ -42,6 +42,8 @@ class Contradiction(ValueError):
     """Two settings that are good by themselves, one of which keeps the other from taking effect."""
 
 
+DEFAULT_MESSAGE: Final = 10 * 1024 * 1024
+"""Octets of a message of a WebSocket."""
 DEFAULT_LINE: Final = 16 * 1024
 """Octets of a field line, unless the whole section is to have fewer."""
 OPTIONAL: Final = frozenset(
