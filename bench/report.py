@@ -83,7 +83,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
 def at_a_glance(outcomes: Sequence[Outcome]) -> str:
     """This server's figures in multiples of each peer's; empty when there is nothing to compare.
 
-    The median of CPU a request; of ``latency`` the p99, of idle connections the memory.
+    The median of CPU a request; of ``latency`` the p99 too, of idle connections the memory.
     """
     names = list(dict.fromkeys(each.server for outcome in outcomes for each in outcome.results if each.server != OURS))
     rows = [[outcome.scenario, figure, *times] for outcome in outcomes for figure, times in _glance(outcome, names)]
@@ -98,14 +98,14 @@ def _glance(outcome: Outcome, names: Sequence[str]) -> Iterator[tuple[str, list[
     by_name = {each.server: each for each in outcome.results if not each.left_out}
     if OURS not in by_name or len(by_name) < 2:
         return
+    figures = {"p99": "p99", "cpu": "CPU"} if outcome.scenario == "latency" else {"cpu": "CPU"}
     if middle(by_name[OURS], "connection") is not None:
-        figure, shown = "connection", "memory"
-    else:
-        figure, shown = ("p99", "p99") if outcome.scenario == "latency" else ("cpu", "CPU")
-    own = middle(by_name[OURS], figure)
-    found = [ratio(own, middle(by_name[name], figure)) if name in by_name else None for name in names]
-    if any(each is not None for each in found):
-        yield shown, [NOTHING if each is None else f"{each:.2f}×" for each in found]
+        figures = {"connection": "memory"}
+    for figure, shown in figures.items():
+        own = middle(by_name[OURS], figure)
+        found = [ratio(own, middle(by_name[name], figure)) if name in by_name else None for name in names]
+        if any(each is not None for each in found):
+            yield shown, [NOTHING if each is None else f"{each:.2f}×" for each in found]
 
 
 def _rows(outcome: Outcome) -> list[list[str]]:

@@ -36,9 +36,10 @@ BARS = DOCS / "explanation" / "performance-servers.svg"
 WIDTH = 120
 FIGURES = ("cpu", "rate", "p50", "p99", "p999", "connection")
 PROTOCOL = {each.name: each.protocol for each in SCENARIOS}
+CPU = ("cpu", "CPU, µs", 1)
 OCTETS = ("connection", "octets", 0)
-SHOWN = {"latency": ("p99", "p99, ms", 2), "idle": OCTETS, "tlsidle": OCTETS, "wsidle": OCTETS}
-"""What the page shows of a scenario, when it is not CPU time."""
+SHOWN = {"latency": [("p99", "p99, ms", 2), CPU], "idle": [OCTETS], "tlsidle": [OCTETS], "wsidle": [OCTETS]}
+"""What the page shows of a scenario, when it is not CPU time alone."""
 
 
 # -- what was measured ---------------------------------------------------------------------------
@@ -133,22 +134,22 @@ def servers(scenarios: dict[str, Any], protocol: str) -> Iterator[str]:
     """The table of all servers that speak it."""
     chosen = {name: each["figures"] for name, each in scenarios.items() if PROTOCOL[name] == protocol}
     names = [each.name for each in SERVERS if any(each.name in figures for figures in chosen.values())]
-    rows = [row(name, figures, names) for name, figures in chosen.items()]
+    rows = [row for name, figures in chosen.items() for row in rows_of(name, figures, names)]
     yield from table(("Scenario", "Of", *map(title, names)), rows, " ".join(["12", "10", *["13"] * len(names)]))
 
 
-def row(scenario: str, figures: dict[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+def rows_of(scenario: str, figures: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """One scenario: each server's figure, and in brackets ours in multiples of it."""
-    figure, unit, digits = SHOWN.get(scenario, ("cpu", "CPU, µs", 1))
-    own = figures.get("ours", {}).get(figure)
+    for figure, unit, digits in SHOWN.get(scenario, [CPU]):
+        yield (f"``{scenario}``", unit, *(cell(figures, figure, digits, name) for name in names))
 
-    def cell(name: str) -> str:
-        value = figures.get(name, {}).get(figure)
-        if value is None:
-            return NOTHING
-        return f"{value:,.{digits}f}" + ("" if own is None or name == "ours" else f" ({own / value:.2f})")
 
-    return (f"``{scenario}``", unit, *map(cell, names))
+def cell(figures: dict[str, Any], figure: str, digits: int, name: str) -> str:
+    """One server's."""
+    own, value = (figures.get(each, {}).get(figure) for each in ("ours", name))
+    if value is None:
+        return NOTHING
+    return f"{value:,.{digits}f}" + ("" if own is None or name == "ours" else f" ({own / value:.2f})")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], widths: str) -> Iterator[str]:

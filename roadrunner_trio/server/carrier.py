@@ -164,9 +164,9 @@ class Carrier:
         """It goes on where it has rested without a task."""
         self.born, self.served, self._accept_told = born, served, True
 
-    def adopt(self, sock: socket.socket, peer: Address, drain: Drain) -> bool:
+    def adopt(self, sock: socket.socket, peer: Address, drain: Drain, *, tcp: bool) -> bool:
         """Goes on, in its task, with another socket in the place of the one it gave up; False when it has no task."""
-        if self.plain is None or not self.plain.adopt(sock):
+        if self.plain is None or not self.plain.adopt(sock, tcp=tcp):
             return False
         self.plain.attendant = self.plain.reader = self
         self.peer, self.drain = peer, drain

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import select
 import socket
+import ssl
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from heapq import heapify, heappop, heappush
@@ -27,12 +28,13 @@ from typing import Any, ClassVar, Final, TypeAlias
 import trio
 
 from ..answering.context import ServerContext
+from ..protocol.proxy_header import ProxyHeader
 from ..telemetry.observe import ConnectionEnded
 from ..transport import forks
-from ..transport.drain import Drain
 from ..transport.phases import Phase
 from ..transport.poller import ROOM, Poller
-from ..transport.streams import Address, shown
+from ..transport.streams import shown
+from ..transport.tls import TLSInfo
 from ..transport.tls_stream import RecordLayer, TLSStream
 from ..transport.wire import EPOLLIN, SocketWire
 from .carrier import NEWBORN, Carrier
@@ -41,6 +43,9 @@ from .presence import look_away
 
 LEFT: Final = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
 """What the poller says of a peer that has ended what it sends, or is gone altogether."""
+STREAM: Final = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
+"""The sockets of descriptors that wires gave up: what is said of them the system need not be asked, nor told."""
+Secrets: TypeAlias = tuple[str, TLSInfo | None, ProxyHeader | None, ssl.SSLObject | None, bytes]
 NOWHERE: Final = -1
 """The descriptor of a slot that is none any more."""
 KEPT: Final = 32
@@ -61,10 +66,12 @@ class Parked:
         served: requests so far.
         deadline: when it has been idle for as long as it may.
         place: what it is counted under among the places, if anything.
-        secrets: the scheme of its requests, what its handshake has told, and what encrypts; None without a handshake.
+        secrets: the scheme of its requests, what its handshake has told, and of what encrypts the state and what that
+            has yet to say; None without a handshake.
+        tcp: whether its socket is one of TCP.
     """
 
-    __slots__ = ("born", "deadline", "drain", "fd", "home", "peer", "place", "secrets", "served")
+    __slots__ = ("born", "deadline", "drain", "fd", "home", "peer", "place", "secrets", "served", "tcp")
 
     phase: ClassVar[Phase] = Phase.IDLE
     task: ClassVar[None] = None
@@ -80,7 +87,11 @@ class Parked:
         self.served = conn.served
         self.deadline = conn.phase.ends
         self.place: str | None = None
-        self.secrets = None if conn.transport is None else (conn.scheme, conn.transport, conn.layer)
+        self.tcp = conn.wire is not None and not conn.wire.wary
+        self.secrets: Secrets | None = None
+        if conn.transport is not None:
+            tls, unsaid = (None, b"") if conn.layer is None else (conn.layer.tls, conn.layer.said())
+            self.secrets = conn.scheme, *conn.transport, tls, unsaid
 
     def __lt__(self, other: Parked) -> bool:
         return self.deadline < other.deadline
@@ -99,18 +110,23 @@ class Parked:
 
     @property
     def layer(self) -> RecordLayer | None:
-        """What encrypts, if anything does."""
-        return None if self.secrets is None else self.secrets[2]
+        """What encrypts, if anything does, made for a step."""
+        if self.secrets is None or (tls := self.secrets[3]) is None:
+            return None
+        return RecordLayer(tls, self.secrets[4])
 
     @contextmanager
     def borrowed(self) -> Generator[socket.socket]:
-        """Its socket, for a step; which must not wait, and may have a default timeout that the application has set."""
-        sock = socket.socket(fileno=self.fd)
+        """Its socket, for a step."""
+        sock = self._socket()
         try:
-            sock.setblocking(False)
             yield sock
         finally:
             sock.detach()
+
+    def _socket(self) -> socket.socket:
+        """Its socket, which does not block whatever timeout the application has set for all."""
+        return socket.socket(type=STREAM, proto=0, fileno=self.fd)
 
     @property
     def unread(self) -> bool:
@@ -149,7 +165,7 @@ class Parked:
 
     def wake(self, events: int) -> None:
         """A connection takes its place, and is told of what has come."""
-        home, sock = self.home, socket.socket(fileno=self.fd)
+        home, sock = self.home, self._socket()
         home.leave(self)
         conn = self.succeeded(sock)
         conn.phase.wake(self.deadline, home.context.timeouts.park_after)
@@ -160,30 +176,30 @@ class Parked:
 
     def succeeded(self, sock: socket.socket) -> Carrier:
         """The connection that has its place from now on, and a task."""
-        conn = None if self.layer is not None else self.home.adopted(sock, self.peer, self.drain)
-        conn = conn or self.home.hired(sock, self.peer, self.drain)
+        conn = None if self.layer is not None else self.home.adopted(sock, self)
+        conn = conn or self.home.hired(sock, self)
         self.hand_over(conn)
         return conn
 
     def hand_over(self, conn: Carrier) -> None:
         """Its place, and all that it knows."""
-        scheme, transport, layer = self.secrets or ("http", None, None)
         self.drain.replace(self, conn)
         conn.has_been_here(self.born, self.served)
-        if layer is not None and conn.wire is not None:
+        if (layer := self.layer) is not None and conn.wire is not None:
             conn.encrypt(TLSStream(conn.wire, layer))
-        conn.scheme, conn.transport = scheme, transport
+        if self.secrets is not None:
+            conn.scheme, conn.transport = self.secrets[0], self.secrets[1:3]
 
     def last_word(self) -> bytes:
         """What the peer is told before the end: nothing of HTTP/1, for it has had all it asked for."""
-        return b"" if self.layer is None else self.layer.farewell()
+        return b"" if (layer := self.layer) is None else layer.farewell()
 
     def end(self) -> None:
         """Closes it, behind its last word: its peer has had time to read what came before."""
         if word := self.last_word():
             with self.borrowed() as sock, suppress(OSError):
                 sock.send(word)
-        with socket.socket(fileno=self.fd) as sock:
+        with self._socket() as sock:
             self.home.poller.forget(sock)
             forks.end(sock)
         self.home.leave(self)
@@ -231,6 +247,7 @@ class Dormitory:
         self.deadline = self.armed = math.inf
         self._due: list[Parked] = []  # a heap, in which those that have left stay until their time or a clean-up
         self._resting: list[Connection] = []
+        self._at_rest = f"{context.name}: at rest"
         self._leaving: list[Parked] = []
         self._vacant = trio.Event()
         self._open = True
@@ -269,7 +286,7 @@ class Dormitory:
     def _rest(self, conn: Connection) -> None:
         """There is nothing more for its task to do: it waits for another connection, or ends."""
         if len(self._resting) < KEPT and conn.task is not None and conn.plain is not None:
-            conn.task.name = f"{self.context.name}: at rest"
+            conn.task.name = self._at_rest
             self._resting.append(conn)
         else:
             self._dismiss(conn)
@@ -281,24 +298,25 @@ class Dormitory:
         look_away(conn.exchange)
         del conn.exchange  # each of the two holds the other
 
-    def adopted(self, sock: socket.socket, peer: Address, drain: Drain) -> Connection | None:
-        """A connection that rests and goes on with a socket, if there is one."""
+    def adopted(self, sock: socket.socket, slot: Parked) -> Connection | None:
+        """A connection that rests and goes on with a slot's socket, if there is one."""
         while self._resting:
             conn = self._resting.pop()
-            if conn.wire is not None and conn.task is not None and conn.adopt(sock, peer, drain):
+            goes_on = conn.adopt(sock, slot.peer, slot.drain, tcp=slot.tcp)
+            if goes_on and conn.wire is not None and conn.task is not None:
                 self.poller.hand_over(sock, conn.wire)
                 conn.exchange.forget()
                 conn.exchange.engine.next_cycle()
-                conn.task.name = f"{self.context.name}: {shown(peer)}"
+                conn.task.name = f"{self.context.name}: {shown(slot.peer)}"
                 return conn
         return None
 
-    def hired(self, sock: socket.socket, peer: Address, drain: Drain) -> Connection:
+    def hired(self, sock: socket.socket, slot: Parked) -> Connection:
         """Another, in a new task."""
-        conn = Connection(SocketWire(sock, self.poller, known=True), self.context, peer)
-        if drain is not conn.drain:  # it has begun, and this is one of those whom it has told
+        conn = Connection(SocketWire(sock, self.poller, known=True, tcp=slot.tcp), self.context, slot.peer)
+        if slot.drain is not conn.drain:  # it has begun, and this is one of those whom it has told
             conn.drain.leave(conn)
-            conn.drain = drain
+            conn.drain = slot.drain
         self.start(conn)
         return conn
 

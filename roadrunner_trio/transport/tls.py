@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 from . import tls_files
@@ -120,15 +121,22 @@ class TLSInfo:
 
 
 def tls_info(encrypted: Any) -> TLSInfo:
-    """What there is to know after the handshake.
+    """What there is to know after the handshake: one object for all connections on which it is the same.
 
     Args:
         encrypted: an :class:`ssl.SSLObject`, or a :class:`trio.SSLStream`, which has all of its methods.
     """
     cipher = encrypted.cipher()
+    info = _shared(encrypted.version() or "", cipher[0] if cipher else "")
     certificate = encrypted.getpeercert() or None
-    chain = () if certificate is None else _chain(encrypted)
-    return TLSInfo(encrypted.version() or "", cipher[0] if cipher else "", certificate, chain)
+    if certificate is None:
+        return info
+    return replace(info, client_certificate=certificate, client_chain=_chain(encrypted))
+
+
+@lru_cache(64)
+def _shared(version: str, cipher: str) -> TLSInfo:
+    return TLSInfo(version, cipher)
 
 
 def _chain(encrypted: Any) -> tuple[str, ...]:

@@ -60,6 +60,13 @@ _of_run: trio.lowlevel.RunVar[Buffers] = trio.lowlevel.RunVar("roadrunner_trio: 
 class RecordLayer:
     """Seals what is to be sent, opens what has come (RFC 8446 section 5). It does no input or output.
 
+    Between two steps there is no more to it than its state and what is yet to be said: another layer can go on with
+    these two, in the same run of Trio.
+
+    Args:
+        state: a context, of which a new connection is made, or the :attr:`tls` of another layer.
+        unsaid: what that had yet to say.
+
     Attributes:
         tls: the connection's state, to be asked for its version, its cipher and the peer's certificate.
         ended: the peer has said that it sends no more (``close_notify``).
@@ -67,13 +74,15 @@ class RecordLayer:
 
     __slots__ = ("_cut", "_fed", "_incoming", "_outgoing", "_parted", "_unsaid", "ended", "tls")
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, state: ssl.SSLContext | ssl.SSLObject, unsaid: bytes = b"") -> None:
         self._incoming, self._outgoing = Buffers.of_this_run()
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        if isinstance(state, ssl.SSLContext):
+            state = state.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.tls = state
         self.ended = False
         self._fed: bytes | bytearray = b""
         self._cut = False
-        self._unsaid = b""
+        self._unsaid = unsaid
         self._parted = False
 
     def feed(self, data: bytes | bytearray) -> None:

@@ -469,12 +469,11 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self.attendant = self.reader = self.writer = None
         return self.socket.detach()
 
-    def adopt(self, sock: socket.socket) -> bool:
-        """Has another in the place of the one that was surrendered; False when nobody waits any more."""
+    def adopt(self, sock: socket.socket, *, tcp: bool) -> bool:
+        """Has another, which does not block, in the place of the one it gave up; False when nobody waits any more."""
         if self._waiter is None:
             return False
-        sock.setblocking(False)
-        self.socket, self.wary, self._wants_room = sock, sock.family not in TCP, False
+        self.socket, self.wary, self._wants_room = sock, not tcp, False
         return True
 
     async def aclose(self) -> None:

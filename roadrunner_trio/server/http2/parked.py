@@ -85,7 +85,7 @@ class ParkedHttp2(Parked):
     def succeeded(self, sock: socket.socket) -> Carrier:
         """The connection that has its place from now on, and a task."""
         home = self.home
-        before = Carrier(SocketWire(sock, home.poller, known=True), home.context, self.peer)
+        before = Carrier(SocketWire(sock, home.poller, known=True, tcp=self.tcp), home.context, self.peer)
         before.drain = self.drain
         self.hand_over(before)
         self.engine.resume()

@@ -78,7 +78,7 @@ def test_cells(value, base, digits, shown):
 
 def test_this_server_in_multiples_of_its_peers():
     idle = [Result(name, [Round(10, connection=octets)]) for name, octets in (("ours", 5000), ("granian", 20000))]
-    slow = [Result(name, [Round(10, 30.0, p99=p99)]) for name, p99 in (("ours", 1.5), ("uvicorn", 1.0))]
+    slow = [Result(name, [Round(10, cpu, p99=p99)]) for name, cpu, p99 in (("ours", 30, 1.5), ("uvicorn", 24, 1.0))]
     wrong = Result("granian", left_out="answered wrongly: status 500", failed=True)
     outcomes = [
         Outcome("hello", "", [result("ours", 10.0), result("uvicorn", 20.0), wrong]),
@@ -91,6 +91,7 @@ def test_this_server_in_multiples_of_its_peers():
         ["scenario", "roadrunner-trio in multiples of", "uvicorn", "granian"],
         ["hello", "CPU", "0.50×", "–"],
         ["latency", "p99", "1.50×", "–"],
+        ["latency", "CPU", "1.25×", "–"],
         ["idle", "memory", "–", "0.25×"],
     ]
 

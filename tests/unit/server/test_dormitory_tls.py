@@ -25,11 +25,11 @@ async def encrypted():
     streams = []
     async with open_house(tcp=True, tls=server) as house:
 
-        async def meet_encrypted():
+        async def meet_encrypted(*, asks=True):
             stream = await trio.open_tcp_stream("127.0.0.1", house.listener.port)
             streams.append(stream)
             peer = trio.SSLStream(stream, client, server_hostname="test.example", https_compatible=True)
-            await ask(peer)
+            await (ask(peer) if asks else peer.do_handshake())
             return peer
 
         yield house, meet_encrypted
@@ -63,6 +63,17 @@ async def test_an_encrypted_one_is_parked_and_woken_with_its_keys(encrypted, aut
         assert stops[-1].request.tls == stops[0].request.tls is not None
     await peer.aclose()
     await house.empty()
+
+
+async def test_what_tls_had_yet_to_say_is_said_behind_the_wake(encrypted, autojump_clock):
+    """The tickets of TLS 1.3, which go out with the first answer."""
+    house, meet_encrypted = encrypted
+    peer = await meet_encrypted(asks=False)
+    await sleep(6)
+    assert (parked(house), tasks(house)) == (1, [])
+    assert not peer.session.has_ticket
+    await ask(peer)
+    assert peer.session.has_ticket
 
 
 @pytest.mark.parametrize("word", ["drain", "time"])

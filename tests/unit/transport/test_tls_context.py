@@ -74,6 +74,14 @@ def test_the_newest_version_is_spoken(authority, files):
     assert theirs.cipher()[0] == info.cipher
 
 
+def test_what_is_the_same_of_many_connections_is_one_object(authority, files):
+    server = server_context(files["both"])
+    first, again = (tls_info(shake(server, client(authority))[0]) for _ in range(2))
+    assert again is first
+    older = tls_info(shake(server, client(authority, maximum_version=ssl.TLSVersion.TLSv1_2))[0])
+    assert (older.version, first.version) == ("TLSv1.2", "TLSv1.3")
+
+
 def test_one_file_may_hold_both(authority, files):
     assert shake(server_context(files["both"]), client(authority))
 
