@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import select
 import socket
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from heapq import heapify, heappop, heappush
@@ -222,7 +223,7 @@ class Dormitory:
         self.deadline = self.armed = math.inf
         self._due: list[Parked] = []  # a heap, in which those that have left stay until their time or a clean-up
         self._resting: list[Connection] = []
-        self._leaving: list[Parked] = []
+        self._leaving: deque[tuple[float, Parked]] = deque()  # and when each is to be gone
         self._vacant = trio.Event()
         self._open = True
 
@@ -257,7 +258,7 @@ class Dormitory:
 
     def see_off(self, slot: Parked) -> None:
         """A slot has passed a drain's word on, and has some time to see whether it has crossed a request."""
-        self._leaving.append(slot)
+        self._leaving.append((trio.current_time() + FAREWELL, slot))
 
     def _rest(self, conn: Connection) -> None:
         """There is nothing more for its task to do: it waits for another connection, or ends."""
@@ -320,17 +321,18 @@ class Dormitory:
             self.context.clock.arm(self)
 
     async def _say_goodbye(self) -> None:
-        """Ends those who have passed the drain's word on, after a second, if nothing has come."""
-        if not self._leaving:
-            return
-        if self.count:
+        """Ends those who have passed a drain's word on, each after its second, if nothing has come; also those whom
+        another drain tells meanwhile."""
+        while self.count and self._leaving:
+            due = self._leaving[0][0]
             self._vacant = trio.Event()
-            with trio.move_on_after(FAREWELL):
+            with trio.move_on_at(due):
                 await self._vacant.wait()
-        leaving, self._leaving = self._leaving, []
-        for slot in leaving:
-            if not slot.is_over:
-                slot.expire()
+            while self._leaving and self._leaving[0][0] <= trio.current_time():
+                _, slot = self._leaving.popleft()
+                if not (slot.is_over or slot.make_room()):
+                    slot.wake(EPOLLIN)
+        self._leaving.clear()
 
     async def run(self) -> None:
         """In the nursery of all connections: keeps it open while somebody may be woken into it, until a drain has ended
@@ -342,8 +344,8 @@ class Dormitory:
         finally:
             self._open = False
             self.context.clock.disarm(self)
-            for member in [*self.context.drain.members]:
-                if isinstance(member, Parked):
+            for member in [*self.context.drain.members, *(slot for _, slot in self._leaving)]:
+                if isinstance(member, Parked) and not member.is_over:
                     member.end()
             for conn in self._resting:
                 self._dismiss(conn)

@@ -54,7 +54,10 @@ class ParkedHttp2(Parked):
 
     def told(self) -> None:
         """The drain's word, passed on; a request that has come, or comes within a second, is served."""
-        if self.is_over or self.ended:
+        if self.is_over:
+            return
+        if self.ended:
+            self.home.see_off(self)
             return
         if self.unread:
             self.wake(EPOLLIN)
@@ -73,12 +76,12 @@ class ParkedHttp2(Parked):
         return super().make_room()
 
     def expire(self) -> None:
-        """Its time is up, or the drain's second is. A request that has come is read, as in time."""
-        if self.ended or (self.engine.draining and not self.unread):
+        """Its time is up, unless a drain has given it a second. A request that has come is read, as in time."""
+        if self.ended:
             self.end()
         elif self.unread:
             self.wake(EPOLLIN)
-        else:
+        elif not self.engine.draining:
             self._part()
 
     def succeeded(self, sock: socket.socket) -> Carrier:

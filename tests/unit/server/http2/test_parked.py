@@ -323,6 +323,49 @@ async def test_a_notice_ends_it_and_those_who_come_later_rest(autojump_clock):
         await ask(later)
 
 
+@pytest.mark.parametrize("again", ["a notice", "a drain"])
+async def test_each_has_its_second_whatever_else_begins_in_it(again, autojump_clock):
+    async with open_http2(hello, "tcp", timeouts=rr.Timeouts(park_after=0.25)) as (house, peer):
+        await ask(peer)
+        await trio.sleep(5)
+        house.listener.notify(10)
+        later = await Http2Peer(house.meet("tcp")).greet()
+        await ask(later)
+        await trio.sleep(0.75)
+        assert (parked(house), tasks(house)) == (2, [])
+        if again == "a notice":
+            house.listener.notify(10)
+        else:
+            house.listener._start_drain(trio.current_time() + 10)
+        assert (await peer.end(), await later.end()) == (6, 6.75)
+        assert (peer.goaways, later.goaways) == ([(ANY_STREAM, NO_ERROR), (1, NO_ERROR)],) * 2
+        await peer.peer.close()
+        await later.peer.close()
+        assert house.active == 0
+
+
+async def test_also_when_its_time_is_up_in_it(autojump_clock):
+    async with open_http2(hello, "tcp") as (house, peer):
+        await ask(peer)
+        await trio.sleep(74.5)
+        house.listener.notify(10)
+        await trio.sleep(0.75)
+        await ask(peer)
+        assert await peer.end() == 76.25
+        assert peer.goaways == [(ANY_STREAM, NO_ERROR), (3, NO_ERROR)]
+
+
+async def test_and_when_a_drain_begins_in_the_last_of_a_peer(autojump_clock):
+    async with open_http2(hello, "tcp") as (house, peer):
+        await ask(peer)
+        assert await peer.end() == 75
+        await trio.sleep(0.5)
+        house.listener._start_drain(trio.current_time() + 10)
+        await wait_all_tasks_blocked()
+        assert house.active == 1
+        assert await house.empty() == 76
+
+
 @AGAIN
 async def test_the_deadline_of_a_drain_cuts_the_second_short(time, autojump_clock):
     async with open_http2(hello, "tcp") as (house, peer):
@@ -331,6 +374,30 @@ async def test_the_deadline_of_a_drain_cuts_the_second_short(time, autojump_cloc
         drained = await house.listener.drain(0.25)
         assert (drained.cut, drained.stuck) == (0, 0)
         assert await peer.end() == 5.25
+        assert peer.goaways[-1] == (1, NO_ERROR)
+
+
+@pytest.mark.parametrize("its_end", [False, True])
+async def test_one_that_a_notice_has_told_falls_to_a_cancellation_too(its_end, autojump_clock):
+    async with open_http2(hello, "tcp") as (house, peer):
+        await ask(peer)
+        await trio.sleep(75.25 if its_end else 5.25)
+        house.listener.notify(10)
+        await wait_all_tasks_blocked()
+        assert parked(house) == 1
+        house.nursery.cancel_scope.cancel()
+    assert (house.active, parked(house)) == (0, 0)
+    assert house.watch.names()[-1] == "close"
+
+
+async def test_and_to_the_deadline_of_a_drain(autojump_clock):
+    async with open_http2(hello, "tcp") as (house, peer):
+        await ask(peer)
+        await asleep(house)
+        house.listener.notify(10)
+        await trio.sleep(0.25)
+        assert await house.listener.drain(0.25) == rr.Drained(finished=1, cut=0, stuck=0)
+        assert await peer.end() == 5.5
         assert peer.goaways[-1] == (1, NO_ERROR)
 
 
