@@ -38,7 +38,6 @@ from ..transport.tls_stream import RecordLayer, TLSStream
 from ..transport.wire import EPOLLIN, SocketWire
 from .carrier import NEWBORN, Carrier
 from .connection import Connection
-from .presence import look_away
 
 LEFT: Final = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
 """What the poller says of a peer that has ended what it sends, or is gone altogether."""
@@ -167,8 +166,9 @@ class Parked:
         return conn
 
     def hand_over(self, conn: Carrier) -> None:
-        """Its place, and all that it knows."""
+        """Its place, and all that it knows; of which it keeps nothing, though the heap may keep it."""
         scheme, transport, layer = self.secrets or ("http", None, None)
+        self.secrets = None
         self.drain.replace(self, conn)
         conn.has_been_here(self.born, self.served)
         if layer is not None and conn.wire is not None:
@@ -189,6 +189,7 @@ class Parked:
             forks.end(sock)
         self.home.leave(self)
         self.drain.leave(self)
+        self.secrets = None
         context = self.home.context
         if context.observers.listener_conn_close:
             age = trio.current_time() - self.born
@@ -271,8 +272,7 @@ class Dormitory:
     def _dismiss(self, conn: Connection) -> None:
         conn.phase.end("the connection is parked")
         conn.phase.close()
-        conn.exchange.meter.close()
-        look_away(conn.exchange)
+        conn.exchange.end()
         del conn.exchange  # each of the two holds the other
 
     def adopted(self, sock: socket.socket, peer: Address, drain: Drain) -> Connection | None:

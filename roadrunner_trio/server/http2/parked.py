@@ -94,8 +94,14 @@ class ParkedHttp2(Parked):
 
         self.engine.resume()
         conn = Http2Connection(before, self.tale, self.engine)
+        del self.engine
         home.start(conn)
         return conn
+
+    def end(self) -> None:
+        """Closes it, as any slot; the heap may keep that, and with it no engine."""
+        super().end()
+        del self.engine
 
     def last_word(self) -> bytes:
         """The last GOAWAY, unless it is out."""

@@ -59,7 +59,6 @@ class Http2Connection(Carrier):
         most: octets that are read at once: more of a peer that sends much.
         listener: the task that reads, while it waits for octets and for nothing else.
         over: nothing more is read.
-        failure: the breach that has ended it.
     """
 
     __slots__ = (
@@ -69,7 +68,6 @@ class Http2Connection(Carrier):
         "_whole",
         "busy",
         "engine",
-        "failure",
         "finished",
         "listener",
         "meter_in",
@@ -94,7 +92,6 @@ class Http2Connection(Carrier):
         self.resting: list[StreamExchange] = []
         self.nursery: trio.Nursery | None = None
         self.finished = self.over = False
-        self.failure: ConnectionFailed | None = None
         self._dismissal: Alarm | None = None
         self._farewell: Alarm | None = None
         self._idle_since = self.born
@@ -222,6 +219,7 @@ class Http2Connection(Carrier):
             word = outcome.Error(exc)
         self.listener = None
         trio.lowlevel.reschedule(task, word)
+        del word  # what it holds, holds this frame
 
     def _begin_now(self) -> bool:
         """Reads once; whether all of it has been looked at, and nothing more is due than what comes next."""
@@ -340,6 +338,7 @@ class Http2Connection(Carrier):
     def _put_away(self) -> None:
         """Nobody is told of anything any more."""
         self.phase.close()
+        self.engine.tell_breach = self.engine.window_opened = None
         for alarm in (self._dismissal, self._farewell):
             if alarm is not None:
                 alarm.discard()
@@ -385,7 +384,6 @@ class Http2Connection(Carrier):
 
     def fail(self, failure: ConnectionFailed) -> None:
         """The peer has broken a rule, for which all ends; GOAWAY has been said."""
-        self.failure = failure
         counters, observers = self.context.counters, self.context.observers
         counters.goaways += 1
         log.debug("the connection of %s ends with %d: %s", shown(self.peer), failure.code, failure.reason)
@@ -413,10 +411,15 @@ class Http2Connection(Carrier):
             self.context.counters.cut += cut
             self.tell_close()
             self.closed = True
+            self.forget()
             if self.wire is not None:
                 self.wire.close()
             else:
                 await self.try_to("close", trio.aclose_forcefully, self.stream)
+
+    def forget(self) -> None:
+        """Its task has nothing more to do with it."""
+        del self.writer  # each of the two holds the other
 
 
 class Tale(NamedTuple):
