@@ -65,6 +65,7 @@ class Http2Connection(Carrier):
         "_dismissal",
         "_farewell",
         "_idle_since",
+        "_rested",
         "_whole",
         "busy",
         "engine",
@@ -95,6 +96,7 @@ class Http2Connection(Carrier):
         self._dismissal: Alarm | None = None
         self._farewell: Alarm | None = None
         self._idle_since = self.born
+        self._rested = -1 if engine is None else self.served  # what was served when it began to be idle
         self.meter_in = RateMeter(context.limits.min_bytes_per_second)
         self._whole = -1
         self.most = RECEIVE_SIZE
@@ -290,8 +292,12 @@ class Http2Connection(Carrier):
         """No frame is due any more, or no stream in hand: the connection is idle, or it serves."""
         phase, timeouts = self.phase, self.context.timeouts
         phase.phase, phase.deadline = Phase.SERVING, math.inf
-        if not self.busy:
-            self._idle_since = phase.now()
+        if self.busy:
+            return
+        if self._rested == self.served:  # what came was no request, and moves no deadline
+            phase.wake(phase.end_of_rest, timeouts.park_after)
+        else:
+            self._rested, self._idle_since = self.served, phase.now()
             phase.rest(timeouts.keep_alive if self.served else timeouts.request, timeouts.park_after)
             if self.served and (self._dismissal is None or self._dismissal.armed == math.inf):
                 self._dismissal = self._dismissal or Alarm(self.context.clock, self._dismiss)

@@ -144,6 +144,32 @@ async def test_a_ping_wakes_it_and_moves_no_deadline(autojump_clock):
         assert peer.goaways == [(1, NO_ERROR)]
 
 
+@pytest.mark.parametrize("kind", ["memory", "tcp"])
+@pytest.mark.parametrize(("begins", "goes_on", "ends"), [(3, 4, 75), (60, 61, 75), (74, 80, 80)])
+async def test_nor_does_one_that_comes_in_two_pieces(begins, goes_on, ends, kind, autojump_clock):
+    async with open_http2(hello, kind) as (_, peer):
+        await ask(peer)
+        peer.conn.ping(b"12345678")
+        ping = peer.conn.data_to_send()
+        await trio.sleep(begins)
+        await peer.peer.say(ping[:5])
+        await trio.sleep_until(goes_on)
+        await peer.peer.say(ping[5:])
+        assert await peer.end() == ends
+        assert peer.pings == [b"12345678"]
+        assert peer.goaways == [(1, NO_ERROR)]
+
+
+async def test_who_never_asks_has_the_time_of_a_first_request_whatever_else_is_said(autojump_clock):
+    async with open_http2(hello, "tcp") as (_, peer):
+        for _ in range(8):
+            for piece in (b"\0\0\x08\x06\0\0", b"\0\0\0" + bytes(8)):
+                await trio.sleep(3)
+                with suppress(trio.BrokenResourceError):
+                    await peer.peer.say(piece)
+        assert peer.peer.ended_at == 30
+
+
 async def test_its_time_is_up_at_the_same_moment(autojump_clock):
     async with open_http2(hello, "tcp") as (house, peer):
         await ask(peer)
