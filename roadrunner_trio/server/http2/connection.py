@@ -70,6 +70,7 @@ async def serve(conn: Http2Connection) -> bool:
     Raises nothing but a cancellation of its own, and KeyboardInterrupt.
     """
     conn.task = trio.lowlevel.current_task()
+    conn.task.context = conn.context.variables.copy()  # from the next wait on: a handler that drains may have woken it
     try:
         try:
             await live(conn)

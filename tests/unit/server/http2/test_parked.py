@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from contextvars import ContextVar
 
 import h2.connection
 import pytest
@@ -24,6 +25,7 @@ pytestmark = needs_poller
 
 AGAIN = pytest.mark.parametrize("time", range(8))
 """Of what happens in one tick: Trio takes the tasks of a tick in an order of chance."""
+USER: ContextVar[str] = ContextVar("USER", default="nobody")
 NO_ERROR, ANY_STREAM = 0, 2**31 - 1
 
 
@@ -325,6 +327,25 @@ async def test_a_request_in_its_socket_comes_before_a_drain(time, autojump_clock
         house.listener._start_drain(trio.current_time() + 10)
         assert (await peer.answer(number)).brief == (200, b"hi")
         await peer.end()
+
+
+async def test_what_a_handler_that_drains_has_set_is_unseen_by_whoever_is_woken_for_that(autojump_clock):
+    async def handler(request):
+        before = USER.get()
+        if request.path == "/drain":
+            USER.set("operator")
+            other.peer.slip(other.conn.data_to_send())
+            house.listener._start_drain(trio.current_time() + 10)
+        return rr.Response(before)
+
+    async with open_http2(handler, "tcp") as (house, peer):
+        other = await Http2Peer(house.meet("tcp")).greet()
+        await peer.get()
+        await other.get()
+        await asleep(house, 2)
+        number = other.ask()
+        await peer.get("/drain")
+        assert (await other.answer(number)).brief == (200, b"nobody")
 
 
 async def test_a_peer_that_leaves_at_the_first_word_leaves_nothing(autojump_clock):
