@@ -153,7 +153,11 @@ async def receive(conn: Http2Connection) -> None:
         trio.BrokenResourceError, ConnectionFailed: the same of what was taken and begun meanwhile.
     """
     due, wire = conn.phase.phase is Phase.READ_REQUEST, conn.wire
-    if not (due or conn.has_said_end) and wire is not None and wire.polled and not wire.readable:
+    if not (due or conn.has_said_end) and wire is not None and wire.polled:
+        if wire.readable:
+            await trio.lowlevel.checkpoint()
+            if not conn.begin_now():
+                return
         conn.listener = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(conn.deafen)
         return

@@ -215,7 +215,7 @@ class Http2Connection(Carrier):
             return
         word: outcome.Outcome[None] = WOKEN
         try:
-            if self._begin_now():
+            if self.begin_now():
                 return
         except Exception as exc:  # the reader's to meet
             word = outcome.Error(exc)
@@ -223,7 +223,7 @@ class Http2Connection(Carrier):
         trio.lowlevel.reschedule(task, word)
         del word  # what it holds, holds this frame
 
-    def _begin_now(self) -> bool:
+    def begin_now(self) -> bool:
         """Reads once; whether all of it has been looked at, and nothing more is due than what comes next."""
         wire, layer = self.wire, self.layer
         if wire is None or (data := wire.receive_now(self.most)) is None:

@@ -239,6 +239,19 @@ async def test_tasks_of_the_pool_that_still_rest_are_let_go(autojump_clock):
         await ask(peer)
 
 
+@pytest.mark.parametrize("octets", [16, 17, 18])
+async def test_a_read_of_as_much_as_is_read_at_once_does_not_keep_it_awake(octets, autojump_clock):
+    """There may be more behind it, of which no edge would tell."""
+    async with open_http2(hello, "tcp") as (house, peer):
+        await ask(peer)
+        [conn] = house.listener._members()
+        conn.most = octets
+        peer.conn.ping(b"12345678")
+        await peer.flush()
+        assert peer.pings == [b"12345678"]
+        await asleep(house)
+
+
 @pytest.mark.parametrize("how", ["end", "reset"])
 async def test_a_peer_that_leaves_is_gone_at_once_and_without_a_task(how, autojump_clock, caplog):
     async with open_http2(hello, "tcp") as (house, peer):
