@@ -96,7 +96,7 @@ class Http2Connection(Carrier):
         self._dismissal: Alarm | None = None
         self._farewell: Alarm | None = None
         self._idle_since = self.born
-        self._rested = -1 if engine is None else self.served  # what was served when it began to be idle
+        self._rested: int = -1 if engine is None else before.served  # what was served when it began to be idle
         self.meter_in = RateMeter(context.limits.min_bytes_per_second)
         self._whole = -1
         self.most = RECEIVE_SIZE
