@@ -31,7 +31,6 @@ from .messages.response import (
 )
 from .protocol.proxy_header import ProxyHeader
 from .protocol.trust import ProxyHeaders, ProxyProtocol
-from .server.listener import Listener
 from .settings import Limits, Timeouts
 from .telemetry.log_context import LogContext, current_request
 from .telemetry.log_format import LogFormatter
@@ -71,6 +70,7 @@ if TYPE_CHECKING:
     from .protocol.codec.form_data import FormLimits
     from .protocol.codec.sse import ServerSentEvent
     from .protocol.ws.deflate import Compression
+    from .server.listener import Listener
     from .server.listener_info import ConnectionInfo, Drained, ListenerInfo
     from .server.serve import run, serve, serve_connection
     from .telemetry.metrics import Metrics, metrics_handler
@@ -188,6 +188,7 @@ _LATER = {
     "EventStream": "roadrunner_trio.messages.event_stream",
     "Form": "roadrunner_trio.messages.form",
     "FormLimits": "roadrunner_trio.protocol.codec.form_data",
+    "Listener": "roadrunner_trio.server.listener",
     "ListenerInfo": "roadrunner_trio.server.listener_info",
     "Metrics": "roadrunner_trio.telemetry.metrics",
     "Part": "roadrunner_trio.messages.form",
@@ -205,7 +206,8 @@ _LATER = {
     "serve_connection": "roadrunner_trio.server.serve",
     "websocket": "roadrunner_trio.websocket.handler",
 }
-"""Names that are looked up when somebody asks for them: what they need is two fifths of all that would be imported."""
+"""Names that are looked up when somebody asks for them: a module of handlers needs no server, and a server
+not every protocol. What they need is more than half of all that would be imported."""
 
 
 class _Names(ModuleType):

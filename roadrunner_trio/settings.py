@@ -42,6 +42,8 @@ class Contradiction(ValueError):
     """Two settings that are good by themselves, one of which keeps the other from taking effect."""
 
 
+DEFAULT_MESSAGE: Final = 10 * 1024 * 1024
+"""Octets of a message of a WebSocket."""
 DEFAULT_LINE: Final = 16 * 1024
 """Octets of a field line, unless the whole section is to have fewer."""
 OPTIONAL: Final = frozenset(
@@ -127,7 +129,9 @@ class Limits:
     max_field_section: Octets = _size(
         32 * 1024, "all field lines of a head or trailer section together, else 431", least=16
     )
-    max_fields: int = _count(200, "fields in a head or trailer section, else 431")
+    max_fields: int = _count(
+        200, "fields in a head or trailer section, else 431; above five times as many end an HTTP/2 connection"
+    )
     min_bytes_per_second: int = _count(
         100,
         "slowest peer, measured from the first byte after five seconds' grace; then a body is answered 408, a head "

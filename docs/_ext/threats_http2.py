@@ -73,6 +73,16 @@ HTTP2: Final = (
         ),
     ),
     (
+        "Has thousands of fields in one header block, each an octet, or each an entry of the table",
+        ("Limits.max_fields", "protocol.http2.hpack:EXCESS"),
+        "431, and the rest is read for the table's sake alone; above five times as many GOAWAY, ENHANCE_YOUR_CALM",
+        (
+            f"{_FLOODS}test_a_block_of_thousands_of_fields_ends_the_connection",
+            "tests/unit/protocol/test_http2_hpack.py::"
+            "test_of_very_many_fields_no_more_are_read_than_a_multiple_of_those_that_are_wanted",
+        ),
+    ),
+    (
         "Smuggles a line, a length or a host in a field",
         ("Limits.max_field_line",),
         "RST_STREAM, PROTOCOL_ERROR: fields are judged as in HTTP/1",

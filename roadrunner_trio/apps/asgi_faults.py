@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from types import TracebackType
 from typing import Final
@@ -11,7 +10,8 @@ from ..answering.faults import leaves
 from ..journal import log
 from .asgi_messages import chain
 
-ASYNCIO: Final = os.path.dirname(asyncio.__file__) + os.sep
+ASYNCIO: Final = os.path.join(os.path.dirname(os.__file__), "asyncio", "")
+"""Where it lies. It is not imported here: 2 MB, in every process, for the sake of a name."""
 YIELDED: Final = "trio.run received unrecognized yield message"
 
 

@@ -14,9 +14,9 @@ from ..journal import log
 from ..messages.response import Response
 from ..protocol.ws import frames
 from ..protocol.ws.deflate import Compression
+from ..settings import DEFAULT_MESSAGE
 from ..transport.wire import PeerGone
 from ..units import Duration, Size
-from ..websocket.handler import DEFAULT_CAP
 from ..websocket.offer import WebSocketRequest
 from ..websocket.session import WebSocket
 from .asgi_http import DONE, Cycle
@@ -29,7 +29,7 @@ class WebSocketOptions:
 
     origins: Iterable[str] | None = None
     compression: Compression | bool = False
-    max_message: Size = DEFAULT_CAP
+    max_message: Size = DEFAULT_MESSAGE
     max_frame: Size | None = None
     max_fragments: int = 131_072
     max_queue: int = 16

@@ -1,11 +1,46 @@
-"""What the system said, in words that help."""
+"""What is said to whoever started the command: why there is no server, and what the system said, in words that help."""
 
 from __future__ import annotations
 
 import errno
-from typing import Final
+import logging
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from ..telemetry.log_output import spoken
+from ..transport.stdio import tell
 
 PROGRAM: Final = "roadrunner-trio"
+BAD_START: Final = 3
+Refuse: TypeAlias = Callable[..., int]
+"""Says why there is no server, in one line, after a traceback if there is one; gives the exit status."""
+
+
+class LoadError(Exception):
+    """There is no handler by that name; the message says what to do.
+
+    Args:
+        message: one line.
+        report: the traceback of the application's own exception, many lines, or ``""``.
+    """
+
+    def __init__(self, message: str, report: str = "") -> None:
+        super().__init__(message)
+        self.report = report
+
+
+def refuse(message: str, report: str = "") -> int:
+    """Says why there is no server; returns the exit status."""
+    tell(spoken(logging.CRITICAL, f"{PROGRAM}: {message}", report))
+    return BAD_START
+
+
+def put_out(text: str) -> int:
+    """Writes what was asked for, to standard output; returns the exit status."""
+    if tell(text, to="stdout"):
+        return 0
+    tell(f"{PROGRAM}: standard output does not take it\n")
+    return 1
 
 
 def explain(exc: OSError) -> str:

@@ -10,8 +10,7 @@ from ..apps.static import Static
 from ..telemetry.log_output import spoken
 from ..transport.stdio import tell
 from .configuration import Values
-from .explain import PROGRAM
-from .load import LoadError
+from .explain import PROGRAM, LoadError
 
 OF_FOLDERS: Final = ("listing", "fallback")
 """Settings that mean something for a folder alone."""

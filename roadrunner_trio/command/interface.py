@@ -18,7 +18,8 @@ from ..journal import log
 from ..messages.exchange import App
 from ..settings import Limits, Timeouts
 from .configuration import Values
-from .load import WORDS, Later, LoadError, Words, check_handler, kind_of
+from .explain import LoadError
+from .load import WORDS, Later, Words, check_handler, kind_of
 from .setting_table import WEBSOCKETS
 
 Interface: TypeAlias = Literal["native", "asgi"]

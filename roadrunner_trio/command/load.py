@@ -19,21 +19,9 @@ from typing import Any, Final, NamedTuple, cast
 from ..answering.callables import HANDLER, complaint, gives_awaitable, takes
 from ..answering.respond import Handler
 from ..apps.made import check_factory, made_by, waits_for_a_loop
+from .explain import LoadError
 
 OURS: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
-
-
-class LoadError(Exception):
-    """There is no handler by that name; the message says what to do.
-
-    Args:
-        message: one line.
-        report: the traceback of the application's own exception, many lines, or ``""``.
-    """
-
-    def __init__(self, message: str, report: str = "") -> None:
-        super().__init__(message)
-        self.report = report
 
 
 class Words(NamedTuple):

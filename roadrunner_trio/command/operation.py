@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging.config
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,6 @@ from ..telemetry.logs import ACCESS, AccessLog
 from ..telemetry.metrics import Metrics, metrics_handler
 from ..telemetry.observe import Observer
 from ..telemetry.snapshot import SIZE, Snapshot, merge, retired
-from ..telemetry.tracing import Tracing
 from ..transport.bind import Bindable, listed
 from .configuration import Values
 from .explain import explain
@@ -162,6 +159,8 @@ def told(server: Values) -> list[Observer]:
     """
     observers: list[Observer] = [AccessLog(access_log_format(server))] if server["access-log"] else []
     if server["otel"]:
+        from ..telemetry.tracing import Tracing  # it is for few
+
         try:
             observers.append(Tracing())
         except ImportError as exc:
@@ -178,6 +177,9 @@ def configure_logging(server: Values) -> None:
     path: str | None = server["log-config"]
     if path is None:
         return
+    import logging.config  # for few, and it brings pickle and a server of sockets along
+    import tomllib
+
     try:
         if path.endswith(".json"):
             logging.config.dictConfig({"disable_existing_loggers": False, **json.loads(_text(path))})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..websocket.handler import DEFAULT_CAP
+from ..settings import DEFAULT_MESSAGE
 from .kinds import COUNT, SIZE, SWITCH, TIME
 from .option import SESSIONS, Option
 
@@ -13,7 +13,7 @@ WEBSOCKETS: Final = (
         name="ws-max-size",
         kind=SIZE,
         help="a message, else 1009",
-        default=DEFAULT_CAP,
+        default=DEFAULT_MESSAGE,
         bounds="at least 1",
         least=1,
         group=SESSIONS,

@@ -15,8 +15,6 @@ from ..processes.sight import look, staff, whole
 from ..processes.supervisor import Supervisor
 from ..server.listener import Listener
 from ..transport.bind import Bindable, listed
-from ..watching.window import observe
-from ..watching.workers import observe_workers
 from .configuration import Values
 from .operation import FEW, begin
 
@@ -27,8 +25,11 @@ def window_into(server: Values, listeners: Sequence[Listener]) -> list[Listener]
     Raises:
         ValueError: as :func:`window_place`.
     """
-    place = window_place(server)
-    return [_window(place, observe(*listeners))] if place else []
+    if (place := window_place(server)) is None:
+        return []
+    from ..watching.window import observe  # not every server has a window
+
+    return [_window(place, observe(*listeners))]
 
 
 def window_place(server: Values) -> list[Bindable] | None:
@@ -92,6 +93,7 @@ class Crew:
 
 async def show_workers(place: list[Bindable], supervisor: Supervisor) -> None:
     """Shows them, until it is cancelled; what stands in its way is logged, and ends nothing else."""
+    from ..watching.workers import observe_workers
 
     def go_without(why: str) -> int:
         log.error("there is no window: %s", why)

@@ -11,14 +11,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import trio
 
 from ..errors import StartupError
 from ..processes.control import tell as tell_supervisor
-from ..processes.worker import Assignment, Link, assignment_of, fail, sockets_of
+from ..processes.worker import Assignment, Link, Show, assignment_of, fail, sockets_of
 from ..processes.zygote import incubate, obstacles
 from ..server.leaving import see_off
 from ..server.listener import Listener
@@ -30,13 +30,12 @@ from ..telemetry.log_lines import THIS
 from ..telemetry.log_output import speak
 from ..telemetry.metrics import Metrics
 from ..transport.stdio import open_closed, settle, tell
-from ..watching.told import show
-from .cli import BAD_START, parsers, prepare, serve_until_drained
-from .configuration import resolve
+from .cli import parsers
+from .configuration import Values, resolve
 from .env_file import with_file
-from .explain import PROGRAM
-from .load import LoadError
+from .explain import BAD_START, PROGRAM, LoadError
 from .operation import end_logging
+from .serving import prepare, serve_until_drained
 
 
 def main(argv: Sequence[str]) -> int:
@@ -76,8 +75,7 @@ def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> i
         sys.dont_write_bytecode = True  # it counts as fresh by its second and its size: an edit may change neither
     watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
     metrics = [Metrics()] if server["metrics"] is not None else []
-    watched = server["observe"] is not None
-    link = Link(watchdog, metrics[0].write_to if metrics else None, show if watched else None)
+    link = Link(watchdog, metrics[0].write_to if metrics else None, shows(server))
     try:
         listeners, title = prepare(configuration, [link, *metrics], partial(sockets_of, assignment))
         if assignment.rest.get("zygote"):
@@ -96,6 +94,15 @@ def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> i
     link.begin(line, assignment)
     link.join(listeners)
     return live(link, listeners, title, watchdog)
+
+
+def shows(server: Values) -> Callable[[Sequence[Listener]], Show] | None:
+    """What shows this process to who looks at the supervisor's window, if there is one."""
+    if server["observe"] is None:
+        return None
+    from ..watching.told import show
+
+    return show
 
 
 def preloaded(line: socket.socket, title: str, setting: str) -> socket.socket | None:

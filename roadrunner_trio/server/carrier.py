@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, ClassVar, Final, TypeAlias, TypeVarTuple
+from typing import ClassVar, Final, TypeVarTuple
 
 import trio
 
@@ -34,7 +34,6 @@ from ..transport.wire import PeerGone, PeerTooSlow, SocketWire
 from .presence import RESET
 
 Args = TypeVarTuple("Args")
-Story: TypeAlias = Callable[[Any], Awaitable[object]]
 
 WRITE_SIZE: Final = 65536
 """Octets that the write timeout is for: a slow but honest peer may take long for all of a large response."""
@@ -178,11 +177,6 @@ class Carrier:
     # -- what a listener asks of it ----------------------------------------------------------------
 
     @property
-    def story(self) -> Story | None:
-        """What its task does, where that is not what the task of every connection begins with."""
-        return None
-
-    @property
     def doing(self) -> str:
         """What it does, in words."""
         return self.phase.phase.value
@@ -213,12 +207,6 @@ class Carrier:
         if self.phase.phase is not Phase.IDLE:
             return 0.0
         return self.context.timeouts.keep_alive - self.phase.ends + self.phase.now() if self.served else math.inf
-
-    def may_park(self) -> bool:
-        """Whether there is nothing to it but what a slot can keep; what else its protocol has, that adds."""
-        if self.phase.phase is not Phase.IDLE or self.phase.over or self.drain.draining:
-            return False
-        return not (self.gone or self.broken) and (self.plain is not None or self.layer is not None)
 
     def park(self) -> bool:
         """The clock's word, that it has been idle for long: whether it gives up its task."""

@@ -204,6 +204,15 @@ Guest: TypeAlias = Carrier | Parked
 GUESTS: Final = (Carrier, Parked)
 
 
+def may_park(conn: Carrier) -> bool:
+    """Whether there is nothing to a connection but what a slot can keep; of another protocol's it is asked before."""
+    if isinstance(conn, Connection) and (conn.exchange.waits or not conn.exchange.engine.empty):
+        return False
+    if conn.gone or conn.broken or conn.drain.draining or (conn.plain is None and conn.layer is None):
+        return False
+    return conn.phase.phase is Phase.IDLE and not conn.phase.over
+
+
 class Dormitory:
     """The slots of a listener, and the one timer for all of their deadlines.
 
@@ -213,10 +222,10 @@ class Dormitory:
     Args:
         context: what its connections share.
         poller: who tells of what comes.
-        start: has a connection served by a task.
+        start: has a connection served by a task, which begins as any, or does what is given besides.
     """
 
-    def __init__(self, context: ServerContext, poller: Poller, start: Callable[[Any], None]) -> None:
+    def __init__(self, context: ServerContext, poller: Poller, start: Callable[..., None]) -> None:
         self.context = context
         self.poller = poller
         self.start = start
@@ -233,9 +242,7 @@ class Dormitory:
 
         Of HTTP/1 the task is not the connection's any more. Any other ends its own.
         """
-        if not (self._open and conn.may_park()) or conn.wire is None:
-            return False
-        if isinstance(conn, Connection) and (conn.exchange.waits or not conn.exchange.engine.empty):
+        if not (self._open and may_park(conn)) or conn.wire is None:
             return False
         if (fd := conn.wire.surrender(by_reader=not isinstance(conn, Connection))) is None:
             return False

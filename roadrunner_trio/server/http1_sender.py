@@ -247,7 +247,11 @@ class Http1Sender(OnCarrier):
             raise
 
     async def _send_slices(self, wire: SocketWire, file: OpenFile, offset: int, length: int) -> None:
-        for at in range(offset, offset + length, SLICE):
+        await trio.lowlevel.checkpoint_if_cancelled()
+        taken = 0
+        if not self.sent:  # most files are one slice, and the kernel takes it: a wait for that costs 30 µs
+            self.sent = taken = file.send_cached(wire.socket, offset, min(SLICE, length))
+        for at in range(offset + taken, offset + length, SLICE):
             count = min(SLICE, offset + length - at)
             taken = await self.conn.send_slice(wire, file, at, count, self.sent)
             self.sent += taken

@@ -17,7 +17,7 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from contextvars import copy_context
 from dataclasses import fields
@@ -31,7 +31,7 @@ from ..journal import log
 from ..messages.exchange import App
 from ..telemetry.observe import ListenerClosed, ListenerDraining, ListenerRetiring, Observers
 from ..transport import poller
-from ..transport.bind import Bindable, close_listener, listed, open_listeners
+from ..transport.bind import Acceptor, Bindable, close_listener, listed, open_listeners
 from ..transport.drain import Drain
 from ..transport.dump import stack_of
 from ..transport.streams import Address, peer_of, shown, tidy, wired
@@ -142,7 +142,7 @@ class Listener:
         self._told: list[Drain] = []
         self._listeners: list[socket.socket | trio.abc.Listener[trio.abc.Stream]] = []
         self._accept_scopes: list[trio.CancelScope] = []
-        self._attended: dict[socket.socket, None] = {}  # those with an accept loop, in order
+        self._attended: dict[socket.socket, Acceptor] = {}  # those with an accept loop, in order
         self._addresses: list[Address] = []
         self._closed, self._start = trio.Event(), trio.CancelScope()
         self._context.observers.attach(self)
@@ -307,7 +307,7 @@ class Listener:
             scope = trio.CancelScope()
             self._accept_scopes.append(scope)
             if isinstance(listener, socket.socket):
-                self._attended[listener] = None
+                self._attended[listener] = Acceptor(listener)
                 address = tidy(listener.getsockname())
                 nursery.start_soon(self._accept, listener, scope, name=f"{self.name}: accept on {shown(address)}")
                 self._addresses.append(address)
@@ -424,11 +424,10 @@ class Listener:
 
         False when accepting fails for a reason that needs time to pass.
         """
+        accept = self._attended[sock]
         for _ in range(most):
             try:
-                accepted, address = sock.accept()
-            except BlockingIOError:
-                return True
+                found = accept()
             except OSError as exc:
                 if exc.errno in VANISHED:
                     continue
@@ -436,7 +435,9 @@ class Listener:
                     return False  # a drain has emptied and closed it in the tick in which somebody came
                 self._rejections.cannot_accept(exc)
                 return False
-            self._admit(accepted, tidy(address))
+            if found is None:
+                break
+            self._admit(found[0], tidy(found[1]))
             if others is not None and others.patience(self._active):
                 break
         return True
@@ -461,10 +462,10 @@ class Listener:
         self._places.enter(conn, peer)
         self._start_serving(conn)
 
-    def _start_serving(self, conn: Connection) -> None:
+    def _start_serving(self, conn: Any, story: Callable[[Any], Awaitable[object]] | None = None) -> None:
         if self._connections is None:
             raise RuntimeError("the listener does not serve")
-        self._connections.start_soon(conn.story or serve_connection, conn, name=f"{self.name}: {shown(conn.peer)}")
+        self._connections.start_soon(story or serve_connection, conn, name=f"{self.name}: {shown(conn.peer)}")
 
     def _take_up(self, conn: Connection) -> None:
         """A connection goes on in another task, where there is a place: one with many of them shuts out nobody."""

@@ -459,8 +459,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
     def surrender(self, *, by_reader: bool = False) -> int | None:
         """Gives up its descriptor, which the poller still watches; None, and it does not, unless somebody waits.
 
-        Args:
-            by_reader: nobody need wait, for it is the :attr:`reader` who is told of what comes.
+        Where it is the :attr:`reader` who is told of what comes, nobody need wait.
         """
         waits = not self.readable if by_reader else self._waiter is not None
         if not waits or self.held or self.sending or self.hung_up or self._eof_sent:

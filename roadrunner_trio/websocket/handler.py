@@ -29,6 +29,7 @@ from ..protocol.ws.decoder import Caps
 from ..protocol.ws.deflate import Compression
 from ..protocol.ws.handshake import Handshake, judge
 from ..protocol.ws.origin import allows, check_origins
+from ..settings import DEFAULT_MESSAGE
 from ..transport.streams import shown
 from ..transport.wire import PeerGone, PeerTooSlow
 from ..units import Duration, Size, count, octets, seconds
@@ -39,7 +40,6 @@ from .observed import tell_refused
 from .offer import Offer, WebSocketRequest
 from .told import Told, passes
 
-DEFAULT_CAP: Final = 10 * 1024 * 1024
 SLOW: Final = (TOO_SLOW, UNANSWERED)
 """Why a peer is given up that may still be there: then it is not told as having left."""
 
@@ -104,7 +104,7 @@ class websocket:
         origins: Iterable[str] | None = None,
         subprotocols: Sequence[str] = (),
         compression: Compression | bool = False,
-        max_message: Size = DEFAULT_CAP,
+        max_message: Size = DEFAULT_MESSAGE,
         max_frame: Size | None = None,
         max_fragments: int = 131_072,
         max_queue: int = 16,

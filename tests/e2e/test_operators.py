@@ -205,6 +205,7 @@ async def test_a_supervisor_without_descriptors_keeps_what_it_has(tmp_path: Path
         await trio.sleep(1)
         server.process.send_signal(signal.SIGHUP)
         await until(lambda: "all workers are renewed" in server.log(), LONG)
+        await until(lambda: serving.isdisjoint(workers(server)), LONG)
         assert not await answering(server.port) & serving
         server.terminate()
         assert await server.end(LONG) == 0

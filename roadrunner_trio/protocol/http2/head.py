@@ -25,10 +25,11 @@ PRIORITY_SIZE: Final = 256
 """Octets of a priority that is read; there are two things that it can say. In 16 kB, members take 4 ms."""
 
 _REQUEST: Final = frozenset({b":method", b":scheme", b":authority", b":path"})
-_EXTENDED: Final = _REQUEST | {b":protocol"}
-_SPECIAL: Final = _EXTENDED | {b"", b"host", b"content-length", b"cookie", b"expect", b"priority"}
+PSEUDO: Final = _REQUEST | {b":protocol"}
+"""What is no field, but said like one, before all fields, and once."""
+_SPECIAL: Final = PSEUDO | {b"", b"host", b"content-length", b"cookie", b"expect", b"priority"}
 """What is looked at with its neighbours; the empty name is a malformed field's."""
-_NONE: Final = _EXTENDED | {b""}
+_NONE: Final = PSEUDO | {b""}
 """Of them, what no field may be called."""
 _ODD: Final = frozenset({b"CONNECT", b"OPTIONS"})
 """Methods with targets of their own."""
@@ -173,7 +174,7 @@ def _parted(fields: list[Field]) -> tuple[dict[bytes, bytes], list[Field]]:
     """Pseudo-fields, and what stands behind the last of them that stand in front."""
     pseudo: dict[bytes, bytes] = {}
     for at, (name, value) in enumerate(fields):
-        if name not in _EXTENDED:
+        if name not in PSEUDO:
             return pseudo, fields[at:]
         if name in pseudo:
             raise Malformed("repeated_pseudo_header")
@@ -306,7 +307,7 @@ def trailers(fields: list[Field], limits: Limits) -> Fields:
     """
     check_size(fields, limits)
     for name, _ in fields:
-        if not name or name in _EXTENDED or name in FORBIDDEN_TRAILERS:
+        if not name or name in PSEUDO or name in FORBIDDEN_TRAILERS:
             raise Malformed("bad_trailer")
     return tuple(fields)
 

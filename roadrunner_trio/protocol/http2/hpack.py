@@ -8,6 +8,7 @@ it is only referred to.
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import maxsize
 from typing import Any, Final
 
 from ...fields import Field
@@ -22,6 +23,9 @@ CONTINUED: Final = 4
 """Octets behind the first that an integer may have: 2^28 is more than anything here."""
 RESIZES: Final = 2
 """Changes of the table's size in one block: down to the least, and up to the last (RFC 7541 section 4.2)."""
+EXCESS: Final = 5
+"""How many times the fields that are wanted a block may have. All have to be read, for the table's sake: every two
+octets may be another entry, which takes two microseconds."""
 FIRST: Final = len(STATIC)
 _TOP: Final = 0x80 + FIRST
 """The octet of the last static field; subtracted from, it makes subscripts of numbers."""
@@ -31,6 +35,10 @@ _NEW, _SIZE, _LITERAL = 0x40, 0x20, 0x0F
 
 class CompressionError(Exception):
     """A header block cannot be decoded, and no further one on that connection (RFC 9113 section 4.3)."""
+
+
+class TooManyFields(Exception):
+    """A header block has so many fields that nobody will read it to its end, and so no further one."""
 
 
 class Malformed(bytes):
@@ -88,31 +96,60 @@ class Decoder:
         if self._table is not self._static:
             self._table = [*self._static, *self._table]
 
-    def decode(self, block: bytes) -> list[Field]:
+    def decode(self, block: bytes, most: int = maxsize) -> list[Field]:
         """The fields of a block, malformed ones among them, in order.
+
+        Args:
+            most: fields that are wanted; of those behind them nothing is kept but what they do to the table.
 
         Raises:
             CompressionError: it is no header block.
+            TooManyFields: it has more than :data:`EXCESS` times ``most``.
         """
         fields: list[Field] = []
         add, table = fields.append, self._table
-        at, end = self._resize(block), len(block)
+        end = len(block)
+        at = self._resize(block) if end and block[0] & 0xE0 == _SIZE else 0
+        stop = end if end <= most else most  # no field is less than an octet: until there none needs to be counted
         try:
-            while at < end:
-                octet = block[at]
-                if 0x80 < octet <= self._bound:
-                    add(table[_TOP - octet])
-                    at += 1
-                elif octet >= 0x80:
-                    index, at = integer(block, at, 0x7F)
-                    add(self._entry(index))
-                else:
-                    field, at = self._literal(block, at, octet)
-                    add(field)
-                    table = self._table
+            while True:
+                while at < stop:
+                    octet = block[at]
+                    if 0x80 < octet <= self._bound:
+                        add(table[_TOP - octet])
+                        at += 1
+                    elif octet >= 0x80:
+                        index, at = integer(block, at, 0x7F)
+                        add(self._entry(index))
+                    else:
+                        field, at = self._literal(block, at, octet)
+                        add(field)
+                        table = self._table
+                if at == end:
+                    return fields
+                if len(fields) == most:
+                    self._pass_over(block, at, (EXCESS - 1) * most)
+                    return fields
+                stop = min(end, at + most - len(fields))
         except (IndexError, ValueError) as error:
             raise CompressionError(str(error)) from None
-        return fields
+
+    def _pass_over(self, block: bytes, at: int, most: int) -> None:
+        """The rest of a block, which nobody wants: its numbers have to be right, and its entries are for the table."""
+        end = len(block)
+        for _ in range(most):
+            if at == end:
+                return
+            octet = block[at]
+            if 0x80 < octet <= self._bound:
+                at += 1
+            elif octet >= 0x80:
+                index, at = integer(block, at, 0x7F)
+                self._entry(index)
+            else:
+                _, at = self._literal(block, at, octet)
+        if at < end:
+            raise TooManyFields
 
     def _literal(self, block: bytes, at: int, octet: int) -> tuple[Field, int]:
         if octet < _SIZE:

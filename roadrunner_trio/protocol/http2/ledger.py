@@ -96,8 +96,8 @@ class Ledger:
         self.greeted = self.draining = self.closing = self.peer_leaves = False
         self.failed: ConnectionFailed | None = None
         self.limits = limits
-        self.tell_breach = tell_breach
-        self.window_opened = window_opened
+        self.tell_breach: Callable[[int, int, str], None] | None = tell_breach
+        self.window_opened: Callable[[], None] | None = window_opened
         self.numbers = Numbers()
         self.sections = Sections(limits, extended=websocket)
         self.block: Block | None = None

@@ -10,12 +10,15 @@ from . import head
 from .failure import ConnectionFailed
 from .frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM
 from .head import Verdict
-from .hpack import CompressionError, Decoder
+from .hpack import CompressionError, Decoder, TooManyFields
 
 CONTINUATIONS: Final = 8
 """Frames of one header block, its HEADERS included."""
 ENCODED: Final = 4
 """How many times ``max_field_section`` a header block may have in octets, before it is decoded."""
+BEYOND: Final = len(head.PSEUDO) + 1
+"""Fields that are decoded beyond ``max_fields``: pseudo-fields do not count, and one more is one too many. The verdict
+on a section that has them all does not hang on what stands behind."""
 REMEMBERED: Final = 16
 REMEMBERED_SIZE: Final = 512
 """Header blocks whose verdict is kept once they have come twice, and the octets that each may have.
@@ -61,20 +64,22 @@ class Block:
 class Sections:
     """What a connection's header blocks say.
 
-    Every block has to be decoded, also one that nobody wants: the next may refer to it.
+    Every block has to be decoded, also one that nobody wants: the next may refer to it. Of one that has too many fields
+    the rest is passed over, and one that has very many ends the connection (RFC 9113 section 10.5.1).
 
     Args:
         limits: those of a head.
         extended: whether extended CONNECT was offered (RFC 8441).
     """
 
-    __slots__ = ("_decoder", "_extended", "_limits", "_most")
+    __slots__ = ("_decoder", "_extended", "_fields", "_limits", "_most")
 
     def __init__(self, limits: Limits, *, extended: bool) -> None:
         self._decoder = Decoder(head.field, head.STATIC_FIELDS)
         self._limits = limits
         self._extended = extended
         self._most = min(limits.max_field_section, limits.max_field_line)
+        self._fields = limits.max_fields + BEYOND
 
     def request(self, block: bytes, *, ended: bool) -> Verdict:
         """The verdict on a request; of blocks that come again and again it is remembered.
@@ -83,7 +88,7 @@ class Sections:
             ended: nothing follows its head.
 
         Raises:
-            ConnectionFailed: the block cannot be decoded.
+            ConnectionFailed: the block cannot be decoded, or is not worth it.
             Malformed, ProtocolError: as :func:`.head.judge`.
         """
         decoder = self._decoder
@@ -106,7 +111,7 @@ class Sections:
         """The verdict on a trailer section.
 
         Raises:
-            ConnectionFailed: the block cannot be decoded.
+            ConnectionFailed: the block cannot be decoded, or is not worth it.
             Malformed, ProtocolError: as :func:`.head.trailers`.
         """
         return head.trailers(self._decode(block), self._limits)
@@ -115,7 +120,7 @@ class Sections:
         """Decodes what nobody wants.
 
         Raises:
-            ConnectionFailed: the block cannot be decoded.
+            ConnectionFailed: the block cannot be decoded, or is not worth it.
         """
         self._decode(block)
 
@@ -129,6 +134,8 @@ class Sections:
 
     def _decode(self, block: bytes) -> list[Field]:
         try:
-            return self._decoder.decode(block)
+            return self._decoder.decode(block, self._fields)
         except CompressionError:
             raise ConnectionFailed(COMPRESSION_ERROR, "bad_header_block") from None
+        except TooManyFields:
+            raise ConnectionFailed(ENHANCE_YOUR_CALM, "too_many_headers") from None

@@ -21,7 +21,7 @@ crosses the first, and streams finish. Whatever happens, nothing but a cancellat
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -30,7 +30,7 @@ import trio
 from ...answering.faults import is_operators, part_ways
 from ...errors import ProtocolError
 from ...journal import log
-from ...protocol.http2.engine import CLOSED, ConnectionFailed
+from ...protocol.http2.engine import CLOSED, ConnectionFailed, Http2Engine
 from ...protocol.http2.frames import NO_ERROR
 from ...transport.phases import Phase
 from ...transport.streams import linger, shown
@@ -62,6 +62,13 @@ def serve_http2(before: Carrier, early: bytes) -> Awaitable[bool]:
     if early:
         conn.engine.receive(early)
     return serve(conn)
+
+
+def resume(
+    before: Carrier, engine: Http2Engine
+) -> tuple[Http2Connection, Callable[[Http2Connection], Awaitable[bool]]]:
+    """A connection of one that was parked, and what its task does."""
+    return Http2Connection(before, TALE, engine), serve
 
 
 async def serve(conn: Http2Connection) -> bool:
@@ -279,4 +286,4 @@ async def part(conn: Http2Connection) -> None:
             await linger(conn.stream, timeouts.linger, LINGER_OCTETS, idle=quiet)
 
 
-TALE: Final = Tale(serve_streams, serve)
+TALE: Final = Tale(serve_streams, resume)

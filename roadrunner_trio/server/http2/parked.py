@@ -12,17 +12,18 @@ before the connection is gone.
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import trio
 
+from ...protocol.http2.engine import Http2Engine
 from ...transport.wire import EPOLLIN, SocketWire
 from ..carrier import Carrier
 from ..dormitory import FAREWELL, LEFT, Dormitory, Parked
 
-if TYPE_CHECKING:
-    from .streams import Http2Connection
+Resume: TypeAlias = Callable[[Carrier, Http2Engine], tuple[Carrier, Callable[[Any], Awaitable[object]]]]
 
 
 class ParkedHttp2(Parked):
@@ -30,18 +31,18 @@ class ParkedHttp2(Parked):
 
     Attributes:
         engine: all that is known of the two ends.
-        tale: how the tasks of one that takes its place go on.
+        resume: makes the connection that takes its place, and says what its task does.
         ended: the last GOAWAY and an end are out, and the peer has some time to read them.
     """
 
-    __slots__ = ("ended", "engine", "tale")
+    __slots__ = ("ended", "engine", "resume")
 
     protocol: ClassVar[str] = "h2"
 
-    def __init__(self, home: Dormitory, conn: Http2Connection, fd: int) -> None:
+    def __init__(self, home: Dormitory, conn: Carrier, fd: int, engine: Http2Engine, resume: Resume) -> None:
         super().__init__(home, conn, fd)
-        self.engine = conn.engine
-        self.tale = conn.tale
+        self.engine = engine
+        self.resume = resume
         self.ended = False
 
     def edge(self, events: int) -> None:
@@ -90,12 +91,10 @@ class ParkedHttp2(Parked):
         before = Carrier(SocketWire(sock, home.poller, known=True), home.context, self.peer)
         before.drain = self.drain
         self.hand_over(before)
-        from .streams import Http2Connection  # which imports this
-
         self.engine.resume()
-        conn = Http2Connection(before, self.tale, self.engine)
+        conn, story = self.resume(before, self.engine)
         del self.engine
-        home.start(conn)
+        home.start(conn, story)
         return conn
 
     def end(self) -> None:

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import ClassVar, Final, NamedTuple
 
 import outcome
@@ -23,12 +24,12 @@ from ...transport.poller import WOKEN
 from ...transport.streams import RateMeter, shown
 from ...transport.tls_stream import RecordLayer
 from ...transport.wire import RECEIVE_SIZE, SocketWire
-from ..carrier import LAST_WORD, Carrier, Story
+from ..carrier import LAST_WORD, Carrier
 from ..dormitory import FAREWELL
 from ..http1_exchange import BULK_SIZE
 from .alarm import Alarm
 from .exchange import StreamExchange
-from .parked import ParkedHttp2
+from .parked import ParkedHttp2, Resume
 from .writer import MOST, Writer
 
 TURN: Final = 32
@@ -316,23 +317,18 @@ class Http2Connection(Carrier):
 
     # -- without a task ----------------------------------------------------------------------------
 
-    @property
-    def story(self) -> Story:
-        """What its task does."""
-        return self.tale.connection
-
-    def may_park(self) -> bool:
+    def _may_park(self) -> bool:
         """Whether nothing is in hand or under way, and its task but listens."""
         engine = self.engine
         if self.listener is None or self.busy or self.writer.backlog or engine.places or not engine.greeted:
             return False
-        if engine.partial or engine.draining or engine.peer_leaves or (self.layer is not None and self.layer.unsaid):
-            return False
-        return super().may_park()
+        waits = engine.partial or engine.draining or engine.peer_leaves
+        return not (waits or (self.layer is not None and self.layer.unsaid))
 
     def park(self) -> bool:
         """The clock's word, that it has been idle for long: whether it gives up its tasks."""
-        if self.context.park is None or not self.context.park(self, ParkedHttp2):
+        slot = partial(ParkedHttp2, engine=self.engine, resume=self.tale.resume)
+        if not self._may_park() or self.context.park is None or not self.context.park(self, slot):
             return False
         self.engine.rest()
         self._put_away()
@@ -433,8 +429,8 @@ class Tale(NamedTuple):
 
     Attributes:
         stream: what a task of the pool does.
-        connection: what the task that reads does.
+        resume: a connection of one that was parked, from what carries it and its engine, and what its task does.
     """
 
     stream: Callable[[Http2Connection, StreamExchange], Awaitable[None]]
-    connection: Callable[[Http2Connection], Awaitable[object]]
+    resume: Resume

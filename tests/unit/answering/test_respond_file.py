@@ -194,6 +194,70 @@ async def test_on_a_socket_the_kernel_sends_it_in_slices(path, monkeypatch):
     assert read == []
 
 
+async def test_one_slice_that_is_in_memory_goes_at_once(path, monkeypatch):
+    """No turn of the loop passes between the head and the last octet."""
+    monkeypatch.setattr(OpenFile, "is_cached", lambda *args: True)
+    sent, waited = spied(monkeypatch, "sendfile"), []
+    monkeypatch.setattr(SocketWire, "send_file", lambda *args: waited.append(args))
+    async with client_of(sending(path, length=SLICE), "tcp") as client:
+        assert (await client.get("/")).body == BIG[:SLICE]
+    assert [(offset, count) for _, _, offset, count in sent] == [(0, SLICE)]
+    assert waited == []
+
+
+async def test_what_the_kernel_does_not_take_at_once_is_waited_for(path, monkeypatch):
+    monkeypatch.setattr(OpenFile, "is_cached", lambda *args: True)
+    sendfile, steps = os.sendfile, iter([None, 1000, None, 5])
+    asked = []
+
+    def little(out, file, offset, count):
+        asked.append((offset, count))
+        if (most := next(steps, count)) is None:
+            raise BlockingIOError
+        return sendfile(out, file, offset, min(most, count))
+
+    monkeypatch.setattr(os, "sendfile", little)
+    async with client_of(sending(path, length=SLICE), "tcp") as client:
+        assert (await client.get("/")).body == BIG[:SLICE]
+    assert asked == [(at, SLICE - at) for at in (0, 0, 1000, 1000, 1005)]
+
+
+async def test_part_of_a_slice_at_once_and_the_rest_in_slices(path, monkeypatch):
+    monkeypatch.setattr(OpenFile, "is_cached", lambda *args: True)
+    sendfile, asked = os.sendfile, []
+
+    def little(out, file, offset, count):
+        asked.append((offset, count))
+        return sendfile(out, file, offset, min(7, count) if len(asked) == 1 else count)
+
+    monkeypatch.setattr(os, "sendfile", little)
+    async with client_of(sending(path, offset=10, length=2 * SLICE), "tcp") as client:
+        assert (await client.get("/")).body == BIG[10:][: 2 * SLICE]
+    assert asked[:2] == [(10, SLICE), (17, SLICE)]
+
+
+async def test_a_response_that_is_cancelled_sends_nothing_of_its_file(path, monkeypatch):
+    monkeypatch.setattr(OpenFile, "is_cached", lambda *args: True)
+    sent = spied(monkeypatch, "sendfile")
+
+    async def handler(request):
+        with trio.CancelScope() as scope, await files.open_file(path) as file:
+            exchange = request.source
+            await exchange.start_response(200, [(b"content-length", b"9")])
+            scope.cancel(reason="a test")
+            await exchange.send_file(file, 0, 9)
+        assert scope.cancelled_caught
+        assert exchange.sent == 0
+        raise SystemExit("enough")
+
+    async with serving(handler) as listener, await connect(listener) as stream:
+        await stream.send_all(GET)
+        with pytest.raises((trio.BrokenResourceError, h11.RemoteProtocolError, EOFError)):
+            await Client(stream).get("/")
+        await no_connections(listener)
+    assert sent == []
+
+
 async def test_a_cold_page_is_read_by_a_thread_before_the_kernel_sends_it(path, monkeypatch):
     monkeypatch.setattr(OpenFile, "is_cached", lambda *args: False)
     sent, read = spied(monkeypatch, "sendfile"), spied(monkeypatch, "pread")

@@ -8,9 +8,10 @@ import re
 import pytest
 
 from roadrunner_trio.command.borrowed import ALIASES, EVERYBODY, REFUSED, SHORT, instead
-from roadrunner_trio.command.cli import main, parsers, prepare
+from roadrunner_trio.command.cli import main, parsers
 from roadrunner_trio.command.configuration import resolve
 from roadrunner_trio.command.interface import host
+from roadrunner_trio.command.serving import prepare
 from roadrunner_trio.command.setting_table import BY_NAME, OPTIONS
 from roadrunner_trio.protocol.ws.deflate import Compression
 

@@ -17,11 +17,13 @@ import pytest
 import roadrunner_trio
 from roadrunner_trio import Limits, Timeouts
 from roadrunner_trio.apps.made import made_by
-from roadrunner_trio.command import cli
-from roadrunner_trio.command.cli import explain, main, parsers, prepare
+from roadrunner_trio.command import serving
+from roadrunner_trio.command.cli import main, parsers
 from roadrunner_trio.command.configuration import Configuration, resolve
 from roadrunner_trio.command.door_options import bounds
-from roadrunner_trio.command.load import LoadError, load_handler
+from roadrunner_trio.command.explain import LoadError, explain
+from roadrunner_trio.command.load import load_handler
+from roadrunner_trio.command.serving import prepare
 from roadrunner_trio.command.setting_table import OPTIONS, Option
 
 Write = Callable[[str], None]
@@ -438,6 +440,6 @@ def test_an_interrupt_before_the_signals_are_watched(monkeypatch: pytest.MonkeyP
     def interrupted(*args: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.trio, "run", interrupted)
-    monkeypatch.setattr(cli, "start_logging", lambda server: None)
+    monkeypatch.setattr(serving.trio, "run", interrupted)
+    monkeypatch.setattr(serving, "start_logging", lambda server: None)
     assert main(["serve"]) == 130

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadrunner_trio.command.cli import main, parsers, prepare
+from roadrunner_trio.command.cli import main, parsers
 from roadrunner_trio.command.config_file import read_config
 from roadrunner_trio.command.configuration import Configuration, render, resolve
 from roadrunner_trio.command.door_options import addressed, bounds
 from roadrunner_trio.command.kinds import COUNT, OPTIONAL_COUNT, OPTIONAL_SIZE, SIZE, SWITCH, TIME
+from roadrunner_trio.command.serving import prepare
 from roadrunner_trio.command.setting_table import BY_NAME, GROUPS, OPTIONS, Option
 
 WORDS = {TIME: ("7s", 7.0), SIZE: ("64K", 65536), OPTIONAL_SIZE: ("64K", 65536), COUNT: ("77", 77)}

@@ -11,9 +11,11 @@ import trustme
 from certificate_tools import Authority, encrypt, serial_of, shown
 
 from roadrunner_trio import Certificates, RateLimit
-from roadrunner_trio.command.cli import explain, main, parsers, prepare
+from roadrunner_trio.command.cli import main, parsers
 from roadrunner_trio.command.configuration import Configuration, resolve
 from roadrunner_trio.command.door_options import doors
+from roadrunner_trio.command.explain import explain
+from roadrunner_trio.command.serving import prepare
 from roadrunner_trio.protocol.trust import ProxyHeaders, ProxyProtocol
 from roadrunner_trio.telemetry.request_ids import RequestIds
 
@@ -170,7 +172,7 @@ def test_a_bad_file_is_a_line_and_status_3(pem: Path, capsys: pytest.CaptureFixt
 
 
 async def test_the_banner_says_how_to_come_in(pem: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from roadrunner_trio.command.cli import Banner
+    from roadrunner_trio.server.shell import Banner
 
     path = tmp_path / "s"
     (listener,), title = prepare(parsed("--tls-cert", pem, "-b", "127.0.0.1:0", "-b", f"unix:{path}"))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from roadrunner_trio.apps.static import Static
-from roadrunner_trio.command.cli import application, main, parsers, prepare
+from roadrunner_trio.command.cli import main, parsers
 from roadrunner_trio.command.configuration import resolve
 from roadrunner_trio.command.folder import names_folder
+from roadrunner_trio.command.serving import application, prepare
 from roadrunner_trio.testing import open_server
 
 pytestmark = pytest.mark.usefixtures("quiet_logging")

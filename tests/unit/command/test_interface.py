@@ -12,10 +12,11 @@ import trio
 
 from roadrunner_trio.apps.asgi import asgi
 from roadrunner_trio.apps.router import Router
-from roadrunner_trio.command.cli import main, parsers, prepare
+from roadrunner_trio.command.cli import main, parsers
 from roadrunner_trio.command.configuration import resolve
+from roadrunner_trio.command.explain import LoadError
 from roadrunner_trio.command.interface import host, interface_of
-from roadrunner_trio.command.load import LoadError
+from roadrunner_trio.command.serving import prepare
 
 
 async def native(request):

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from roadrunner_trio.command.cli import parsers, prepare
+from roadrunner_trio.command.cli import parsers
 from roadrunner_trio.command.configuration import Configuration, resolve
-from roadrunner_trio.command.load import LoadError
+from roadrunner_trio.command.explain import LoadError
 from roadrunner_trio.command.operation import access_log_format
+from roadrunner_trio.command.serving import prepare
 from roadrunner_trio.command.setting_table import BY_NAME, OPTIONS
 
 Write = Callable[..., Path]

@@ -56,13 +56,37 @@ def said_by(program: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_what_nobody_asked_for_is_not_imported() -> None:
-    found = said_by(
-        "import trio, sys\nbefore = {*sys.modules}\nimport roadrunner_trio\nprint(*{*sys.modules} - before)"
-    )
-    assert "roadrunner_trio.server.listener" in found
-    for name in (*ELSEWHERE, *(f"roadrunner_trio.{room}" for room in OURS)):
+@pytest.mark.parametrize(
+    ("program", "there", "absent"),
+    [
+        ("import roadrunner_trio", "messages.request", (*OURS, "server")),
+        ("from roadrunner_trio import Listener", "server.listener", OURS),
+    ],
+)
+def test_what_nobody_asked_for_is_not_imported(program: str, there: str, absent: tuple[str, ...]) -> None:
+    found = said_by(f"import trio, sys\nbefore = {{*sys.modules}}\n{program}\nprint(*{{*sys.modules}} - before)")
+    assert f"roadrunner_trio.{there}" in found
+    for name in (*ELSEWHERE, *(f"roadrunner_trio.{room}" for room in absent)):
         assert not [each for each in found if (each + ".").startswith(name + ".") and each not in NEEDED]
+
+
+def test_a_command_that_supervises_imports_nothing_of_what_workers_serve_with() -> None:
+    # It lives as long as they do, and what it has imported it has beside all of them.
+    program = "import sys\nfrom roadrunner_trio.command.cli import is_supervised, supervise\nprint(*sys.modules)"
+    found = said_by(program)
+    assert "roadrunner_trio.processes.supervisor" in found
+    rooms = (
+        "apps",
+        "demo",
+        "websocket",
+        "protocol.ws",
+        "protocol.http2",
+        "server.http2",
+        "watching",
+        "telemetry.tracing",
+    )
+    for name in ("asyncio", "logging.config", "trio_websocket", *(f"roadrunner_trio.{room}" for room in rooms)):
+        assert not [each for each in found if (each + ".").startswith(name + ".")]
 
 
 SERVING = """
@@ -111,6 +135,7 @@ NAMES = [
     "ConnectionClosed",
     "EventStream",
     "FormLimits",
+    "Listener",
     "ListenerInfo",
     "Metrics",
     "WebSocket",

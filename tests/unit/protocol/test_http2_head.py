@@ -9,7 +9,8 @@ from roadrunner_trio.protocol.heads import Framing, RequestHead
 from roadrunner_trio.protocol.http2 import head
 from roadrunner_trio.protocol.http2.failure import ConnectionFailed
 from roadrunner_trio.protocol.http2.head import Malformed, Verdict, field, judge, priority, trailers
-from roadrunner_trio.protocol.http2.sections import CONTINUATIONS, ENCODED, Block, Sections
+from roadrunner_trio.protocol.http2.hpack import EXCESS
+from roadrunner_trio.protocol.http2.sections import BEYOND, CONTINUATIONS, ENCODED, Block, Sections
 from roadrunner_trio.settings import Limits
 
 GET = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"example.com"), (b":path", b"/p?q")]
@@ -234,6 +235,24 @@ def test_within_the_limits(fields):
     assert len(request(*fields).fields) == len(fields) + 1
 
 
+@pytest.mark.parametrize("front", [[], GET, EXTENDED, [*GET, (b":path", b"/")]], ids=["none", "four", "five", "twice"])
+def test_the_verdict_on_too_many_fields_hangs_on_none_that_are_passed_over(front):
+    """What is decoded of a section says as much as all of it."""
+    limits = Limits(max_fields=3)
+
+    def said(fields: list[tuple[bytes, bytes]]) -> list[str]:
+        told = []
+        for judged in (lambda: judge(fields, limits, ended=True, extended=True), lambda: trailers(fields, limits)):
+            with pytest.raises((ProtocolError, Malformed)) as caught:
+                judged()
+            told.append(caught.value.reason)
+        return told
+
+    for behind in ((b"a", b"v"), (b":path", b"/"), field(b"x", b"a\nb"), (b"a", b"v" * 20_000)):
+        whole = [*front, *[(b"a", b"b")] * 4, *[behind] * 9]
+        assert said(whole[: limits.max_fields + BEYOND]) == said(whole)
+
+
 def test_a_section_that_is_known_to_be_small_is_still_counted():
     with pytest.raises(ProtocolError):
         judge([*GET, *[(b"a", b"b")] * 201], LIMITS, ended=True, extended=False, small=True)
@@ -348,6 +367,20 @@ def test_what_cannot_be_decoded_ends_the_connection():
         with pytest.raises(ConnectionFailed) as caught:
             call()
         assert caught.value.code == 9
+
+
+def test_a_block_of_very_many_fields_ends_the_connection():
+    sections = Sections(Limits(max_fields=10), extended=False)
+    most = EXCESS * (10 + BEYOND)
+    for decode in (sections.trailers, lambda block: sections.request(block, ended=True)):
+        with pytest.raises(ProtocolError, match="too_many_headers") as caught:
+            decode(b"\x90" * most)
+        assert caught.value.status == 431
+    sections.skip(b"\x90" * most)
+    for decode in (sections.trailers, sections.skip, lambda block: sections.request(block, ended=True)):
+        with pytest.raises(ConnectionFailed, match="too_many_headers") as failure:
+            decode(b"\x90" * (most + 1))
+        assert failure.value.code == 11
 
 
 def test_a_block_may_have_so_many_frames_and_octets():

@@ -9,11 +9,13 @@ from roadrunner_trio.protocol.http2.blocks import encode
 from roadrunner_trio.protocol.http2.blocks import integer as encoded_integer
 from roadrunner_trio.protocol.http2.head import STATIC_FIELDS, field
 from roadrunner_trio.protocol.http2.hpack import (
+    EXCESS,
     OVERHEAD,
     TABLE_SIZE,
     CompressionError,
     Decoder,
     Malformed,
+    TooManyFields,
     integer,
     string,
 )
@@ -131,6 +133,49 @@ def test_sizes_of_the_table():
 def test_what_is_no_header_block(block):
     with pytest.raises(CompressionError):
         decoder().decode(bytes.fromhex(block))
+
+
+def test_fields_behind_those_that_are_wanted_are_passed_over_and_change_the_table_all_the_same():
+    reader, plain = decoder(), b"\x00\x01n\x01v"
+    block = b"\x82\x84" + plain + literal(b"a", b"1") + b"\xbe\xff\x00" + plain + literal(b"b", b"v" * 200)
+    reader.decode(b"".join(literal(b"n", b"%d" % number) for number in range(66)))
+    assert reader.decode(block, 3) == [(b":method", b"GET"), (b":path", b"/"), (b"n", b"v")]
+    assert entries(reader)[:3] == [(b"b", b"v" * 200), (b"a", b"1"), (b"n", b"65")]
+    assert reader.decode(b"\xbe\xbf", 2) == [(b"b", b"v" * 200), (b"a", b"1")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 100])
+def test_any_number_of_fields_may_be_wanted(size):
+    whole = [(b"n", b"v" * 30), (b":method", b"GET"), (b"a", b"1"), (b"n", b"v" * 30), (b"a", b"1")]
+    block = literal(*whole[0]) + b"\x82" + literal(*whole[2]) + b"\xbf\xbe"
+    reader = decoder()
+    assert reader.decode(block, size) == whole[:size]
+    assert entries(reader) == [(b"a", b"1"), (b"n", b"v" * 30)]
+
+
+@pytest.mark.parametrize("wrong", ["80", "bf", "ff00", "0001", "00016182fffe", "3fe11f", "20"])
+def test_what_is_wrong_behind_what_is_wanted_is_wrong(wrong):
+    with pytest.raises(CompressionError):
+        decoder().decode(literal(b"a", b"1") + b"\xbe\xbe" + bytes.fromhex(wrong), 2)
+
+
+@pytest.mark.parametrize("field", [b"\x82", b"\x00\x00\x00", b"\x41\x00", b"\xff\x00"], ids=bytes.hex)
+def test_of_very_many_fields_no_more_are_read_than_a_multiple_of_those_that_are_wanted(field):
+    judged: list[bytes] = []
+
+    def judge(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+        judged.append(name)
+        return name, value
+
+    reader = Decoder(judge, [*reversed(STATIC)])
+    reader.decode(b"".join(literal(b"n", b"%d" % number) for number in range(66)))
+    judged.clear()
+    assert len(reader.decode(field * 10 * EXCESS, 10)) == 10
+    read = len(judged)
+    assert read in (0, 10 * EXCESS)
+    with pytest.raises(TooManyFields):
+        reader.decode(field * 100_000, 10)
+    assert len(judged) == 2 * read
 
 
 @pytest.mark.parametrize(("value", "mask"), [(0, 31), (10, 31), (31, 31), (1337, 31), (42, 255), (2**28, 127)])

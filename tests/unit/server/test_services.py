@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from roadrunner_trio import Drained, Listener, Request, Response, serve
-from roadrunner_trio.command import cli
+from roadrunner_trio.command.serving import serve_until_drained
 from roadrunner_trio.server.serve import serve_watched
 from roadrunner_trio.server.services import tended, titled
 from roadrunner_trio.server.watchdog import Watchdog
@@ -199,7 +199,7 @@ async def test_one_whose_door_raises_a_stray_says_so() -> None:
 @pytest.mark.parametrize("where", [[Door()], ["127.0.0.1:0", Door()]])
 def test_the_command_tells_it_and_does_not_exit_with_0(where: list[object], caplog: pytest.LogCaptureFixture) -> None:
     listener = Listener(handler, bind=where)  # type: ignore[arg-type]
-    assert trio.run(cli.serve_until_drained, [listener], "it", Watchdog(1)) == 1
+    assert trio.run(serve_until_drained, [listener], "it", Watchdog(1)) == 1
     (record,) = [each for each in caplog.records if each.levelno == logging.CRITICAL]
     assert record.getMessage() == "the server has ended, and nobody has asked for it"
     assert record.exc_info is not None
@@ -210,7 +210,7 @@ def test_an_operators_interrupt_has_a_status_of_its_own(caplog: pytest.LogCaptur
         async def serve(self, *, task_status: trio.TaskStatus[Listener] = trio.TASK_STATUS_IGNORED) -> None:
             raise KeyboardInterrupt
 
-    assert trio.run(cli.serve_until_drained, [Interrupted(handler)], "it", Watchdog(1)) == 130
+    assert trio.run(serve_until_drained, [Interrupted(handler)], "it", Watchdog(1)) == 130
     assert [each.levelno for each in caplog.records] == [logging.CRITICAL]
 
 

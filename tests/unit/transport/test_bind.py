@@ -14,7 +14,15 @@ from stream_tools import descriptors, has_ipv6
 
 from roadrunner_trio.testing import MemoryListener
 from roadrunner_trio.transport import bind as bind_module
-from roadrunner_trio.transport.bind import NOTSENT_LOWAT, QUIET, UNSENT, listed, open_listeners, parse_address
+from roadrunner_trio.transport.bind import (
+    NOTSENT_LOWAT,
+    QUIET,
+    UNSENT,
+    Acceptor,
+    listed,
+    open_listeners,
+    parse_address,
+)
 from roadrunner_trio.transport.unix import OwnSocket
 
 IPV6 = has_ipv6()
@@ -350,3 +358,55 @@ async def test_urgent_octets_stay_where_they_were_sent():
                 while data := accepted.recv(100):
                     seen += data
                 assert seen == b"abc"
+
+
+class Counted(socket.socket):
+    """A listening socket that knows how often somebody has tried to accept."""
+
+    tried = 0
+
+    def accept(self):
+        self.tried += 1
+        return super().accept()
+
+
+@pytest.fixture
+def door():
+    with Counted() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        sock.setblocking(False)
+        yield sock
+
+
+async def test_who_accepts_asks_first_and_does_not_try_in_vain(door):
+    accept = Acceptor(door)
+    assert accept() is None
+    with socket.create_connection(door.getsockname()) as peer:
+        await trio.lowlevel.wait_readable(door)
+        accepted, address = accept()
+        with accepted:
+            assert address == peer.getsockname()
+        assert accept() is None
+    assert door.tried == 1
+
+
+async def test_one_that_a_neighbour_has_taken_in_between_is_nobody(door, monkeypatch):
+    accept = Acceptor(door)
+    monkeypatch.setattr(accept, "_ask", lambda timeout: [(door.fileno(), 1)])
+    assert accept() is None
+    assert door.tried == 1
+
+
+async def test_where_nobody_can_be_asked_it_tries(door, monkeypatch):
+    monkeypatch.delattr(bind_module.select, "poll")
+    accept = Acceptor(door)
+    assert accept() is None
+    assert door.tried == 1
+
+
+async def test_a_door_that_is_closed_is_not_one_where_nobody_waits(door):
+    accept = Acceptor(door)
+    door.close()
+    with pytest.raises(OSError):
+        accept()

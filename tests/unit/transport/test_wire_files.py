@@ -11,6 +11,8 @@ import trio
 import trio.testing
 from stream_tools import descriptors, fill, read_exactly, reset, tcp_pair, wire_and_peer
 
+from roadrunner_trio.transport.files import OpenFile
+
 BIG = bytes(range(256)) * 32768  # 8 MiB: more than any socket buffer takes
 
 
@@ -182,3 +184,41 @@ async def test_a_close_is_noticed_also_when_the_file_is_read(pair, file, monkeyp
         nursery.start_soon(send)
         await trio.testing.wait_all_tasks_blocked(0.05)
         wire.close()
+
+
+# Without a wait
+
+
+@pytest.fixture
+def opened(file, monkeypatch):
+    """The same, as one whose octets are all in memory."""
+    monkeypatch.setattr(OpenFile, "is_cached", lambda *args: True)
+    with OpenFile(os.dup(file), len(BIG)) as opened:
+        yield opened
+
+
+async def test_octets_that_are_in_memory_are_sent_at_once(pair, opened):
+    wire, peer = pair
+    assert opened.send_cached(wire.socket, 2, 5) == 5
+    assert opened.send_cached(wire.socket, len(BIG) - 3, 5) == 3  # there are no more
+    assert opened.send_cached(wire.socket, len(BIG), 5) == 0
+    assert await read_exactly(peer, 8) == BIG[2:7] + BIG[-3:]
+
+
+async def test_octets_that_may_be_on_the_disk_are_not(pair, opened, monkeypatch):
+    asked = []
+    monkeypatch.setattr(OpenFile, "is_cached", lambda _, *asked_for: asked.append(asked_for))
+    monkeypatch.setattr(os, "sendfile", lambda *args: pytest.fail("it waits for the disk"))
+    assert opened.send_cached(pair[0].socket, 2, 5) == 0
+    assert asked == [(2, 5)]
+
+
+async def test_what_a_socket_does_not_take_at_once_is_no_error(pair, opened):
+    wire, peer = pair
+    assert 0 < opened.send_cached(wire.socket, 0, len(BIG)) < len(BIG)
+    while opened.send_cached(wire.socket, 0, len(BIG)):
+        pass
+    reset(peer)
+    assert opened.send_cached(wire.socket, 0, 10) == 0  # its peer has gone
+    wire.close()
+    assert opened.send_cached(wire.socket, 0, 10) == 0
