@@ -37,7 +37,7 @@ from ..transport.wire import RECEIVE_SIZE, PeerTooSlow
 from .carrier import LAST_WORD, LINGER_OCTETS, NEWBORN, QUIET, Carrier, Fate
 from .door import Answered, begins_http2, chooses_http2, enter, go_on
 from .http1_exchange import Http1Exchange
-from .presence import look_away, miss
+from .presence import miss
 from .refusals import Answer, fail, judge_early, put_in_words, turn_away
 from .report import tell_aborted, tell_end, tell_rejected
 from .subject import Subject
@@ -134,9 +134,7 @@ class Connection(Carrier):
                     await self.try_to("take the last word", exchange.say, 503)
         finally:
             self.phase.close()
-            exchange.meter.close()
-            exchange.dismiss()
-            look_away(exchange)
+            exchange.end()
             self.drain.leave(self)
             self.context.counters.cut += cut_short
             tell_aborted(exchange, "cancelled", exchange.status or None)

@@ -20,6 +20,7 @@ import math
 import select
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from heapq import heapify, heappop, heappush
@@ -39,7 +40,6 @@ from ..transport.tls_stream import RecordLayer, TLSStream
 from ..transport.wire import EPOLLIN, SocketWire
 from .carrier import NEWBORN, Carrier
 from .connection import Connection
-from .presence import look_away
 
 LEFT: Final = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
 """What the poller says of a peer that has ended what it sends, or is gone altogether."""
@@ -182,13 +182,14 @@ class Parked:
         return conn
 
     def hand_over(self, conn: Carrier) -> None:
-        """Its place, and all that it knows."""
+        """Its place, and all that it knows; of which it keeps nothing, though the heap may keep it."""
+        layer, secrets, self.secrets = self.layer, self.secrets, None
         self.drain.replace(self, conn)
         conn.has_been_here(self.born, self.served)
-        if (layer := self.layer) is not None and conn.wire is not None:
+        if layer is not None and conn.wire is not None:
             conn.encrypt(TLSStream(conn.wire, layer))
-        if self.secrets is not None:
-            conn.scheme, conn.transport = self.secrets[0], self.secrets[1:3]
+        if secrets is not None:
+            conn.scheme, conn.transport = secrets[0], secrets[1:3]
 
     def last_word(self) -> bytes:
         """What the peer is told before the end: nothing of HTTP/1, for it has had all it asked for."""
@@ -204,6 +205,7 @@ class Parked:
             forks.end(sock)
         self.home.leave(self)
         self.drain.leave(self)
+        self.secrets = None
         context = self.home.context
         if context.observers.listener_conn_close:
             age = trio.current_time() - self.born
@@ -248,7 +250,7 @@ class Dormitory:
         self._due: list[Parked] = []  # a heap, in which those that have left stay until their time or a clean-up
         self._resting: list[Connection] = []
         self._at_rest = f"{context.name}: at rest"
-        self._leaving: list[Parked] = []
+        self._leaving: deque[tuple[float, Parked]] = deque()  # and when each is to be gone
         self._vacant = trio.Event()
         self._open = True
 
@@ -281,7 +283,7 @@ class Dormitory:
 
     def see_off(self, slot: Parked) -> None:
         """A slot has passed a drain's word on, and has some time to see whether it has crossed a request."""
-        self._leaving.append(slot)
+        self._leaving.append((trio.current_time() + FAREWELL, slot))
 
     def _rest(self, conn: Connection) -> None:
         """There is nothing more for its task to do: it waits for another connection, or ends."""
@@ -294,8 +296,7 @@ class Dormitory:
     def _dismiss(self, conn: Connection) -> None:
         conn.phase.end("the connection is parked")
         conn.phase.close()
-        conn.exchange.meter.close()
-        look_away(conn.exchange)
+        conn.exchange.end()
         del conn.exchange  # each of the two holds the other
 
     def adopted(self, sock: socket.socket, slot: Parked) -> Connection | None:
@@ -345,17 +346,18 @@ class Dormitory:
             self.context.clock.arm(self)
 
     async def _say_goodbye(self) -> None:
-        """Ends those who have passed the drain's word on, after a second, if nothing has come."""
-        if not self._leaving:
-            return
-        if self.count:
+        """Ends those who have passed a drain's word on, each after its second, if nothing has come; also those whom
+        another drain tells meanwhile."""
+        while self.count and self._leaving:
+            due = self._leaving[0][0]
             self._vacant = trio.Event()
-            with trio.move_on_after(FAREWELL):
+            with trio.move_on_at(due):
                 await self._vacant.wait()
-        leaving, self._leaving = self._leaving, []
-        for slot in leaving:
-            if not slot.is_over:
-                slot.expire()
+            while self._leaving and self._leaving[0][0] <= trio.current_time():
+                _, slot = self._leaving.popleft()
+                if not (slot.is_over or slot.make_room()):
+                    slot.wake(EPOLLIN)
+        self._leaving.clear()
 
     async def run(self) -> None:
         """In the nursery of all connections: keeps it open while somebody may be woken into it, until a drain has ended
@@ -367,8 +369,8 @@ class Dormitory:
         finally:
             self._open = False
             self.context.clock.disarm(self)
-            for member in [*self.context.drain.members]:
-                if isinstance(member, Parked):
+            for member in [*self.context.drain.members, *(slot for _, slot in self._leaving)]:
+                if isinstance(member, Parked) and not member.is_over:
                     member.end()
             for conn in self._resting:
                 self._dismiss(conn)

@@ -29,7 +29,7 @@ from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, S
 from .carrier import Carrier
 from .gathering import gather_body, no_room
 from .http1_sender import OVER, UNREAD, Http1Sender
-from .presence import Grace, in_handler, miss
+from .presence import Grace, in_handler, look_away, miss
 from .report import tell_acknowledged, tell_send_failed
 
 READ_AHEAD: Final = 65536
@@ -310,6 +310,12 @@ class Http1Exchange(Http1Sender):
         """The exchange has ended: so does every wait in its name."""
         for wait in self.waits or ():
             wait.dismiss()
+
+    def end(self) -> None:
+        """There will be no other request: nobody waits in its name, and no clock holds anything of it."""
+        self.meter.close()
+        self.dismiss()
+        look_away(self)
 
     def release_waiters(self) -> None:
         """The response is complete, or a WebSocket decided upon: nobody waits for the peer any more."""

@@ -123,7 +123,7 @@ class PhaseScope:
             self.clock.arm(self)
 
     def wake(self, end: float, awake: float | None) -> None:
-        """Goes on with a rest that began without a task, and ends at ``end``."""
+        """Goes on with a rest that was no task's, or was interrupted, and ends at ``end``."""
         self.phase = Phase.IDLE
         self.end_of_rest = end
         self.deadline = end if awake is None else min(end, self.now() + awake)

@@ -171,6 +171,7 @@ class Poller:
     async def _flush_turns(self) -> None:
         while True:
             if not self._holding:
+                holding = watched = None  # whoever has been flushed last may have ended
                 self._flusher = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._abort)
             holding, self._holding = self._holding, []

@@ -133,7 +133,11 @@ class Recent(Observer):
         found = [shown[conn] for conn in conns]
         for conn in list(shown)[: max(0, len(shown) - MOST)]:
             del shown[conn]
-        self._sockets = {conn: sockets for conn, sockets in self._sockets.items() if not is_over(conn)}
+        now = {(conn.born, conn.peer): conn for conn in conns}
+        went_on = [
+            (now.get((conn.born, conn.peer)) if is_over(conn) else conn, each) for conn, each in self._sockets.items()
+        ]
+        self._sockets = {conn: sockets for conn, sockets in went_on if conn is not None}
         for listener in self._listeners:
             told = insides(listener)[1]
             told.join(self)

@@ -137,7 +137,7 @@ def on_priority_update(ledger: Ledger, flags: int, number: int, payload: bytes) 
     if stream is not None:
         stream.urgency, stream.incremental = head.priority(payload[4:])
     elif target > ledger.numbers.highest:
-        ledger.foretold = target, payload[4:]
+        ledger.foretold = target, head.priority(payload[4:])
 
 
 def on_push_promise(ledger: Ledger, flags: int, number: int, payload: bytes) -> None:

@@ -90,7 +90,7 @@ def _take_on(ledger: Ledger, stream: Stream, ended: bool) -> Stream:
         elif request.protocol or request.method == b"CONNECT":
             stream.tunnel = True
     if ledger.foretold is not None and ledger.foretold[0] == stream.id:
-        stream.urgency, stream.incremental = head.priority(ledger.foretold[1])
+        stream.urgency, stream.incremental = ledger.foretold[1]
     if ledger.opened == ledger.limits.max_requests_http2:
         ledger.drain()
     if stream.id == MAX_STREAM:

@@ -107,8 +107,8 @@ class Ledger:
         self.resets = Budget(limits.max_resets, RESETS_PER_SECOND, now)
         self.control = Budget(limits.max_control_frames, CONTROL_PER_SECOND, now)
         self.crumbs = Budget(CRUMBS, CRUMBS_PER_SECOND, now)
-        self.foretold: tuple[int, bytes] | None = None
-        """The priority of a stream that has not begun."""
+        self.foretold: tuple[int, tuple[int, bool]] | None = None
+        """A stream that has not begun, and its priority."""
         self.prefix = b""
         """What the next header block begins with: the size of a table that we do not have."""
         self._greet(websocket)

@@ -39,7 +39,12 @@ class Alarm:
         self.deadline = math.inf
 
     def discard(self) -> None:
-        """It is over, and the clock holds nothing of it."""
+        """It is over: the clock holds nothing of it, nor it anything of who has made it."""
         if self.armed != math.inf:
             self._clock.disarm(self)
         self.deadline = math.inf
+        self._ring = _nothing
+
+
+def _nothing() -> None:
+    """Is done for nobody."""

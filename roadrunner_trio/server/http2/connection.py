@@ -37,7 +37,7 @@ from ...transport.streams import linger, shown
 from ...transport.tls_stream import close_notify
 from ...transport.wire import PeerGone, PeerTooSlow
 from ..carrier import LINGER_OCTETS, QUIET, Carrier
-from ..connection import OWED, admit, dispatch, prepare
+from ..connection import OWED, Connection, admit, dispatch, prepare
 from ..refusals import put_in_words
 from ..report import tell_aborted, tell_rejected
 from .exchange import StreamExchange
@@ -56,6 +56,9 @@ def serve_http2(before: Carrier, early: bytes) -> Awaitable[bool]:
         early: what has come of HTTP/2.
     """
     conn = Http2Connection(before, TALE)
+    if isinstance(before, Connection):
+        before.exchange.end()
+        del before.exchange  # each of the two holds the other
     if early:
         conn.engine.receive(early)
     return serve(conn)
@@ -74,21 +77,29 @@ async def serve(conn: Http2Connection) -> bool:
     Raises nothing but a cancellation of its own, and KeyboardInterrupt.
     """
     conn.task = trio.lowlevel.current_task()
+    conn.task.context = conn.context.variables.copy()  # from the next wait on: a handler that drains may have woken it
     try:
         try:
             await live(conn)
             await part(conn)
             conn.finished = True
         except BaseException as exc:
-            error, onward = part_ways(exc)
-            if error is not None:
-                log.error("the connection of %s failed", shown(conn.peer), exc_info=error)
-            if onward is not None and (error is None or is_operators(onward)):
+            if is_onward(conn, exc):
                 raise
     finally:
-        if not conn.parked:  # else another has its place
+        if conn.parked:  # another has its place
+            conn.forget()
+        else:
             await conn.close()
     return conn.parked
+
+
+def is_onward(conn: Http2Connection, exc: BaseException) -> bool:
+    """Whether ``exc`` is the nursery's or the operator's; else it is told."""
+    error, onward = part_ways(exc)
+    if error is not None:
+        log.error("the connection of %s failed", shown(conn.peer), exc_info=error)
+    return onward is not None and (error is None or is_operators(onward))
 
 
 async def live(conn: Http2Connection) -> None:
@@ -149,7 +160,11 @@ async def receive(conn: Http2Connection) -> None:
         trio.BrokenResourceError, ConnectionFailed: the same of what was taken and begun meanwhile.
     """
     due, wire = conn.phase.phase is Phase.READ_REQUEST, conn.wire
-    if not (due or conn.has_said_end) and wire is not None and wire.polled and not wire.readable:
+    if not (due or conn.has_said_end) and wire is not None and wire.polled:
+        if wire.readable:
+            await trio.lowlevel.checkpoint()
+            if not conn.begin_now():
+                return
         conn.listener = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(conn.deafen)
         return
@@ -193,15 +208,20 @@ async def serve_stream(exchange: StreamExchange) -> None:
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         tell_aborted(exchange, "timeout" if isinstance(error, PeerTooSlow) else "peer_gone", None)
     except BaseException as exc:
-        fault, onward = part_ways(exc)
-        if fault is not None:
-            log.error("a stream of %s failed", shown(exchange.peer), exc_info=fault)  # ours, or an app's plan
-            tell_aborted(exchange, "error", 500)
-            exchange.say_now(500)
-        if onward is not None:
+        if not answered(exchange, exc):
             raise
     finally:
         finish(exchange)
+
+
+def answered(exchange: StreamExchange, exc: BaseException) -> bool:
+    """Answers a request that has failed in our hands; False when there is something in ``exc`` that has to go on."""
+    fault, onward = part_ways(exc)
+    if fault is not None:
+        log.error("a stream of %s failed", shown(exchange.peer), exc_info=fault)  # ours, or an app's plan
+        tell_aborted(exchange, "error", 500)
+        exchange.say_now(500)
+    return onward is None
 
 
 def read_request(exchange: StreamExchange) -> None:
@@ -254,7 +274,7 @@ async def part(conn: Http2Connection) -> None:
     timeouts, quiet = conn.context.timeouts, conn.phase.phase is Phase.IDLE and conn.idle_for() >= QUIET
     conn.engine.goaway(NO_ERROR)
     with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        patience = timeouts.linger if conn.failure is not None else timeouts.write
+        patience = timeouts.linger if conn.engine.failed is not None else timeouts.write
         with trio.move_on_at(min(trio.current_time() + patience, conn.drain.cut)) as waiting:
             await conn.writer.settle()
         if waiting.cancelled_caught:

@@ -55,7 +55,10 @@ class ParkedHttp2(Parked):
 
     def told(self) -> None:
         """The drain's word, passed on; a request that has come, or comes within a second, is served."""
-        if self.is_over or self.ended:
+        if self.is_over:
+            return
+        if self.ended:
+            self.home.see_off(self)
             return
         if self.unread:
             self.wake(EPOLLIN)
@@ -74,12 +77,12 @@ class ParkedHttp2(Parked):
         return super().make_room()
 
     def expire(self) -> None:
-        """Its time is up, or the drain's second is. A request that has come is read, as in time."""
-        if self.ended or (self.engine.draining and not self.unread):
+        """Its time is up, unless a drain has given it a second. A request that has come is read, as in time."""
+        if self.ended:
             self.end()
         elif self.unread:
             self.wake(EPOLLIN)
-        else:
+        elif not self.engine.draining:
             self._part()
 
     def succeeded(self, sock: socket.socket) -> Carrier:
@@ -90,8 +93,14 @@ class ParkedHttp2(Parked):
         self.hand_over(before)
         self.engine.resume()
         conn, story = self.resume(before, self.engine)
+        del self.engine
         home.start(conn, story)
         return conn
+
+    def end(self) -> None:
+        """Closes it, as any slot; the heap may keep that, and with it no engine."""
+        super().end()
+        del self.engine
 
     def last_word(self) -> bytes:
         """The last GOAWAY, unless it is out."""

@@ -60,17 +60,16 @@ class Http2Connection(Carrier):
         most: octets that are read at once: more of a peer that sends much.
         listener: the task that reads, while it waits for octets and for nothing else.
         over: nothing more is read.
-        failure: the breach that has ended it.
     """
 
     __slots__ = (
         "_dismissal",
         "_farewell",
         "_idle_since",
+        "_rested",
         "_whole",
         "busy",
         "engine",
-        "failure",
         "finished",
         "listener",
         "meter_in",
@@ -95,10 +94,10 @@ class Http2Connection(Carrier):
         self.resting: list[StreamExchange] = []
         self.nursery: trio.Nursery | None = None
         self.finished = self.over = False
-        self.failure: ConnectionFailed | None = None
         self._dismissal: Alarm | None = None
         self._farewell: Alarm | None = None
         self._idle_since = self.born
+        self._rested: int = -1 if engine is None else before.served  # what was served when it began to be idle
         self.meter_in = RateMeter(context.limits.min_bytes_per_second)
         self._whole = -1
         self.most = RECEIVE_SIZE
@@ -217,14 +216,15 @@ class Http2Connection(Carrier):
             return
         word: outcome.Outcome[None] = WOKEN
         try:
-            if self._begin_now():
+            if self.begin_now():
                 return
         except Exception as exc:  # the reader's to meet
             word = outcome.Error(exc)
         self.listener = None
         trio.lowlevel.reschedule(task, word)
+        del word  # what it holds, holds this frame
 
-    def _begin_now(self) -> bool:
+    def begin_now(self) -> bool:
         """Reads once; whether all of it has been looked at, and nothing more is due than what comes next."""
         wire, layer = self.wire, self.layer
         if wire is None or (data := wire.receive_now(self.most)) is None:
@@ -293,8 +293,12 @@ class Http2Connection(Carrier):
         """No frame is due any more, or no stream in hand: the connection is idle, or it serves."""
         phase, timeouts = self.phase, self.context.timeouts
         phase.phase, phase.deadline = Phase.SERVING, math.inf
-        if not self.busy:
-            self._idle_since = phase.now()
+        if self.busy:
+            return
+        if self._rested == self.served:  # what came was no request, and moves no deadline
+            phase.wake(phase.end_of_rest, timeouts.park_after)
+        else:
+            self._rested, self._idle_since = self.served, phase.now()
             phase.rest(timeouts.keep_alive if self.served else timeouts.request, timeouts.park_after)
             if self.served and (self._dismissal is None or self._dismissal.armed == math.inf):
                 self._dismissal = self._dismissal or Alarm(self.context.clock, self._dismiss)
@@ -336,6 +340,7 @@ class Http2Connection(Carrier):
     def _put_away(self) -> None:
         """Nobody is told of anything any more."""
         self.phase.close()
+        self.engine.tell_breach = self.engine.window_opened = None
         for alarm in (self._dismissal, self._farewell):
             if alarm is not None:
                 alarm.discard()
@@ -381,7 +386,6 @@ class Http2Connection(Carrier):
 
     def fail(self, failure: ConnectionFailed) -> None:
         """The peer has broken a rule, for which all ends; GOAWAY has been said."""
-        self.failure = failure
         counters, observers = self.context.counters, self.context.observers
         counters.goaways += 1
         log.debug("the connection of %s ends with %d: %s", shown(self.peer), failure.code, failure.reason)
@@ -409,10 +413,15 @@ class Http2Connection(Carrier):
             self.context.counters.cut += cut
             self.tell_close()
             self.closed = True
+            self.forget()
             if self.wire is not None:
                 self.wire.close()
             else:
                 await self.try_to("close", trio.aclose_forcefully, self.stream)
+
+    def forget(self) -> None:
+        """Its task has nothing more to do with it."""
+        del self.writer  # each of the two holds the other
 
 
 class Tale(NamedTuple):

@@ -117,6 +117,21 @@ def test_one_priority_is_remembered():
     assert first(engine, request(3)).urgency == 1
 
 
+@pytest.mark.parametrize(("size", "urgency"), [(256, 1), (257, 3), (16_380, 3)])
+def test_a_priority_that_is_long_says_nothing_and_is_not_kept(size, urgency):
+    engine = greeted(hold=True).engine
+    value = b"u=1" + b" " * (size - 3)
+    assert engine.next_ready() is NEED_DATA
+    engine.receive(update(1, value))
+    assert engine.next_ready() is NEED_DATA
+    assert engine.foretold == (1, (urgency, False))
+    stream = first(engine, request(1))
+    assert stream.urgency == urgency
+    engine.receive(update(1, b"u=5") + update(1, value))
+    assert engine.next_ready() is NEED_DATA
+    assert stream.urgency == urgency
+
+
 # -- tunnels -------------------------------------------------------------------------------------
 
 

@@ -94,10 +94,12 @@ async def test_an_encrypted_peer_may_leave(encrypted, autojump_clock):
     peers = [await meet_encrypted() for _ in range(2)]
     await sleep(6)
     assert parked(house) == 2
+    slots = house.listener._members()
     await peers[0].aclose()
     await trio.aclose_forcefully(peers[1])
     await house.empty()
     assert house.listener.info().aborted == 0
+    assert [slot.secrets for slot in slots] == [None, None], "the heap has them for a while"
 
 
 async def test_the_end_of_an_encrypted_one_never_waits_for_its_peer(encrypted, autojump_clock):

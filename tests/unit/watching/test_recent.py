@@ -126,13 +126,16 @@ async def test_a_websocket_and_the_messages_on_it(autojump_clock):
             assert (found["received"], found["sent"]) == (2, 2)
 
 
-async def test_how_websockets_of_http_2_have_ended(autojump_clock):
-    async with open_http2(rr.websocket(echo)) as (house, peer):
+@pytest.mark.parametrize("kind", ["memory", pytest.param("tcp", marks=needs_poller)])
+async def test_how_websockets_of_http_2_have_ended(kind, autojump_clock):
+    """Also once their connection is parked, and when it is awake again."""
+    timeouts = rr.Timeouts(park_after=1)
+    async with open_http2(rr.websocket(echo), kind, timeouts=timeouts) as (house, peer):
         eye = Eye([house.listener])
         eye.sample()
-        kind, fields = [(":protocol", "websocket")], [("sec-websocket-version", "13")]
+        pseudo, fields = [(":protocol", "websocket")], [("sec-websocket-version", "13")]
         for target in ("/first", "/second"):
-            number = peer.ask(target, method="CONNECT", pseudo=kind, fields=fields, end=False)
+            number = peer.ask(target, method="CONNECT", pseudo=pseudo, fields=fields, end=False)
             await peer.flush()
             await trio.testing.wait_all_tasks_blocked()
         peer.send(number, b"\x88\x89\0\0\0\0\x0b\xb8good\nby")  # 3000 and its reason, masked with zeros
@@ -143,6 +146,23 @@ async def test_how_websockets_of_http_2_have_ended(autojump_clock):
         ("/second", {"code": 3000, "reason": "good\\x0aby", "by": "peer"}),
         ("/first", None),
     ]
+    async with open_http2(rr.websocket(echo), kind, timeouts=timeouts) as (house, peer):
+        eye = Eye([house.listener])
+        eye.sample()
+        number = peer.ask("/third", method="CONNECT", pseudo=pseudo, fields=fields, end=False)
+        await peer.flush()
+        peer.send(number, b"\x88\x82\0\0\0\0\x03\xe8", end=True)
+        await peer.flush()
+        for _ in range(2):
+            await trio.sleep(1.5)
+            await wait_all_tasks_blocked()
+            [row] = eye.sample().connections.values()
+            assert row["phase"] == ("parked" if kind == "tcp" else "idle")
+            assert [each["target"] for each in eye.closer(row["id"])["websockets"]] == ["/third"]
+            peer.conn.ping(b"12345678")
+            await peer.flush()
+            assert only(eye) == row["id"]
+            assert [each["target"] for each in eye.closer(row["id"])["websockets"]] == ["/third"]
 
 
 async def test_of_websockets_the_last_are_remembered_and_none_when_nobody_looks(autojump_clock, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from contextvars import ContextVar
 
 import h2.connection
 import pytest
@@ -24,6 +25,7 @@ pytestmark = needs_poller
 
 AGAIN = pytest.mark.parametrize("time", range(8))
 """Of what happens in one tick: Trio takes the tasks of a tick in an order of chance."""
+USER: ContextVar[str] = ContextVar("USER", default="nobody")
 NO_ERROR, ANY_STREAM = 0, 2**31 - 1
 
 
@@ -144,6 +146,32 @@ async def test_a_ping_wakes_it_and_moves_no_deadline(autojump_clock):
         assert peer.goaways == [(1, NO_ERROR)]
 
 
+@pytest.mark.parametrize("kind", ["memory", "tcp"])
+@pytest.mark.parametrize(("begins", "goes_on", "ends"), [(3, 4, 75), (60, 61, 75), (74, 80, 80)])
+async def test_nor_does_one_that_comes_in_two_pieces(begins, goes_on, ends, kind, autojump_clock):
+    async with open_http2(hello, kind) as (_, peer):
+        await ask(peer)
+        peer.conn.ping(b"12345678")
+        ping = peer.conn.data_to_send()
+        await trio.sleep(begins)
+        await peer.peer.say(ping[:5])
+        await trio.sleep_until(goes_on)
+        await peer.peer.say(ping[5:])
+        assert await peer.end() == ends
+        assert peer.pings == [b"12345678"]
+        assert peer.goaways == [(1, NO_ERROR)]
+
+
+async def test_who_never_asks_has_the_time_of_a_first_request_whatever_else_is_said(autojump_clock):
+    async with open_http2(hello, "tcp") as (_, peer):
+        for _ in range(8):
+            for piece in (b"\0\0\x08\x06\0\0", b"\0\0\0" + bytes(8)):
+                await trio.sleep(3)
+                with suppress(trio.BrokenResourceError):
+                    await peer.peer.say(piece)
+        assert peer.peer.ended_at == 30
+
+
 async def test_its_time_is_up_at_the_same_moment(autojump_clock):
     async with open_http2(hello, "tcp") as (house, peer):
         await ask(peer)
@@ -209,6 +237,19 @@ async def test_tasks_of_the_pool_that_still_rest_are_let_go(autojump_clock):
         await wait_all_tasks_blocked()
         assert (parked(house), tasks(house)) == (1, [])
         await ask(peer)
+
+
+@pytest.mark.parametrize("octets", [16, 17, 18])
+async def test_a_read_of_as_much_as_is_read_at_once_does_not_keep_it_awake(octets, autojump_clock):
+    """There may be more behind it, of which no edge would tell."""
+    async with open_http2(hello, "tcp") as (house, peer):
+        await ask(peer)
+        [conn] = house.listener._members()
+        conn.most = octets
+        peer.conn.ping(b"12345678")
+        await peer.flush()
+        assert peer.pings == [b"12345678"]
+        await asleep(house)
 
 
 @pytest.mark.parametrize("how", ["end", "reset"])
@@ -301,6 +342,25 @@ async def test_a_request_in_its_socket_comes_before_a_drain(time, autojump_clock
         await peer.end()
 
 
+async def test_what_a_handler_that_drains_has_set_is_unseen_by_whoever_is_woken_for_that(autojump_clock):
+    async def handler(request):
+        before = USER.get()
+        if request.path == "/drain":
+            USER.set("operator")
+            other.peer.slip(other.conn.data_to_send())
+            house.listener._start_drain(trio.current_time() + 10)
+        return rr.Response(before)
+
+    async with open_http2(handler, "tcp") as (house, peer):
+        other = await Http2Peer(house.meet("tcp")).greet()
+        await peer.get()
+        await other.get()
+        await asleep(house, 2)
+        number = other.ask()
+        await peer.get("/drain")
+        assert (await other.answer(number)).brief == (200, b"nobody")
+
+
 async def test_a_peer_that_leaves_at_the_first_word_leaves_nothing(autojump_clock):
     async with open_http2(hello, "tcp") as (house, peer):
         await ask(peer)
@@ -323,6 +383,49 @@ async def test_a_notice_ends_it_and_those_who_come_later_rest(autojump_clock):
         await ask(later)
 
 
+@pytest.mark.parametrize("again", ["a notice", "a drain"])
+async def test_each_has_its_second_whatever_else_begins_in_it(again, autojump_clock):
+    async with open_http2(hello, "tcp", timeouts=rr.Timeouts(park_after=0.25)) as (house, peer):
+        await ask(peer)
+        await trio.sleep(5)
+        house.listener.notify(10)
+        later = await Http2Peer(house.meet("tcp")).greet()
+        await ask(later)
+        await trio.sleep(0.75)
+        assert (parked(house), tasks(house)) == (2, [])
+        if again == "a notice":
+            house.listener.notify(10)
+        else:
+            house.listener._start_drain(trio.current_time() + 10)
+        assert (await peer.end(), await later.end()) == (6, 6.75)
+        assert (peer.goaways, later.goaways) == ([(ANY_STREAM, NO_ERROR), (1, NO_ERROR)],) * 2
+        await peer.peer.close()
+        await later.peer.close()
+        assert house.active == 0
+
+
+async def test_also_when_its_time_is_up_in_it(autojump_clock):
+    async with open_http2(hello, "tcp") as (house, peer):
+        await ask(peer)
+        await trio.sleep(74.5)
+        house.listener.notify(10)
+        await trio.sleep(0.75)
+        await ask(peer)
+        assert await peer.end() == 76.25
+        assert peer.goaways == [(ANY_STREAM, NO_ERROR), (3, NO_ERROR)]
+
+
+async def test_and_when_a_drain_begins_in_the_last_of_a_peer(autojump_clock):
+    async with open_http2(hello, "tcp") as (house, peer):
+        await ask(peer)
+        assert await peer.end() == 75
+        await trio.sleep(0.5)
+        house.listener._start_drain(trio.current_time() + 10)
+        await wait_all_tasks_blocked()
+        assert house.active == 1
+        assert await house.empty() == 76
+
+
 @AGAIN
 async def test_the_deadline_of_a_drain_cuts_the_second_short(time, autojump_clock):
     async with open_http2(hello, "tcp") as (house, peer):
@@ -331,6 +434,30 @@ async def test_the_deadline_of_a_drain_cuts_the_second_short(time, autojump_cloc
         drained = await house.listener.drain(0.25)
         assert (drained.cut, drained.stuck) == (0, 0)
         assert await peer.end() == 5.25
+        assert peer.goaways[-1] == (1, NO_ERROR)
+
+
+@pytest.mark.parametrize("its_end", [False, True])
+async def test_one_that_a_notice_has_told_falls_to_a_cancellation_too(its_end, autojump_clock):
+    async with open_http2(hello, "tcp") as (house, peer):
+        await ask(peer)
+        await trio.sleep(75.25 if its_end else 5.25)
+        house.listener.notify(10)
+        await wait_all_tasks_blocked()
+        assert parked(house) == 1
+        house.nursery.cancel_scope.cancel()
+    assert (house.active, parked(house)) == (0, 0)
+    assert house.watch.names()[-1] == "close"
+
+
+async def test_and_to_the_deadline_of_a_drain(autojump_clock):
+    async with open_http2(hello, "tcp") as (house, peer):
+        await ask(peer)
+        await asleep(house)
+        house.listener.notify(10)
+        await trio.sleep(0.25)
+        assert await house.listener.drain(0.25) == rr.Drained(finished=1, cut=0, stuck=0)
+        assert await peer.end() == 5.5
         assert peer.goaways[-1] == (1, NO_ERROR)
 
 
