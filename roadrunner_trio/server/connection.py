@@ -362,7 +362,7 @@ async def reject(conn: Connection, error: ProtocolError) -> None:
 async def is_onward(conn: Connection, exc: BaseException) -> bool:
     """Whether ``exc`` is the nursery's or the operator's; else it is told, and the peer has its last word."""
     error, onward = part_ways(exc)
-    if error is None:
+    if error is None or conn.closed:  # HTTP/2 has told what there is to tell
         return True
     log.error("the connection of %s failed", shown(conn.peer), exc_info=error)  # ours, or an app's plan
     tell_aborted(conn.exchange, "error", 500)

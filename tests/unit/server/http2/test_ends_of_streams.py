@@ -79,6 +79,28 @@ async def test_who_is_to_be_left_alone_is_told_and_not_cancelled(autojump_clock)
         assert told == [3, "gone"]
 
 
+@pytest.mark.parametrize("kind", ["memory", "tcp"])
+async def test_an_interrupt_of_the_operators_passes_beside_an_error_which_is_logged(kind, caplog):
+    class App:
+        def plan(self, request):
+            raise BaseExceptionGroup("", [KeyboardInterrupt(), ValueError("beside it")])
+
+        async def __call__(self, exchange):
+            raise AssertionError("not asked")
+
+    async def interrupted():
+        async with open_http2(App(), kind) as (_, peer):
+            peer.ask()
+            await peer.flush()
+            await trio.sleep_forever()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await interrupted()
+    assert caught.group_contains(KeyboardInterrupt)
+    assert not caught.group_contains(AttributeError)
+    assert "beside it" in caplog.text
+
+
 async def test_a_handler_has_its_time_and_its_neighbours_theirs(autojump_clock):
     sleeper = Sleeper()
     async with open_http2(sleeper, timeouts=rr.Timeouts(handler=10)) as (house, peer):
