@@ -20,6 +20,7 @@ from ..answering.faults import STRAYS, leaves
 from ..errors import HTTPError
 from ..fields import Field, is_token
 from ..journal import log
+from ..messages.around import innermost
 from ..messages.exchange import Exchange
 from ..messages.request import Request
 from ..messages.response import AnyResponse, Upgrade
@@ -236,7 +237,7 @@ def _tell_refused(offer: Offer, failures: list[BaseException]) -> None:
     """What was not accepted: by whom, or why nobody decided."""
     if offer.session is not None:
         return
-    exchange: Any = offer.exchange
+    exchange = innermost(offer.exchange)
     answered = exchange.status if exchange.started else 0
     if answered:
         status, reason = answered, "rejected"

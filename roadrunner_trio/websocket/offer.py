@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, cast
 
 import trio
 from trio_websocket import Endpoint
@@ -12,6 +11,7 @@ from ..answering.context import ServerContext
 from ..answering.respond import respond
 from ..fields import Field, FieldsLike, encoded
 from ..journal import log
+from ..messages.around import innermost
 from ..messages.exchange import Exchange
 from ..messages.response import AnyResponse, Response
 from ..protocol.wishes import checked
@@ -81,7 +81,7 @@ class Offer:
     def begin(self, stream: trio.abc.Stream, subprotocol: str | None, agreement: Agreement | None) -> WebSocket:
         """The session on ``stream``; the 101 is out."""
         exchange, settings = self.exchange, self.settings
-        context: ServerContext = cast("Any", exchange).context
+        context: ServerContext = innermost(exchange).context
         early = b""
         if isinstance(stream, PrefixedStream):
             early, stream = stream.detach()
