@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ..fields import Field, Fields, FieldsLike, encoded
-from ..messages.exchange import App, Exchange
+from ..messages.exchange import App, Exchange, answer_of
 from ..protocol.http1.encode import Wishes, sift
 from ..protocol.http1.scan import Seen
 from ..protocol.trust import ProxyHeaders, ProxyProtocol
@@ -108,6 +108,8 @@ class ServerContext:
         on_head: what is done to every request before its plan.
         tls: for connections that are not encrypted when they come; None leaves them so.
         proxy_protocol: whose connections begin with a PROXY header.
+        answer: the app, or what it has in the place of its call: that may leave something :class:`.Lasting` to a
+            caller who has fewer frames under it.
         seen: what the engines of its connections share.
         gate: what keeps requests out of the application, if anything does.
         variables: the context variables of whoever serves; each request begins with a copy of them.
@@ -147,9 +149,11 @@ class ServerContext:
     websockets: bool = False
     http2: Callable[[Any, bytes], Awaitable[bool]] | None = None
     sift_http2: Callable[[tuple[Field, ...]], blocks.Wishes] = field(init=False)
+    answer: Callable[[Exchange], Awaitable[object]] = field(init=False)
     seen: Seen = field(init=False)
     buffered: Buffered = field(init=False)
 
     def __post_init__(self) -> None:
+        self.answer = answer_of(self.app)
         self.seen = Seen(self.limits)
         self.buffered = Buffered(self.limits.max_buffered)

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ..messages.exchange import App, Exchange, Plan
+from ..messages.exchange import App, Exchange, Lasting, Plan, TwoSteps, answer_of
 from ..messages.request import Probe, Request
 
 METHODS: Final = frozenset({"GET", "HEAD"})
 FIELDS: Final = ((b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store"))
 
 
-class Health:
+class Health(TwoSteps):
     """An app around another, which answers GET and HEAD of two paths itself.
 
     Args:
@@ -59,14 +59,16 @@ class Health:
         request.endpoint = self._probes[request.path]
         return self._plan
 
-    async def __call__(self, exchange: Exchange) -> None:
+    async def answer(self, exchange: Exchange) -> Lasting | None:
         """Answers a question, or lets the app answer."""
         if not self.asked(exchange.request):
-            await self.app(exchange)
-        elif exchange.request.path == self.path and (self.leaving or exchange.drain.draining):
+            rest = await answer_of(self.app)(exchange)
+            return rest if isinstance(rest, Lasting) else None
+        if exchange.request.path == self.path and (self.leaving or exchange.drain.draining):
             await exchange.respond(503, FIELDS, b"leaving\n")
         else:
             await exchange.respond(200, FIELDS, b"ok\n")
+        return None
 
 
 def _is_path(text: str) -> bool:

@@ -13,7 +13,7 @@ import trio
 
 from ..fields import FieldsLike, encoded
 from ..messages.around import Surround
-from ..messages.exchange import App, BodyMode, Exchange, Plan
+from ..messages.exchange import App, BodyMode, Exchange, Lasting, Plan, TwoSteps
 from ..messages.request import Request
 from ..messages.response import (
     STOP,
@@ -40,7 +40,7 @@ Handler: TypeAlias = Callable[[Request], Awaitable[AnyResponse]]
 """``async def handler(request) -> AnyResponse``."""
 
 
-class native:
+class native(TwoSteps):
     """The app that a plain handler is: one plan for every request.
 
     Args:
@@ -58,8 +58,8 @@ class native:
         """The same for every request."""
         return self._plan
 
-    async def __call__(self, exchange: Exchange) -> None:
-        """Runs the handler and writes what it returns.
+    async def answer(self, exchange: Exchange) -> Lasting | None:
+        """Runs the handler and writes what it returns, unless that lasts.
 
         Raises:
             TypeError: it returned something that is no response.
@@ -67,8 +67,12 @@ class native:
         response = await self.handler(exchange.request)
         if type(response) is Response:
             await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
-        else:
-            await respond(exchange, response, self.author(exchange.request))
+            return None
+        writing = respond(exchange, response, self.author(exchange.request))
+        if isinstance(writing, Lasting):
+            return writing
+        await writing
+        return None
 
     def author(self, request: Request) -> object:
         """Who made the response to ``request``, for complaints about it."""

@@ -17,7 +17,7 @@ from ..answering.faults import essence
 from ..answering.middleware import CallNext, Middleware, checked, compose, early_of
 from ..answering.respond import Handler, default_plan, lifetime_of, native, respond, serves_websockets
 from ..errors import HTTPError, ProtocolError
-from ..messages.exchange import App, BodyMode, Exchange, Plan
+from ..messages.exchange import App, BodyMode, Exchange, Lasting, Plan
 from ..messages.request import Request
 from ..messages.response import AnyResponse, Response
 from ..protocol.codec.uri import percent_encode
@@ -106,14 +106,14 @@ class _Mounted(native):
         request.endpoint, request.state = endpoint, endpoint.state
         return self._plans.get(endpoint, self._plan)
 
-    async def __call__(self, exchange: Exchange) -> None:
-        """Runs the handler inside of the middlewares, and writes what comes of it.
+    async def answer(self, exchange: Exchange) -> Lasting | None:
+        """Runs the handler inside of the middlewares, and writes what comes of it, unless that lasts.
 
         Raises:
             TypeError: that is no response.
         """
         if self._on_error is None:
-            return await super().__call__(exchange)
+            return await super().answer(exchange)
         try:
             response = await self.handler(exchange.request)
         except BaseException as exc:
@@ -124,7 +124,10 @@ class _Mounted(native):
             if not isinstance(error, HTTPError | ProtocolError):
                 raise  # it is told and logged as ever
             return None
-        await respond(exchange, response, self.author(exchange.request))
+        writing = respond(exchange, response, self.author(exchange.request))
+        if isinstance(writing, Lasting):
+            return writing
+        await writing
         return None
 
     async def _confess(self, exchange: Exchange, error: BaseException, on_error: OnError) -> None:

@@ -29,6 +29,13 @@ Surround: TypeAlias = Callable[[Exchange], Exchange]
 _SHARED: Final = frozenset({"kind", "extra", "memo"})
 
 
+def innermost(exchange: Exchange) -> Any:
+    """The server's own exchange, within all that stands around it."""
+    while isinstance(exchange, Around):
+        exchange = exchange.inner
+    return exchange
+
+
 class Around:
     """An exchange that passes everything on; derived ones change what they are about.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Literal, Protocol, TypeAlias
 
 import trio
@@ -156,6 +157,35 @@ class Exchange(Protocol):
         ...
 
 
+class Lasting:
+    """What is left to be done of an answer, and may take hours: as little as can be is to be held meanwhile.
+
+    Whoever is given one enters it, awaits :meth:`body`, and leaves it; or awaits it as a whole, which is a frame more.
+    """
+
+    __slots__ = ()
+
+    def body(self) -> Awaitable[object]:
+        """What takes so long."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> None:
+        """The body is about to be awaited."""
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        """It is over; what it has raised is dealt with, or goes on."""
+        return False
+
+    async def _whole(self) -> None:
+        async with self:
+            await self.body()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._whole().__await__()
+
+
 class App(Protocol):
     """Answers exchanges. ``native(handler)`` makes one from a handler.
 
@@ -171,3 +201,24 @@ class App(Protocol):
     async def __call__(self, exchange: Exchange) -> None:
         """Answers one exchange."""
         ...
+
+
+class TwoSteps:
+    """An app that may leave what lasts of an answer to its caller, who has fewer frames under it."""
+
+    __slots__ = ()
+
+    async def answer(self, exchange: Exchange) -> Lasting | None:
+        """As a call, to its end, or all but what lasts."""
+        raise NotImplementedError
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """As any app's."""
+        if (rest := await self.answer(exchange)) is not None:
+            await rest
+
+
+def answer_of(app: App) -> Callable[[Exchange], Awaitable[object]]:
+    """What is called in place of ``app``, and may come to something :class:`Lasting`."""
+    called: Any = type(app).__call__
+    return app.answer if isinstance(app, TwoSteps) and called is TwoSteps.__call__ else app

@@ -12,6 +12,7 @@ import trio
 from ..errors import HTTPError
 from ..fields import Fields, lookup
 from ..protocol.heads import RequestHead
+from ..protocol.http1.scan import reread
 from ..protocol.proxy_header import ProxyHeader
 from ..transport.drain import Drain
 from ..transport.streams import Address
@@ -115,6 +116,8 @@ class Request:
     proxy: ProxyHeader | None = None
     _body: bytes | None = None
     _left = b""
+    _raw = b""
+    _host: bytes | None = None
     _streaming = False
     _query: Params | None = None
     _cookies: Params | None = None
@@ -142,6 +145,14 @@ class Request:
         # Drawn when somebody asks: most requests are never called by it. Threads that ask at once are told the same.
         made: str = self.__dict__.setdefault("request_id", new_id())
         return made
+
+    @cached_property
+    def head(self) -> RequestHead:
+        """The head, as it was read; or read once more, where it was let go."""
+        head = reread(self._raw)
+        if head is None:
+            raise RuntimeError("a head was let go that cannot be read again")
+        return head if self._host is None else head._replace(host=self._host)
 
     @property
     def target(self) -> bytes:
@@ -403,6 +414,17 @@ class Request:
         """Lets go of it: a request that has failed may be held by the frames of what it failed by, for a while."""
         self._body, self._left = None, b""
 
+    def drop_head(self) -> None:
+        """Keeps only the octets of the head, a quarter of what it takes in memory, until somebody asks for it.
+
+        For requests that last for hours. A head that would not be the same if it were read again is left as it is.
+        """
+        head, again = self.head, reread(self.head.raw)
+        if again is not None and again._replace(host=head.host) == head:
+            self._raw = head.raw
+            self._host = None if again.host == head.host else head.host
+            del self.head
+
     def detach(self) -> None:
         """Ends the exchange: the connection goes on, and the next request's body must not be read through this one."""
         self._source = None
@@ -421,3 +443,10 @@ class Request:
         if self._source is None:
             raise RuntimeError("this request's exchange is over")
         return self._source
+
+
+def doing(request: Request) -> str:
+    """A request in two words, its method and its path without the query; its head is not read again for that."""
+    raw = request._raw  # pyright: ignore[reportPrivateUsage]  # its own module
+    method, target = raw.split(b" ", 2)[:2] if raw else (request.head.method, request.head.path)
+    return f"{method.decode('ascii')} {target.partition(b'?')[0].decode('ascii')}"

@@ -25,6 +25,7 @@ from ..answering.context import ServerContext
 from ..answering.faults import essence, is_operators, part_ways
 from ..errors import ProtocolError
 from ..journal import log
+from ..messages.exchange import Lasting
 from ..messages.request import Request
 from ..protocol.heads import RequestHead
 from ..protocol.http1.engine import CLOSED, NEED_DATA, Signal
@@ -37,8 +38,7 @@ from ..transport.wire import RECEIVE_SIZE, PeerTooSlow
 from .carrier import LAST_WORD, LINGER_OCTETS, NEWBORN, QUIET, Carrier, Fate
 from .door import Answered, begins_http2, chooses_http2, enter, go_on
 from .http1_exchange import Http1Exchange
-from .presence import miss
-from .refusals import Answer, fail, judge_early, put_in_words, turn_away
+from .refusals import Answer, enter_handler, fail, judge_early, put_in_words, turn_away
 from .report import tell_aborted, tell_end, tell_rejected
 from .subject import Subject
 
@@ -181,16 +181,15 @@ async def serve_connection(conn: Connection) -> Fate:
 
 async def live(conn: Connection) -> None:
     """The life of a connection, in its one cancel scope; then what it is owed at the end."""
-    exchange, context = conn.exchange, conn.context
+    exchange = conn.exchange
     try:
         with conn.phase.scope:
             await handshake(conn)
             while not conn.parting and await read_request(conn):
-                if (gate := context.gate) is not None and not gate.spares(exchange.request):
+                if (gate := conn.context.gate) is not None and not gate.spares(exchange.request):
                     await admit(exchange, gate)
-                else:
-                    if not exchange.expect_body(context.app.plan(exchange.request)) or await prepare(exchange):
-                        await dispatch(exchange)
+                elif not exchange.expect_body(conn.context.app.plan(exchange.request)) or await prepare(exchange):
+                    await dispatch(exchange)
                 if not exchange.body_done or exchange.waits:
                     await finish(exchange)
                 if not goes_on(conn):
@@ -296,17 +295,17 @@ async def read_body(exchange: Subject) -> None:
 
 async def dispatch(exchange: Subject, app: Answer | None = None) -> None:
     """Runs the application, or ``app``, which writes its response; one ``except`` covers both (N3)."""
-    conn, request, context = exchange.conn, exchange.request, exchange.conn.context
-    observers = context.observers
+    request, observers = exchange.request, exchange.conn.context.observers
     if observers.request_start:
         observers.tell(observers.request_start, RequestStarted(request, time.time()))
-    exchange.phase.enter(Phase.DISPATCH, exchange.plan.timeout)
-    if conn.hung_up:
-        miss(exchange)
+    enter_handler(exchange)
     began, error, onward = exchange.phase.now(), None, None
     try:
         try:
-            await (app or context.app)(exchange)
+            rest = await (app or exchange.conn.context.answer)(exchange)
+            if isinstance(rest, Lasting):  # a WebSocket: here, without the frames of what has led to it
+                async with rest:
+                    await rest.body()
             if not (exchange.ended or exchange.taken_over):
                 raise RuntimeError("the application returned without ending its response")
             exchange.ended = True

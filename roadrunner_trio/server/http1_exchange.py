@@ -15,20 +15,21 @@ from typing import Final, cast
 
 import trio
 
+from ..answering.buffers import Buffered, Share
 from ..errors import HTTPError, ProtocolError
 from ..fields import Field
 from ..messages.exchange import Plan
 from ..messages.request import Request
 from ..protocol.heads import Framing, RequestHead
 from ..protocol.http1 import encode
-from ..protocol.http1.engine import CLOSED, END, NEED_DATA, Http1Engine, Signal
+from ..protocol.http1.engine import CLOSED, END, NEED_DATA, SPENT, Http1Engine, Signal
 from ..transport.patience import SPARED, Patience
 from ..transport.phases import Phase
-from ..transport.streams import PrefixedStream, RateMeter
+from ..transport.streams import PrefixedStream, RateMeter, Unmeasured
 from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
 from .carrier import Carrier
 from .gathering import gather_body, no_room
-from .http1_sender import OVER, UNREAD, Http1Sender
+from .http1_sender import NO_HEAD, OVER, UNREAD, Http1Sender
 from .presence import Grace, in_handler, look_away, miss
 from .report import tell_acknowledged, tell_send_failed
 
@@ -36,9 +37,13 @@ READ_AHEAD: Final = 65536
 BULK_SIZE: Final = 262144
 """Octets that are read at once of a body whose peer is faster than we are: a read costs 15 µs, whatever its size."""
 NO_PLAN: Final = Plan()
+UNMEASURED: Final = Unmeasured(0)
+"""The meter of peers of whom nothing has been awaited yet but the first octet of a head."""
 GULPS: Final = 2
 """Pieces of a body taken without a wait before the neighbours have a turn: the smallest chunks make one of 4 ms."""
 RELEASED: Final = "nobody waits for this request's peer any more"
+NO_SHARE: Final = Share(Buffered())
+"""Of those whose streams are somebody else's."""
 
 
 class Http1Exchange(Http1Sender):
@@ -47,11 +52,11 @@ class Http1Exchange(Http1Sender):
     Attributes:
         engine: splits what the peer sends.
         plan: what the application wants done with the request in hand.
-        meter: how fast its peer sends it.
+        meter: how fast its peer sends it, where that has to be asked.
         grace: the time it has left when its peer has gone; made when first needed.
         waits: those of the application for something of the request in hand; None is nobody's.
         judged: by its head alone, for the time being: its body is not to be read, or is refused.
-        taken: what :attr:`received` was when another connection took its engine; None while it has it.
+        taken: what :attr:`received` was when it lost its engine; None while it has it.
     """
 
     __slots__ = (
@@ -75,7 +80,7 @@ class Http1Exchange(Http1Sender):
         super().__init__(conn)
         self.engine = engine
         self.plan = NO_PLAN
-        self.meter = RateMeter(conn.context.limits.min_bytes_per_second, conn.context.clock)
+        self.meter: RateMeter = UNMEASURED
         self.grace: Grace | None = None
         self._reading = False
         self._received = 0
@@ -165,13 +170,20 @@ class Http1Exchange(Http1Sender):
             PeerTooSlow: the peer sends it more slowly than the minimum rate.
         """
         self.phase.enter(Phase.READ_REQUEST, self.timeouts.request)
-        self.meter.reset(self.engine.buffered)
+        self.measure(self.engine.buffered)
         while (head := self.engine.next_head()) is NEED_DATA:
             if self.meter.slow and not self.engine.ended:
                 raise PeerTooSlow("the peer sends its head more slowly than the minimum rate")  # E7
             before = self.meter.begin()
             self.meter.add(await self.fill(), self.phase.now() - before)
         return head
+
+    def measure(self, octets: int = 0) -> None:
+        """From now on it counts how fast the peer sends; it has sent ``octets``."""
+        if self.meter is UNMEASURED:
+            context = self.conn.context
+            self.meter = RateMeter(context.limits.min_bytes_per_second, context.clock)
+        self.meter.reset(octets)
 
     def expect_body(self, plan: Plan) -> bool:
         """Prepares for the body of the current head as planned; whether anything is to be done before the handler runs.
@@ -188,7 +200,7 @@ class Http1Exchange(Http1Sender):
         if plan.body == "buffered" and not plan.early and self._body_came_along():
             return False
         self.continue_owed = self.head.expects_continue and not self.engine.buffered  # N17
-        self.meter.reset()
+        self.measure()
         self._bulk = self._spared = False
         self._gulps = 0
         return plan.body == "buffered" or bool(plan.early)
@@ -424,8 +436,18 @@ class Http1Exchange(Http1Sender):
         if self.wire is None or not self.wire.polled:
             await self.settle()  # who waits for the peer to go reads here, and two cannot read one stream
         self.phase.enter(Phase.HANDED_OFF, math.inf)
-        early = self.engine.release()
-        return PrefixedStream(self.head.raw + early if replay_head else early, self.conn.stream)
+        early, head = self.engine.release(), self.head
+        if self.wire is not None and self.wire.polled and not self.engine.ended:
+            self._strip()
+        return PrefixedStream(head.raw + early if replay_head else early, self.conn.stream)
+
+    def _strip(self) -> None:
+        """Lets go of what reads requests: the stream may be another's for days, and no more of them come."""
+        self.taken = self.received
+        self.meter.close()
+        self.engine, self.meter, self.head = SPENT, UNMEASURED, NO_HEAD
+        if not self.share.held:
+            self.share = NO_SHARE
 
 
 class _Wait(Patience):

@@ -21,7 +21,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from contextvars import copy_context
 from dataclasses import fields
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, Unpack
 
 import trio
@@ -190,7 +189,7 @@ class Listener:
         from .listener_info import described
 
         now = trio.current_time()
-        return [described(conn, now) for conn in sorted(self._members(), key=attrgetter("born"))]
+        return [described(conn, now) for conn in sorted(self._members(), key=lambda conn: conn.born)]
 
     @property
     def drained(self) -> bool:

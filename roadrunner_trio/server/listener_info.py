@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import trio
 
+from ..messages.request import doing
 from ..transport.phases import Phase
 from ..transport.streams import Address
 from .carrier import Carrier
@@ -140,4 +141,4 @@ def _request_of(conn: Carrier) -> str:
     if conn.phase.phase in (Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST):
         return ""
     request = getattr(getattr(conn, "exchange", None), "request", None)  # given up before it leaves its drain
-    return "" if request is None else f"{request.method} {request.path}"
+    return "" if request is None else doing(request)

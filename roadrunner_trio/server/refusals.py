@@ -27,11 +27,16 @@ Answer: TypeAlias = Callable[[Exchange], Awaitable[None]]
 """What answers an exchange: an application, or what stands in for one."""
 
 
-async def judge_early(exchange: Subject) -> Answer | None:
-    """Asks those who judge by the head alone; gives the answer of the first who has one, be it an exception."""
+def enter_handler(exchange: Subject) -> None:
+    """The application has the exchange from here on; a peer that has hung up already is missed."""
     exchange.phase.enter(Phase.DISPATCH, exchange.plan.timeout)
     if exchange.conn.hung_up:
         miss(exchange)
+
+
+async def judge_early(exchange: Subject) -> Answer | None:
+    """Asks those who judge by the head alone; gives the answer of the first who has one, be it an exception."""
+    enter_handler(exchange)
     exchange.judged = True
     try:
         for check in exchange.plan.early:

@@ -75,6 +75,19 @@ class Clock:
         if timer.deadline < self._sleep.deadline:
             self._sleep.deadline = timer.deadline
 
+    def replace(self, before: Timer, after: Timer) -> None:
+        """Has ``after``, which is new, in the place of ``before``, which has no deadline any more.
+
+        It is looked at when that would have been: one entry less, where thousands take over from others.
+        """
+        entry = self._filed.pop(before, None)
+        before.armed = math.inf
+        if entry is not None:
+            entry[2], entry[3] = after, False
+            self._filed[after], after.armed = entry, entry[0]
+        if after.deadline < after.armed:
+            self.arm(after)
+
     def disarm(self, timer: Timer) -> None:
         """Forgets ``timer``, and holds nothing of it; its entry is swept later."""
         if timer.armed != math.inf:

@@ -39,7 +39,7 @@ class Drain:
         self.draining = False
         self.deadline = math.inf
         self.cut = math.inf
-        self.members: dict[Member, None] = {}  # a set that keeps the order in which they came
+        self.members: dict[Member, Member | None] = {}  # in the order in which they came, each with who watches for it
         self.watchers: dict[Member, None] = {}
 
     @property
@@ -58,16 +58,25 @@ class Drain:
     def replace(self, member: Member, successor: Member) -> None:
         """Has another member in the place of one, if that is one."""
         if member in self.members:
-            del self.members[member]
-            self.members[successor] = None
+            self.members[successor] = self.members.pop(member)
 
-    def watch(self, watcher: Member) -> None:
-        """Adds somebody who is told, after the members, but is not one of those who have to be gone in the end."""
-        self.watchers[watcher] = None
+    def watch(self, watcher: Member, member: Member | None = None) -> None:
+        """Adds somebody who is told, after the members, but is not one of those who have to be gone in the end.
 
-    def unwatch(self, watcher: Member) -> None:
-        """Removes a watcher; harmless when it is gone."""
-        self.watchers.pop(watcher, None)
+        Args:
+            member: whose affair it is, if that has no other: a row of a table less, for as long as both are there.
+        """
+        if member is not None and self.members.get(member, self) is None:
+            self.members[member] = watcher
+        else:
+            self.watchers[watcher] = None
+
+    def unwatch(self, watcher: Member, member: Member | None = None) -> None:
+        """Removes a watcher, of which the same is said; harmless when it is gone."""
+        if member is not None and self.members.get(member) is watcher:
+            self.members[member] = None
+        else:
+            self.watchers.pop(watcher, None)
 
     def start(self, deadline: float, *, notice: bool = False) -> None:
         """Tells every member and watcher, once. A later call can only bring the deadline forward.
@@ -82,7 +91,8 @@ class Drain:
             return
         self.draining = True
         self.started.set()
-        for member in (*self.members, *self.watchers):
+        watchers = [watcher for watcher in self.members.values() if watcher is not None]
+        for member in (*self.members, *watchers, *self.watchers):
             try:
                 member.told()
             except KeyboardInterrupt:

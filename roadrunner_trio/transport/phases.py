@@ -36,7 +36,7 @@ BUSY: Final = frozenset({Phase.READ_BODY, Phase.DISPATCH, Phase.RESPOND, Phase.H
 WAITING: Final = frozenset({Phase.HANDSHAKE, Phase.IDLE, Phase.READ_REQUEST, Phase.READ_BODY, Phase.FINISH})
 """Phases in which it is the peer's turn."""
 
-
+NO_REST: Final = -math.inf
 TOGETHER: Final = 1 / 64
 """Seconds by which a connection may be parked later, with others in one step of the clock, each of which is 15 µs."""
 
@@ -90,7 +90,7 @@ class PhaseScope:
         self.armed = math.inf
         self.sleeper: Sleeper | None = None
         """Asked when it has been idle for long."""
-        self.end_of_rest = -math.inf
+        self.end_of_rest = NO_REST
         """While it is idle, its deadline, if the one above is only the time for that question."""
         self.spared: float = math.inf
         """The deadline that was put off because something had arrived: once, or a drip could go on for ever."""
@@ -104,6 +104,7 @@ class PhaseScope:
         self.phase = phase
         if seconds == math.inf:
             self.deadline = math.inf
+            self.end_of_rest = NO_REST
             return
         self.deadline = deadline = self.now() + seconds
         if deadline < self.armed:

@@ -99,6 +99,15 @@ class RateMeter:
         return seconds > GRACE and self.octets < self.least * seconds
 
 
+class Unmeasured(RateMeter):
+    """One for all those who are not measured: it counts nothing."""
+
+    __slots__ = ()
+
+    def add(self, octets: int, seconds: float) -> None:
+        """As of any, but that nobody's counts for another."""
+
+
 class SendMeter:
     """The minimum-rate rule against peers that take their responses by the drop.
 
@@ -270,7 +279,7 @@ def tidy(name: tuple[Any, ...] | str | bytes) -> Address:
     """A socket name in one form: IPv6 loses its flow and scope, IPv4 that a socket of both maps into IPv6 is IPv4, an
     unnamed Unix peer is ``"unix"``, an abstract one ``"@name"``."""
     if isinstance(name, tuple):
-        return unmapped(str(name[0])), int(name[1])
+        return _one_host(str(name[0])), int(name[1])
     if isinstance(name, bytes):
         name = name.decode("utf-8", "surrogateescape")
     return ABSTRACT + name[1:] if name.startswith("\0") else name or "unix"
@@ -284,6 +293,8 @@ def own_end(wire: SocketWire, otherwise: str) -> Address:
         return otherwise
 
 
+_one_host = lru_cache(1024)(unmapped)
+"""One object for all the connections of a host, such as a proxy."""
 _printable_host = lru_cache(1024)(printable)
 
 

@@ -4,5 +4,5 @@ It knows exchanges and the octets of ``protocol.ws``, and no server. Read ``sess
 WebSockets holds, then ``offer``, how it comes by one, and ``handler``, which makes a handler of requests of it.
 ``core`` is the state between frames and messages; its parts are ``inbox``, what waits for the handler, ``keepalive``,
 whether the peer still lives, and ``link``, how octets reach the stream, with ``outgoing``, how far they have come.
-``told`` is what the log hears.
+``terms`` is what a session is begun with, ``told`` what the log hears.
 """

@@ -8,8 +8,6 @@ to meet it, it has a second. Time is told by the listener's clock: a session has
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final, cast
 
@@ -20,15 +18,15 @@ from ..answering.context import ServerContext
 from ..journal import log
 from ..protocol.ws import frames
 from ..protocol.ws.assembly import Assembly
-from ..protocol.ws.decoder import Caps, Decoder
-from ..protocol.ws.deflate import Compression
+from ..protocol.ws.decoder import Decoder, plain
+from ..protocol.ws.deflate import Inflater
 from ..protocol.ws.frames import LATER, NEED_DATA, Close, Piece, Ping, Pong, Violation
 from ..telemetry.websocket_events import Side
-from ..transport.clock import Clock
-from ..transport.drain import Drain
+from ..transport.clock import Clock, Timer
 from .inbox import Inbox, Item, Waiting
-from .keepalive import PING, UNANSWERED, Keepalive, Pings
+from .keepalive import NO_PINGS, PING, UNANSWERED, Keepalive, Pings
 from .link import TOO_SLOW, Link
+from .terms import Conn, Owner, Settings
 
 PATIENCE: Final = 1.0
 """Seconds in which the handler may still answer what came before the end."""
@@ -38,21 +36,6 @@ TURN: Final = 0.002
 """Seconds in which a peer's frames are read before its neighbours have a turn, where they are costly."""
 GOING_DOWN: Final = "the server is going down"
 FULL: Final = "the server holds as many messages as it can"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What :func:`~roadrunner_trio.websocket` was told; see there."""
-
-    origins: frozenset[str] | None
-    subprotocols: tuple[str, ...]
-    compression: Compression | None
-    caps: Caps
-    max_queue: int
-    ping_interval: float
-    ping_timeout: float
-    close_timeout: float
-    close_on_drain: bool
 
 
 class Session:
@@ -65,20 +48,20 @@ class Session:
         fresh: a message was taken a moment ago, by a task that has waited for it.
 
     Args:
-        abandoned: called when the session is over and the handler has not noticed in time.
+        owner: told when nobody has noticed its end.
     """
 
     __slots__ = (
-        "_abandoned",
         "_clock",
         "_close_sent",
+        "_conn",
         "_decoder",
-        "_drain",
         "_end_by",
         "_ending",
         "_heard",
         "_keepalive",
         "_midway",
+        "_owner",
         "_resting",
         "_settings",
         "_spent",
@@ -104,17 +87,17 @@ class Session:
     def __init__(
         self,
         settings: Settings,
-        decoder: Decoder,
+        inflater: Inflater | None,
         context: ServerContext,
-        drain: Drain,
-        abandoned: Callable[[], None],
+        conn: Conn,
+        owner: Owner,
     ) -> None:
         self._settings = settings
-        self._decoder = decoder
+        self._decoder = None if inflater is None else Decoder(settings.caps, inflater)
         self._clock: Clock = context.clock
         self._turns = context.turns
-        self._drain = drain
-        self._abandoned = abandoned
+        self._conn = conn
+        self._owner: Owner | None = owner
         # what has come
         self.inbox = Inbox(context.buffered)
         self.fresh = False
@@ -123,7 +106,7 @@ class Session:
         self._stalled = False
         self._resting = False
         self._spent = self._until = 0.0
-        self.pings = Pings()
+        self.pings = NO_PINGS
         # how it ends
         self.closed: CloseReason | None = None
         self.by: Side = "server"
@@ -134,21 +117,33 @@ class Session:
         self._told = False
         self._waiting_end: trio.lowlevel.ParkingLot | None = None
         # its times
-        self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
+        self._keepalive = Keepalive(settings)
         self._end_by = math.inf
         self.deadline = self.armed = math.inf
 
-    def begin(self, link: Link, nursery: trio.Nursery | None, early: bytes) -> None:
-        """The 101 is out: from now on the peer is read."""
+    def begin(self, link: Link, nursery: trio.Nursery | None, early: bytes, before: Timer) -> None:
+        """The 101 is out: from now on the peer is read.
+
+        Args:
+            before: what had a deadline until now; the clock has the session in its place.
+        """
         self.link = link
-        self._drain.watch(self)
+        self._conn.drain.watch(self, self._conn)
         self._keepalive.begin(trio.current_time())
-        self._arm()
+        self.deadline = self._keepalive.ping_at
+        self._clock.replace(before, self)
         link.start(nursery, early)
-        if self._drain.draining:
+        if self._conn.drain.draining:
             self.told()
 
     # -- what the handler takes --------------------------------------------------------------------
+
+    def queue_up(self) -> Inbox | Waiting | None:
+        """As :meth:`.inbox.Inbox.queue_up`, whose wait may come to nothing; None where there is nothing to wait for."""
+        inbox = self.inbox
+        if inbox.items or self.closed is not None or self._ending is not None:
+            return None
+        return inbox.queue_up()
 
     async def next_item(self) -> Item:
         """What comes next: a message, or a piece of one.
@@ -162,18 +157,12 @@ class Session:
         while not inbox.items:
             if self.closed is not None or self._ending is not None:
                 raise await self.farewell()
-            waiting = inbox.spare or Waiting(inbox.waiting)
-            inbox.spare = None
-            waiting.task = trio.lowlevel.current_task()
-            inbox.waiting.append(waiting)
-            handed: Item | None = await trio.lowlevel.wait_task_rescheduled(waiting.give_up)
-            inbox.spare = waiting
+            handed: Item | None = await trio.lowlevel.wait_task_rescheduled(inbox.queue_up())
             if handed is not None:
-                waiting.item = None
                 self.fresh = True
                 return handed
         self.fresh = True
-        item = inbox.take(self._decoder.held)
+        item = inbox.take(0 if self._decoder is None else self._decoder.held)
         if self._stalled and not self._resting:
             self._go_on()
         return item
@@ -209,7 +198,7 @@ class Session:
             return await self._next_begun()
         while self._midway:
             await self._next_begun()
-        if not self.inbox.items and (begun := self._decoder.give_pieces()) is not None:
+        if not self.inbox.items and (begun := self.decoder.give_pieces()) is not None:
             self._midway = True
             self.inbox.count(0)
             await trio.lowlevel.checkpoint()
@@ -218,12 +207,25 @@ class Session:
             return await self._next_begun()
         finally:
             if not self._midway:  # given up before the first: then it comes whole, for whoever wants it
-                self._decoder.give_whole()
+                self.decoder.give_whole()
 
     async def _next_begun(self) -> Piece:
         piece = _as_piece(await self.next_item())
         self._midway = not piece.last
         return piece
+
+    @property
+    def decoder(self) -> Decoder:
+        """What reads frames: there is one while there are others than plain ones, each whole and alone."""
+        if self._decoder is None:
+            self._decoder = Decoder(self._settings.caps)
+        return self._decoder
+
+    def expect_pong(self, payload: bytes | None) -> tuple[bytes, trio.Event]:
+        """As :meth:`.keepalive.Pings.expect`; few handlers ping."""
+        if self.pings is NO_PINGS:
+            self.pings = Pings()
+        return self.pings.expect(payload)
 
     # -- what comes --------------------------------------------------------------------------------
 
@@ -243,26 +245,25 @@ class Session:
         self._heard = True
         if not data:
             return self.lost("the peer closed the connection")
-        decoder = self._decoder
-        if self.closed is None and self._ending is None:  # there was room when this was read
-            if (message := decoder.receive_plain(data)) is not None:
-                if waiting := self.inbox.waiting:  # as Inbox.put, without the call
-                    first: Any = waiting.pop(0)
-                    first.item = message
-                    trio.lowlevel.reschedule(first.task, first)
-                elif not self.inbox.put(message):
-                    return self._overflow()
-                if decoder.idle:
-                    return None
-        else:
-            decoder.receive(data)
-        if self.wants():
-            self._digest()
+        is_open = self.closed is None and self._ending is None  # there was room when this was read
+        alone = self._decoder is None and is_open  # as most messages, whole in what has come: that takes no decoder
+        found = plain(data, 0, len(data), self._settings.plain, alone=True) if alone else None
+        if found is None:
+            self.decoder.receive(data)
+            if self.wants():
+                self._digest()
+            return None
+        inbox: Any = self.inbox
+        if (task := inbox.task) is not None:  # as Inbox.put, without the calls
+            inbox.task, inbox.handed = None, found[0]
+            trio.lowlevel.reschedule(task, inbox)
+        elif not inbox.put(found[0]):
+            self._overflow()
         return None
 
     def _digest(self) -> None:
         """Reads what has come, for as long as it may take."""
-        decoder, begun = self._decoder, perf_counter()
+        decoder, begun = self.decoder, perf_counter()
         self._until = begun + TURN - self._spent
         while (event := decoder.next_event(self._enough)) is not NEED_DATA:
             if event is not LATER:
@@ -274,6 +275,8 @@ class Session:
                 self._turns.later(self._resume)
                 break
         self._spent += perf_counter() - begun
+        if decoder.at_rest:
+            self._decoder = None  # an idle session needs none, nor what the decoder has read last
         if not self.inbox.count(decoder.held):
             self._overflow()
 
@@ -302,7 +305,7 @@ class Session:
     def _happen(self, event: object) -> None:
         match event:
             case str() | bytes() | Piece():
-                if self.closed is None and not self.inbox.put(event, self._decoder.held):
+                if self.closed is None and not self.inbox.put(event, self.decoder.held):
                     self._overflow()
             case Ping(payload):
                 if not self._close_sent:
@@ -319,7 +322,7 @@ class Session:
 
     def _overflow(self) -> None:
         """All sessions together hold too much: this one is told so, and what made it too much is dropped."""
-        self._decoder.stop()
+        self.decoder.stop()
         self.inbox.count(0)
         self.given_up = FULL
         self._fail(Violation(frames.TRY_AGAIN_LATER, FULL))
@@ -360,7 +363,7 @@ class Session:
         self._close_sent = True
         self._end_by = trio.current_time() + self._settings.close_timeout
         self._arm()
-        self._decoder.read_over()
+        self.decoder.read_over()
         self.inbox.count(0)
         self.inbox.wake()
         self.link.push(frames.encode_close(code, reason or ""), last=True)
@@ -375,7 +378,7 @@ class Session:
         if self._ending is not None or self.over:
             return
         self._ending, self.by = (reason, frame), (by if self.closed is None else self.by)
-        if self._close_sent or frame is None or self.inbox.waiting:
+        if self._close_sent or frame is None or self.inbox.awaited:
             self._depart()
         else:
             self._end_by = trio.current_time() + PATIENCE
@@ -401,7 +404,7 @@ class Session:
     def _let_go(self) -> None:
         """It is over: nobody waits for it any longer."""
         self.over = True
-        self._drain.unwatch(self)
+        self._conn.drain.unwatch(self, self._conn)
         self._keepalive.end()
         self.inbox.wake()
         self.pings.end()
@@ -425,11 +428,11 @@ class Session:
         self._told = True
         self._resting = self._stalled = False
         self._let_go()
-        self._decoder.stop()
+        self.decoder.stop()
         self.inbox.clear()
         self.link.leave()
         self._clock.disarm(self)
-        self._abandoned = _nothing
+        self._owner = None
 
     # -- what the link, the clock and the drain say ------------------------------------------------
 
@@ -475,8 +478,8 @@ class Session:
 
     def _run_out(self) -> None:
         if self.over:
-            if not self._told:
-                self._abandoned()
+            if not self._told and self._owner is not None:
+                self._owner.abandoned()
         elif self._ending is not None:
             self._depart()
         else:
@@ -494,7 +497,3 @@ class Session:
 
 def _as_piece(item: Item) -> Piece:
     return item if type(item) is Piece else Piece(cast("str | bytes", item), last=True)
-
-
-def _nothing() -> None:
-    """Nobody is left to be told."""

@@ -7,8 +7,8 @@ rejects, and the connection goes on. So it can be routed, mounted and wrapped li
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from types import TracebackType
 from typing import Any, Final
 
 import trio
@@ -20,7 +20,8 @@ from ..answering.faults import STRAYS, leaves
 from ..errors import HTTPError
 from ..fields import Field, is_token
 from ..journal import log
-from ..messages.exchange import Exchange
+from ..messages.around import innermost
+from ..messages.exchange import Exchange, Lasting
 from ..messages.request import Request
 from ..messages.response import AnyResponse, Upgrade
 from ..printable import printable
@@ -30,15 +31,16 @@ from ..protocol.ws.deflate import Compression
 from ..protocol.ws.handshake import Handshake, judge
 from ..protocol.ws.origin import allows, check_origins
 from ..settings import DEFAULT_MESSAGE
+from ..transport.drain import Drain
 from ..transport.streams import shown
 from ..transport.wire import PeerGone, PeerTooSlow
 from ..units import Duration, Size, count, octets, seconds
-from .core import Session, Settings
 from .keepalive import UNANSWERED
 from .link import TOO_SLOW
 from .observed import tell_refused
 from .offer import Offer, WebSocketRequest
-from .told import Told, passes
+from .terms import Settings
+from .told import Told, errors_beside, passes
 
 SLOW: Final = (TOO_SLOW, UNANSWERED)
 """Why a peer is given up that may still be there: then it is not told as having left."""
@@ -54,7 +56,7 @@ class _Decision:
         self.handshake = handshake
 
     def __call__(self, exchange: Exchange, fields: list[Field]) -> Awaitable[object]:
-        return self.upgrader._decide(self.handshake, exchange, fields)  # pyright: ignore[reportPrivateUsage]  # its own
+        return Held(self.upgrader, exchange, self.handshake, fields)
 
 
 class websocket:
@@ -117,15 +119,17 @@ class websocket:
         self.handler = guarded(handler, WEBSOCKET_HANDLER)
         self._told = Told()
         _check_switches(compression, close_on_drain)
+        caps = Caps(
+            octets("max_message", max_message),
+            octets("max_frame", max_message if max_frame is None else max_frame),
+            count("max_fragments", max_fragments),
+        )
         self._settings = Settings(
             origins=None if origins is None else check_origins(origins),
             subprotocols=_subprotocols(subprotocols),
             compression=Compression() if compression is True else compression or None,
-            caps=Caps(
-                octets("max_message", max_message),
-                octets("max_frame", max_message if max_frame is None else max_frame),
-                count("max_fragments", max_fragments),
-            ),
+            caps=caps,
+            plain=caps.plain,
             max_queue=count("max_queue", max_queue),
             ping_interval=math.inf if ping_interval is None else seconds("ping_interval", ping_interval),
             ping_timeout=math.inf if ping_timeout is None else seconds("ping_timeout", ping_timeout),
@@ -157,63 +161,111 @@ class websocket:
             raise HTTPError(403, "Pages of this origin may not connect.\n")
         return Upgrade(_Decision(self, handshake))
 
-    async def _decide(self, handshake: Handshake, exchange: Exchange, fields: list[Field]) -> None:
-        """Runs the handler, and the session to its end; then raises what the handler has raised."""
-        offer = Offer(exchange, self._settings, handshake, fields)
-        failures: list[BaseException] = []
+
+class Held(Offer, Lasting):
+    """An offer from the call of its handler to the end of its session. No coroutine: that would be twice as large.
+
+    Args:
+        upgrader: whose it is.
+    """
+
+    __slots__ = ("_upgrader",)
+
+    def __init__(self, upgrader: websocket, exchange: Exchange, handshake: Handshake, fields: list[Field]) -> None:
+        super().__init__(exchange, upgrader._settings, handshake, fields)  # pyright: ignore[reportPrivateUsage]  # its own
+        self._upgrader = upgrader
+
+    def body(self) -> Awaitable[object]:
+        """The handler's run."""
+        return self._upgrader.handler(WebSocketRequest(self)) if self.by_edges else self._run_with_tasks()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        """Ends the session; then raises what the handler has raised."""
+        cut_short = value is not None and (self.tasks is not None or not _noted(value, self))
+        del value, traceback  # they hold the frame that holds this one
         try:
-            if exchange.wire is not None and exchange.wire.polled and exchange.request.tls is None:
-                try:  # here, not in another coroutine: as long as the session lasts there is a frame less
-                    with offer.scope:
-                        await self.handler(WebSocketRequest(offer))
-                except BaseException as exc:
-                    if not _noted(exc, failures):
-                        raise
-                await _end(offer, failures)
-            else:
-                await self._run_with_tasks(offer, failures)
-            if offer.session is not None:
-                offer.tell_closed(offer.session)
-                await self._part(offer.session, exchange)
-        except BaseException:
-            if failures:  # whatever cut the farewell short must not hide it
-                log.error("the WebSocket handler of %s failed", exchange.request, exc_info=failures.pop())
-            raise
+            if not cut_short:
+                cut_short = True
+                await self._farewell()
+                cut_short = False
         finally:
-            offer.end()
-            _tell_refused(offer, failures)
-        if failures:
-            raise failures.pop()
-        _account(offer)
+            if cut_short and self.failure is not None:  # whatever it was must not hide that
+                log.error("the WebSocket handler of %s failed", self.request, exc_info=self.take_failure())
+            self.end()
+            _tell_refused(self, cut_short=cut_short)
+        if cut_short:
+            return False
+        if self.failure is not None:
+            raise self.take_failure()
+        _account(self)
+        return True
 
-    async def _run_with_tasks(self, offer: Offer, failures: list[BaseException]) -> None:
+    async def _run_with_tasks(self) -> None:
         """The same where no edges read and write for the session."""
-        async with trio.open_nursery() as offer.nursery:
+        async with trio.open_nursery() as nursery:
             try:
-                with offer.scope:
-                    await self.handler(WebSocketRequest(offer))
+                with trio.CancelScope() as scope:
+                    self.tasks = nursery, scope
+                    await self._upgrader.handler(WebSocketRequest(self))
             except BaseException as exc:
-                if not _noted(exc, failures):
+                if not _noted(exc, self):
                     raise
-            await _end(offer, failures)
-            if offer.session is not None:
-                await offer.session.settle(offer.exchange.timeouts.linger)
-            offer.nursery.cancel_scope.cancel(reason="the WebSocket session is over")
+            await _end(self)
+            if self.session is not None:
+                await self.session.settle(self.exchange.timeouts.linger)
+            nursery.cancel_scope.cancel(reason="the WebSocket session is over")
 
-    async def _part(self, session: Session, exchange: Exchange) -> None:
+    async def _farewell(self) -> None:
+        if self.tasks is None:
+            await _end(self)
+        if (session := self.session) is None:
+            return
+        self.tell_closed(session)
+        exchange = self.exchange
         if session.given_up is not None:
-            peer = printable(shown(exchange.request.peer))
+            peer, told = printable(shown(self.request.peer)), self._upgrader._told  # pyright: ignore[reportPrivateUsage]
             kind = "WebSockets that were given up"
-            self._told.tell(kind, "gave up the WebSocket of %s: %s", peer, session.given_up)
-        await session.part(exchange.timeouts.linger)
+            told.tell(kind, "gave up the WebSocket of %s: %s", peer, session.given_up)
+        if self.cut:  # that was for the handler, and the peer is to be left as any other
+            with _InTime(exchange.drain):
+                await session.part(exchange.timeouts.linger)
+        else:
+            await session.part(exchange.timeouts.linger)
 
 
-def _noted(exc: BaseException, failures: list[BaseException]) -> bool:
+class _InTime:
+    """Around a farewell of a connection that has been cancelled: it lasts no longer than a drain lets it, whenever that
+    begins."""
+
+    def __init__(self, drain: Drain) -> None:
+        self._drain = drain
+        self._scope = trio.CancelScope(shield=True)
+
+    def told(self) -> None:
+        """The drain's word."""
+        self._scope.deadline = self._drain.cut
+
+    def __enter__(self) -> None:
+        self.told()
+        self._drain.watch(self)
+        self._scope.__enter__()
+
+    def __exit__(self, *exc_info: Any) -> bool:
+        self._drain.unwatch(self)
+        return bool(self._scope.__exit__(*exc_info))
+
+
+def _noted(exc: BaseException, offer: Offer) -> bool:
     """Takes what a handler has raised for a failure, unless it is the session's end; False for what is nobody's."""
-    if passes(exc):
+    error = errors_beside(exc) if offer.cut else exc
+    if error is None:
+        return True
+    if passes(error):
         return False
-    if not all(isinstance(leaf, ConnectionClosed) for leaf in leaves(exc)):
-        failures.append(_failure(exc))
+    if not all(isinstance(leaf, ConnectionClosed) for leaf in leaves(error)):
+        offer.failure = _failure(error)
     return True
 
 
@@ -225,26 +277,27 @@ def _account(offer: Offer) -> None:
         raise PeerTooSlow(offer.session.given_up)
 
 
-async def _end(offer: Offer, failures: list[BaseException]) -> None:
+async def _end(offer: Offer) -> None:
     """The session's close in the handler's name."""
     if offer.session is not None:
-        offer.session.close_now(frames.INTERNAL_ERROR if failures else frames.NORMAL)
-        await offer.session.ended()
+        offer.session.close_now(frames.NORMAL if offer.failure is None else frames.INTERNAL_ERROR)
+        if not offer.cut:  # else it is over
+            await offer.session.ended()
 
 
-def _tell_refused(offer: Offer, failures: list[BaseException]) -> None:
+def _tell_refused(offer: Offer, *, cut_short: bool) -> None:
     """What was not accepted: by whom, or why nobody decided."""
     if offer.session is not None:
         return
-    exchange: Any = offer.exchange
+    exchange, failure = innermost(offer.exchange), offer.failure
     answered = exchange.status if exchange.started else 0
     if answered:
         status, reason = answered, "rejected"
-    elif failures and isinstance(failures[0], HTTPError):
-        status, reason = failures[0].status, "rejected"
-    elif exchange.gone_now or (failures and isinstance(failures[0], PeerGone)):
+    elif isinstance(failure, HTTPError):
+        status, reason = failure.status, "rejected"
+    elif exchange.gone_now or isinstance(failure, PeerGone):
         status, reason = None, "gone"
-    elif failures or sys.exception() is None:
+    elif failure is not None or not cut_short:
         status, reason = 500, "error"
     else:
         status, reason = None, "cancelled"

@@ -14,6 +14,7 @@ import trio
 
 from ..protocol.ws import frames
 from .link import Link
+from .terms import Settings
 
 PING: Final = frames.encode(frames.PING, b"")
 """The server's own."""
@@ -28,11 +29,10 @@ class Keepalive:
         judge_at: when the peer is judged.
     """
 
-    __slots__ = ("_interval", "_reached", "_stands_at", "_taken", "_timeout", "judge_at", "ping_at")
+    __slots__ = ("_reached", "_settings", "_stands_at", "_taken", "judge_at", "ping_at")
 
-    def __init__(self, interval: float, timeout: float) -> None:
-        self._interval = interval
-        self._timeout = timeout
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self.ping_at = self.judge_at = math.inf
         self._taken = 0
         self._stands_at = math.inf
@@ -40,7 +40,7 @@ class Keepalive:
 
     def begin(self, now: float) -> None:
         """The session begins."""
-        self.ping_at = now + self._interval
+        self.ping_at = now + self._settings.ping_interval
 
     def end(self) -> None:
         """No more pings."""
@@ -48,9 +48,9 @@ class Keepalive:
 
     def ping(self, link: Link, now: float) -> bool:
         """Sends a ping, unless one is still to go out. Whether time counts from this one on: none was unanswered."""
-        self.ping_at = now + self._interval
+        self.ping_at = now + self._settings.ping_interval
         if counts := self.judge_at == math.inf:
-            self.judge_at = now + self._timeout
+            self.judge_at = now + self._settings.ping_timeout
             self._taken = link.taken
             self._stands_at = math.inf
             self._reached = not (link.owed or link.writing or self._taken < link.written)
@@ -66,7 +66,7 @@ class Keepalive:
         reached, self._reached = self._reached, self._taken >= self._stands_at
         if reached or not (link.timed or self._taken > before):
             return True
-        self.judge_at = now + self._timeout
+        self.judge_at = now + self._settings.ping_timeout
         return False
 
 
@@ -76,7 +76,7 @@ class Pings:
     __slots__ = ("_under_way",)
 
     def __init__(self) -> None:
-        self._under_way: dict[bytes, trio.Event] | None = None  # few handlers ping
+        self._under_way: dict[bytes, trio.Event] = {}
 
     def expect(self, payload: bytes | None) -> tuple[bytes, trio.Event]:
         """A payload, one of its own if none is given, and an event for its pong; :meth:`forget` it.
@@ -84,8 +84,6 @@ class Pings:
         Raises:
             ValueError: a ping with this payload is under way.
         """
-        if self._under_way is None:
-            self._under_way = {}
         if payload is None:
             payload = next(free for n in range(2**32) if (free := n.to_bytes(4, "big")) not in self._under_way)
         if payload in self._under_way:
@@ -95,12 +93,11 @@ class Pings:
 
     def forget(self, payload: bytes) -> None:
         """Nobody waits for that pong any more."""
-        if self._under_way is not None:
-            self._under_way.pop(payload, None)
+        self._under_way.pop(payload, None)
 
     def answered(self, payload: bytes) -> None:
         """A pong answers all pings up to its own (RFC 6455 section 5.5.3); one to no ping answers none."""
-        if self._under_way is not None and payload in self._under_way:
+        if payload in self._under_way:
             for sent in list(self._under_way):
                 self._under_way.pop(sent).set()
                 if sent == payload:
@@ -108,5 +105,9 @@ class Pings:
 
     def end(self) -> None:
         """No pong will come."""
-        for answered in (self._under_way or {}).values():
+        for answered in self._under_way.values():
             answered.set()
+
+
+NO_PINGS: Final = Pings()
+"""Of a handler that sends none."""

@@ -113,7 +113,7 @@ class Link:
         self.broken = False
         self.hopeless = False
         self.too_slow = False
-        self.owed: list[bytes] = []
+        self.owed: tuple[bytes, ...] = ()
         self.written = 0
         self.writing = False
         self._last = False
@@ -217,9 +217,9 @@ class Link:
         if self.broken:
             return
         if answer and len(self.owed) >= MOST_OWED and self.owed[-1][0] == frame[0]:
-            self.owed[-1] = frame
+            self.owed = (*self.owed[:-1], frame)
         else:
-            self.owed.append(frame)
+            self.owed = (*self.owed, frame)
         self._push_owed()
 
     def _push_owed(self) -> None:
@@ -233,9 +233,9 @@ class Link:
                 return self._break("the peer went away")
             self.written += sent
             if sent < len(frame):
-                self.owed[0] = frame[sent:]
+                self.owed = (frame[sent:], *self.owed[1:])
                 break
-            del self.owed[0]
+            self.owed = self.owed[1:]
         if self.owed and not self.broken:
             if self._flushing is not None:
                 self._flushing.unpark_all()
@@ -322,7 +322,7 @@ class Link:
     async def _write_owed(self) -> None:
         while self.owed:
             owed = b"".join(self.owed)
-            self.owed.clear()
+            self.owed = ()
             await self._write(owed)
 
     async def _write(self, data: bytes | memoryview) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, cast
+from typing import Final
 
 import trio
 from trio_websocket import Endpoint
@@ -12,25 +12,33 @@ from ..answering.context import ServerContext
 from ..answering.respond import respond
 from ..fields import Field, FieldsLike, encoded
 from ..journal import log
+from ..messages.around import innermost
 from ..messages.exchange import Exchange
+from ..messages.request import Request
 from ..messages.response import AnyResponse, Response
 from ..protocol.wishes import checked
-from ..protocol.ws.decoder import Decoder
 from ..protocol.ws.deflate import Agreement, agree
-from ..protocol.ws.handshake import RESERVED, Handshake
+from ..protocol.ws.handshake import RESERVED, Handshake, judge
 from ..transport.streams import PrefixedStream, tidy
-from .core import Session, Settings
+from .core import Session
 from .link import Link
 from .observed import ObservedWebSocket, Watch, watch
 from .session import WebSocket
+from .terms import Settings
+
+UNNOTICED: Final = "the WebSocket session is over, and its handler did not notice"
 
 
 class Offer:
     """The state of a handshake, of which the handler sees a :class:`WebSocketRequest`.
 
     Attributes:
-        scope: around the handler.
-        nursery: for the tasks of the session's link; None where edges do their work.
+        fields: for the answer, until a session has come of it.
+        request: that it came in.
+        tasks: a nursery for the tasks of the session's link, and a scope around the handler; None where edges do their
+            work, and the scope of the connection is enough.
+        cut: the scope of the connection was cancelled, for the handler had not noticed the end of its session.
+        failure: what the handler has raised, until it is told.
         session: what has come of it, if it was accepted,
         watch: and what is told of that; None where nobody cares.
         decided: it has been accepted or rejected.
@@ -38,29 +46,44 @@ class Offer:
     """
 
     __slots__ = (
+        "_handshake",
+        "cut",
         "decided",
         "exchange",
+        "failure",
         "fields",
-        "handshake",
-        "nursery",
         "over",
-        "scope",
+        "request",
         "session",
         "settings",
+        "tasks",
         "watch",
     )
 
     def __init__(self, exchange: Exchange, settings: Settings, handshake: Handshake, fields: list[Field]) -> None:
         self.exchange = exchange
         self.settings = settings
-        self.handshake = handshake
+        self.request = exchange.request
+        self._handshake: Handshake | None = handshake
         self.fields = fields
-        self.scope = trio.CancelScope()
-        self.nursery: trio.Nursery | None = None
+        self.failure: BaseException | None = None
+        self.cut = False
+        self.tasks: tuple[trio.Nursery, trio.CancelScope] | None = None
         self.session: Session | None = None
         self.watch: Watch | None = None
         self.decided = False
         self.over = False
+
+    @property
+    def handshake(self) -> Handshake:
+        """What the peer asks for; judged once more, where a session has come of it."""
+        return self._handshake or judge(self.request.head)
+
+    @property
+    def by_edges(self) -> bool:
+        """Whether edges read and write for the session, so that there need not be tasks of its own."""
+        wire = self.exchange.wire
+        return wire is not None and wire.polled and self.exchange.request.tls is None
 
     def decide(self) -> None:
         """It is decided now.
@@ -81,25 +104,44 @@ class Offer:
     def begin(self, stream: trio.abc.Stream, subprotocol: str | None, agreement: Agreement | None) -> WebSocket:
         """The session on ``stream``; the 101 is out."""
         exchange, settings = self.exchange, self.settings
-        context: ServerContext = cast("Any", exchange).context
+        house = innermost(exchange)
+        context: ServerContext = house.context
         early = b""
         if isinstance(stream, PrefixedStream):
             early, stream = stream.detach()
-        decoder = Decoder(settings.caps, None if agreement is None else agreement.inflater())
-        session = self.session = Session(settings, decoder, context, exchange.drain, self._abandoned)
-        wire = None if self.nursery is not None else exchange.wire
+        inflater = None if agreement is None else agreement.inflater()
+        session = self.session = Session(settings, inflater, context, house.conn, self)
+        nursery = None if self.tasks is None else self.tasks[0]
+        wire = exchange.wire if nursery is None else None
         link = Link(stream, wire, exchange.timeouts.write, session, context.turns)
         deflater = None if agreement is None else agreement.deflater()
         seen = self.watch = watch(context.observers, exchange.request)
         if seen is not None:
             seen.opened(subprotocol, compressed=agreement is not None)
-        session.begin(link, self.nursery, early)
+        exchange.request.drop_head()
+        session.begin(link, nursery, early, house.phase)
+        self._handshake = None  # the session lasts for hours
+        del self.fields
         if seen is not None:
             return ObservedWebSocket(seen, exchange.request, subprotocol, session, deflater)
         return WebSocket(exchange.request, subprotocol, session, deflater)
 
-    def _abandoned(self) -> None:
-        self.scope.cancel(reason="the WebSocket session is over, and its handler did not notice")
+    def abandoned(self) -> None:
+        """The session's word, that it is over, and the handler did not notice."""
+        if self.tasks is not None:
+            self.tasks[1].cancel(reason=UNNOTICED)
+        elif not self.over:
+            self.cut = True
+            innermost(self.exchange).phase.end(UNNOTICED)
+
+    def take_failure(self) -> BaseException:
+        """What the handler has raised, and nobody holds it: it holds frames that hold this.
+
+        Raises:
+            RuntimeError: it has raised nothing.
+        """
+        failure, self.failure = [self.failure], None
+        return failure.pop() or RuntimeError("the handler has raised nothing")
 
     def end(self) -> None:
         """The handler has returned, one way or another."""
@@ -122,15 +164,18 @@ class WebSocketRequest:
     """A handshake that can be accepted or rejected: what a WebSocket handler is called with.
 
     Attributes:
-        request: the :class:`Request` it came in, with all that routers and middlewares have put there.
         proposed_subprotocols: what the peer offers, in its order of preference.
     """
 
-    __slots__ = ("_offer", "request")
+    __slots__ = ("_offer",)
 
     def __init__(self, offer: Offer) -> None:
-        self.request = offer.exchange.request
         self._offer = offer
+
+    @property
+    def request(self) -> Request:
+        """The :class:`Request` it came in, with all that routers and middlewares have put there."""
+        return self._offer.request
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -201,7 +246,8 @@ class WebSocketRequest:
             PeerGone: the peer has gone away.
         """
         offer = self._offer
-        proposed = offer.handshake.subprotocols
+        handshake = offer.handshake
+        proposed = handshake.subprotocols
         if subprotocol is None:
             subprotocol = next((ours for ours in offer.settings.subprotocols if ours in proposed), None)
         elif subprotocol not in proposed:
@@ -211,8 +257,8 @@ class WebSocketRequest:
             raise ValueError(f"fields of the handshake are the server's: {', '.join(sorted(map(repr, RESERVED)))}")
         offer.decide()
         ours = offer.settings.compression
-        agreement = None if ours is None else agree(offer.handshake.offers, ours)
-        own = offer.handshake.fields(subprotocol, None if agreement is None else agreement.answer)
+        agreement = None if ours is None else agree(handshake.offers, ours)
+        own = handshake.fields(subprotocol, None if agreement is None else agreement.answer)
         added = [field for field in checked(offer.fields) if field[0] not in RESERVED]
         offer.exchange.kind = "websocket"
         stream = await offer.exchange.take_over(101, (*own, *added, *extra))

@@ -31,7 +31,7 @@ class WebSocket(trio.abc.AsyncResource):
         subprotocol: what was agreed, or None.
     """
 
-    __slots__ = ("_deflater", "_session", "_talking", "request", "subprotocol")
+    __slots__ = ("_queue", "_session", "request", "subprotocol")
 
     def __init__(
         self, request: Request, subprotocol: str | None, session: Session, deflater: Deflater | None = None
@@ -39,8 +39,7 @@ class WebSocket(trio.abc.AsyncResource):
         self.request = request
         self.subprotocol = subprotocol
         self._session = session
-        self._deflater = deflater
-        self._talking: trio.Lock | None = None
+        self._queue = None if deflater is None else _Queue(deflater)
 
     @property
     def closed(self) -> CloseReason | None:
@@ -57,8 +56,14 @@ class WebSocket(trio.abc.AsyncResource):
         Raises:
             ConnectionClosed: the session is over; its ``reason`` has the code and the reason.
         """
-        item: Any = await self._session.next_item()
-        return await self._session.joined(item) if type(item) is Piece else item
+        session = self._session
+        item: Any = session.queue_up()
+        if item is not None:  # here, and not one frame further down: most of its life an idle session waits here
+            item = await trio.lowlevel.wait_task_rescheduled(item)
+        if item is None:
+            item = await session.next_item()
+        session.fresh = True
+        return await session.joined(item) if type(item) is Piece else item
 
     def get_pieces(self) -> AsyncIterator[str | bytes]:
         """The next message in pieces as they arrive, for ``async for``: all str or all bytes.
@@ -77,8 +82,14 @@ class WebSocket(trio.abc.AsyncResource):
 
     async def __anext__(self) -> str | bytes:
         try:
-            item: Any = await self._session.next_item()
-            return await self._session.joined(item) if type(item) is Piece else item
+            session = self._session
+            item: Any = session.queue_up()
+            if item is not None:
+                item = await trio.lowlevel.wait_task_rescheduled(item)
+            if item is None:
+                item = await session.next_item()
+            session.fresh = True
+            return await session.joined(item) if type(item) is Piece else item
         except ConnectionClosed as exc:
             if exc.reason is not None and exc.reason.code in (frames.NORMAL, frames.GOING_AWAY, frames.NO_STATUS):
                 raise StopAsyncIteration from None
@@ -109,8 +120,8 @@ class WebSocket(trio.abc.AsyncResource):
             opcode, payload = frames.BINARY, message
         else:
             return await self._send_other(message)
-        talking = self._talking is not None and self._talking.locked()
-        if talking or self._deflater is not None or session.closed is not None:
+        queue = self._queue
+        if (queue is not None and queue.is_due) or session.closed is not None:
             return await self._send_in_turn(opcode, payload)
         try:
             rest = session.link.offer(frames.encode(opcode, payload))
@@ -129,17 +140,17 @@ class WebSocket(trio.abc.AsyncResource):
             return await self._send_pieces(message)
         raise ValueError(f"a message is str, bytes or an async iterable of either, not {type(message).__name__}")
 
-    def _turn(self) -> trio.Lock:
-        if self._talking is None:
-            self._talking = trio.Lock()
-        return self._talking
+    def _queued(self) -> _Queue:
+        if self._queue is None:
+            self._queue = _Queue()
+        return self._queue
 
     async def _send_in_turn(self, opcode: int, message: Any) -> None:
-        async with self._turn():
+        async with self._queued() as deflater:
             if self._session.closed is not None:
                 raise await self._session.farewell()
             payload: bytes = message if type(message) is bytes else await _encoded(message)
-            bits, deflater = frames.FIN, self._deflater
+            bits = frames.FIN
             if deflater is None or len(payload) < deflater.threshold:
                 return await self._send_frame(opcode, payload, bits)
             try:
@@ -150,9 +161,9 @@ class WebSocket(trio.abc.AsyncResource):
                 raise
 
     async def _send_pieces(self, pieces: AsyncIterable[Any]) -> None:
-        async with self._turn():
+        async with self._queued() as deflater:
             sent: type[str] | type[bytes] | None = None
-            bits = frames.RSV1 if self._deflater is not None else 0
+            bits = frames.RSV1 if deflater is not None else 0
             try:
                 async for piece in pieces:
                     kind = str if isinstance(piece, str) else bytes
@@ -162,17 +173,13 @@ class WebSocket(trio.abc.AsyncResource):
                         opcode, bits = frames.CONTINUATION, 0
                     else:
                         raise ValueError("the pieces of one message are all str or all bytes")
-                    await self._send_frame(opcode, await self._octets_of(piece, last=False), bits)
+                    await self._send_frame(opcode, await _octets_of(piece, deflater, last=False), bits)
             except BaseException:
                 if sent is not None:  # there is a message on the wire that will not be completed
                     self._session.close(frames.INTERNAL_ERROR, "a message was not completed")
                 raise
             opcode, bits = (frames.BINARY, bits) if sent is None else (frames.CONTINUATION, 0)
-            await self._send_frame(opcode, await self._octets_of(b"", last=True), bits | frames.FIN)
-
-    async def _octets_of(self, piece: str | bytes, *, last: bool) -> bytes:
-        octets = await _encoded(piece if isinstance(piece, str) else bytes(piece))
-        return octets if self._deflater is None else await _deflated(self._deflater, octets, last=last)
+            await self._send_frame(opcode, await _octets_of(b"", deflater, last=True), bits | frames.FIN)
 
     async def _send_frame(self, opcode: int, payload: bytes, bits: int) -> None:
         session = self._session
@@ -204,7 +211,7 @@ class WebSocket(trio.abc.AsyncResource):
         if session.closed is not None:
             raise await session.farewell()
         _check_control(payload or b"")
-        payload, answered = session.pings.expect(payload)
+        payload, answered = session.expect_pong(payload)
         try:
             session.link.push(frames.encode(frames.PING, payload))
             await answered.wait()
@@ -254,6 +261,31 @@ class WebSocket(trio.abc.AsyncResource):
         await self._session.ended()
 
 
+class _Queue:
+    """Messages that go out one after another: they are not torn, and are compressed in the order in which they go.
+
+    Most sessions have no such thing: they send what goes out at once.
+    """
+
+    __slots__ = ("_deflater", "_lock")
+
+    def __init__(self, deflater: Deflater | None = None) -> None:
+        self._deflater = deflater
+        self._lock = trio.Lock()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether all have to stand in it."""
+        return self._deflater is not None or self._lock.locked()
+
+    async def __aenter__(self) -> Deflater | None:
+        await self._lock.acquire()
+        return self._deflater
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._lock.release()
+
+
 class _Pieces(AsyncIterator["str | bytes"]):
     """The pieces of one message. Not a generator: it may be left half-way and owes no clean-up."""
 
@@ -290,6 +322,11 @@ async def _encoded(message: str | bytes) -> bytes:
         parts.append(message[at : at + LARGE].encode())
         await trio.lowlevel.checkpoint()
     return b"".join(parts)
+
+
+async def _octets_of(piece: str | bytes, deflater: Deflater | None, *, last: bool) -> bytes:
+    octets = await _encoded(piece if isinstance(piece, str) else bytes(piece))
+    return octets if deflater is None else await _deflated(deflater, octets, last=last)
 
 
 async def _deflated(deflater: Deflater, payload: bytes, *, last: bool) -> bytes:

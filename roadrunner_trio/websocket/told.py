@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from ..answering.faults import part_ways
+from ..answering.faults import is_operators, part_ways
 from ..journal import Journal
 from ..telemetry.logs import ERROR, Damper
 
@@ -41,3 +41,12 @@ def passes(exc: BaseException) -> bool:
         return part_ways(exc)[1] is not None
     except RuntimeError:  # Trio is gone, and Python puts an end to what is left of its tasks
         return True
+
+
+def errors_beside(exc: BaseException) -> BaseException | None:
+    """What there is of ``exc`` besides a cancellation of this task that has done what it was for."""
+    try:
+        error, onward = part_ways(exc)
+    except RuntimeError:  # as above
+        return exc
+    return exc if onward is not None and is_operators(onward) else error

@@ -89,3 +89,41 @@ class Http1Engine(Protocol):
     def release(self) -> bytes:
         """Gives up what came too early, for a hand-off; the engine is not used afterwards."""
         ...
+
+
+class _Spent:
+    """The engine of a connection whose stream is somebody else's: nothing comes to it. One for all such."""
+
+    __slots__ = ()
+
+    buffered = body_taken = 0
+    ended = False
+    empty = True
+
+    def receive(self, data: bytes) -> None:
+        """Nobody asks for what comes now."""
+
+    def next_head(self) -> Signal:
+        """There is none."""
+        return CLOSED
+
+    def limit_body(self, most: int | None) -> None:
+        """There is none."""
+
+    def next_body(self) -> Signal:
+        """There is none."""
+        return CLOSED
+
+    def trailers(self) -> Fields:
+        """There are none."""
+        return ()
+
+    def next_cycle(self) -> None:
+        """There is none."""
+
+    def release(self) -> bytes:
+        """Nothing is kept."""
+        return b""
+
+
+SPENT: Final[Http1Engine] = _Spent()

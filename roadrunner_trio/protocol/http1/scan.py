@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ...fields import TOKEN
+from ...fields import TOKEN, Fields
 from ...settings import Limits
 from ..heads import Framing, RequestHead
 from .body import body_reader
@@ -67,6 +67,19 @@ class Seen:
         self.most = min(limits.max_request_line, limits.max_field_line, limits.max_field_section)
         self.block = b""
         self.head: RequestHead | None = None
+
+
+def reread(raw: bytes) -> RequestHead | None:
+    """The head of which these are the octets, if it was read before and is plain; else None."""
+    found = _head(raw)
+    if not found or found.end() != len(raw):
+        return None
+    method, target, block = found.groups()
+    return judge(RequestLine(method, target, target, None, (1, 1)), _pairs(block), raw)
+
+
+def _pairs(block: bytes) -> Fields:
+    return tuple([(_names[name], value) for name, value in _fields(block)])
 
 
 class ScanEngine(H11Engine):
@@ -136,7 +149,7 @@ class ScanEngine(H11Engine):
         if not found or found.end() > self._seen.most:
             return None
         method, target, block = found.groups()
-        fields = tuple([(_names[name], value) for name, value in _fields(block)])
+        fields = _pairs(block)
         if len(fields) > self._limits.max_fields or method == b"CONNECT":
             return None
         head = judge(RequestLine(method, target, target, None, (1, 1)), fields, found[0])

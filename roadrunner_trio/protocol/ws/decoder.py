@@ -66,6 +66,11 @@ class Caps(NamedTuple):
         """Octets that a message may take in memory."""
         return max(self.message, WIDE)
 
+    @property
+    def plain(self) -> int:
+        """Octets of a frame that breaks none of these, whatever is in it."""
+        return min(self.message, self.frame, WIDE // 4)
+
 
 class Law(Extension):
     """What wsproto asks at every frame header, before it looks at the payload: may it be so, and so large?"""
@@ -138,7 +143,7 @@ class Decoder:
         self.over = False
         self.in_pieces = False
         self._caps = caps
-        self._plain = min(caps.message, caps.frame, WIDE // 4)
+        self._plain = caps.plain
         self._inflater = inflater
         self._fast = self._lane = fast
         self._buffer = b""
@@ -160,14 +165,11 @@ class Decoder:
         self._buffer = data if self._at == len(self._buffer) else self._buffer[self._at :] + data
         self._at = 0
 
-    def receive_plain(self, data: bytes) -> str | bytes | None:
-        """As :meth:`receive`; and at once the first event, if that is a message in a plain frame."""
-        if self._at != len(self._buffer):
-            self.receive(data)
-            return None
-        self._buffer, self._at = data, 0
-        size = len(data)
-        return self._cut(data, 0, size) if self._lane and size > 5 else None
+    @property
+    def at_rest(self) -> bool:
+        """Whether a new one would do as well."""
+        idle = self._fast and self._lane and self._at == len(self._buffer) and not (self.over or self._deaf)
+        return idle and self._inflater is None and self._message is None and not self.in_pieces
 
     @property
     def idle(self) -> bool:
@@ -187,40 +189,21 @@ class Decoder:
             enough: whether others should come first. Asked whenever a part of a frame has come to no event.
         """
         if self._lane:
-            at = self._at
-            left = len(self._buffer) - at
-            if left > 5:
-                message = self._cut(self._buffer, at, left)
-                if message is not None:
-                    return message
-            elif not left:
+            left = len(self._buffer) - self._at
+            if not left:
                 return NEED_DATA
+            if (message := self._cut(self._buffer, self._at, left)) is not None:
+                return message
         return NEED_DATA if self.over else self._next_strict(enough)
 
     # -- the fast lane ---------------------------------------------------------------------------
 
     def _cut(self, buffer: bytes, at: int, left: int) -> str | bytes | None:
         """The message in a plain frame that begins at ``at``; None leaves it to the reference."""
-        first = buffer[at]
-        if first != PLAIN_TEXT and first != PLAIN_BINARY:
+        if (found := plain(buffer, at, left, self._plain)) is None:
             return None
-        size = buffer[at + 1] - 128  # below 0 it is not masked
-        start = at + 6
-        if size > SHORT:
-            start, size = _extended(buffer, at, left, size)
-        end = start + size
-        if size < 0 or end > at + left or size > self._plain:
-            return None
-        payload = unmask(buffer[start:end], buffer[start - 4 : start])
-        if first == PLAIN_BINARY:
-            self._at = end
-            return payload
-        try:
-            text = str(payload, "utf-8")
-        except UnicodeDecodeError:
-            return None
-        self._at = end
-        return text
+        message, self._at = found
+        return message
 
     # -- the reference ---------------------------------------------------------------------------
 
@@ -380,6 +363,33 @@ class Decoder:
         self._lane = False
         self._message = self._steps = self._utf8 = self._strict = self._inflater = None
         self._buffer, self._at = b"", 0
+
+
+def plain(buffer: bytes, at: int, left: int, most: int, *, alone: bool = False) -> tuple[str | bytes, int] | None:
+    """The message in a plain frame that begins at ``at``, and where that ends; None leaves it to a decoder.
+
+    Args:
+        left: octets there are from ``at`` on.
+        most: octets that the payload of such a frame may have.
+        alone: only if there is nothing behind it.
+    """
+    first = buffer[at]
+    if left < 6 or (first != PLAIN_TEXT and first != PLAIN_BINARY):
+        return None
+    size = buffer[at + 1] - 128  # below 0 it is not masked
+    start = at + 6
+    if size > SHORT:
+        start, size = _extended(buffer, at, left, size)
+    end = start + size
+    if size < 0 or end > at + left or size > most or (alone and end != at + left):
+        return None
+    payload = unmask(buffer[start:end], buffer[start - 4 : start])
+    if first == PLAIN_BINARY:
+        return payload, end
+    try:
+        return str(payload, "utf-8"), end
+    except UnicodeDecodeError:
+        return None
 
 
 def _whole(message: Assembly | str | bytes) -> str | bytes:

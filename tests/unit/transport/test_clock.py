@@ -344,3 +344,34 @@ async def test_a_heap_full_of_timers_is_not_walked_for_every_one_that_goes(autoj
         clock.disarm(going)
         await trio.sleep(gap)
     assert Counted.looks < 10 * 2000
+
+
+@pytest.mark.parametrize(("before", "after", "fires"), [(5, 7, 7), (5, 3, 3), (5, 5, 5), (None, 7, 7), (5, None, None)])
+async def test_one_that_takes_the_place_of_another_fires_at_its_own_time(before, after, fires, autojump_clock, clock):
+    first, second = Alarm(), Alarm()
+    if before is not None:
+        first.set(clock, before)
+        first.deadline = math.inf
+    second.deadline = math.inf if after is None else after
+    clock.replace(first, second)
+    assert first.armed == math.inf
+    assert first not in clock._filed
+    await trio.sleep(20)
+    assert (first.log, second.log) == ([], [] if fires is None else [("", fires)])
+    assert second.armed == math.inf
+    assert not clock._filed
+
+
+async def test_one_that_takes_the_place_of_another_takes_its_entry(autojump_clock, clock):
+    before = [Alarm() for _ in range(100)]
+    for each in before:
+        each.set(clock, 5)
+        each.deadline = math.inf
+    after = [Alarm() for _ in range(100)]
+    for each, other in zip(before, after, strict=True):
+        other.deadline = 9
+        clock.replace(each, other)
+    assert len(clock) == 100
+    clock.disarm(after[0])
+    await trio.sleep(20)
+    assert [each.log for each in after] == [[], *[[("", 9)]] * 99]

@@ -129,3 +129,38 @@ async def test_ctrl_c_in_a_member_passes(autojump_clock):
     Interrupted(drain)
     with pytest.raises(KeyboardInterrupt):
         drain.start(10)
+
+
+async def test_who_watches_for_a_member_is_told_behind_all_members_and_takes_no_row(autojump_clock):
+    drain, log = Drain(), []
+
+    class Noting:
+        def __init__(self, name):
+            self.name = name
+
+        def told(self):
+            log.append(self.name)
+
+    members, watchers = [Noting("a"), Noting("b")], [Noting(name) for name in "vwxyz"]
+    for member in members:
+        drain.join(member)
+    for watcher, of in zip(watchers, (members[0], members[0], members[1], None, Noting("nobody")), strict=True):
+        drain.watch(watcher, of)
+    assert list(drain.members.values()) == [watchers[0], watchers[2]]
+    drain.unwatch(watchers[2], members[1])
+    drain.unwatch(watchers[2], members[1])
+    drain.unwatch(watchers[1], members[0])
+    drain.start(5)
+    assert log == ["a", "b", "v", "y", "z"]
+    drain.leave(members[0])
+    drain.unwatch(watchers[0], members[0])
+    assert list(drain.members) == [members[1]]
+
+
+async def test_a_successor_has_the_watcher_of_the_one_before(autojump_clock):
+    drain = Drain()
+    before, watcher = Member(drain), Member(Drain())
+    drain.watch(watcher, before)
+    after = Member(Drain())
+    drain.replace(before, after)
+    assert drain.members == {after: watcher}

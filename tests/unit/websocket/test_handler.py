@@ -11,6 +11,9 @@ from websocket_tools import KINDS, TEXT, Diary, closed, closing, echo, frame, ha
 
 import roadrunner_trio as rr
 from roadrunner_trio import Compression, Response, WebSocketRequest, websocket
+from roadrunner_trio.apps.conditional import Conditional
+from roadrunner_trio.apps.cors import CORS
+from roadrunner_trio.apps.guards import SecurityHeaders
 from roadrunner_trio.apps.router import Route, Router
 
 
@@ -402,3 +405,19 @@ async def test_what_a_page_calls_itself_does_no_harm_to_the_log(autojump_clock, 
         await peer.say(handshake(b"Origin: https://\xc2\x9b31m\xad"))
     [record] = caplog.records
     assert record.getMessage().isprintable()
+
+
+@pytest.mark.parametrize("kind", ["memory", "tcp"])
+@pytest.mark.parametrize("around", [Conditional(), SecurityHeaders(), CORS(["https://example.org"])])
+async def test_middlewares_that_look_at_responses_leave_a_websocket_alone(around, kind, autojump_clock):
+    async def rejects(request):
+        await (request.reject(404, body=b"no") if request.path == "/no" else echo(request))
+
+    async with open_house(rr.websocket(rejects), tcp=True, middlewares=[around]) as house:
+        peer = house.meet(kind)
+        await peer.say(handshake(target=b"/no"))
+        assert peer.take().startswith(b"HTTP/1.1 404 ")
+        await peer.say(handshake() + frame(TEXT, "a"))
+        accepted = peer.take()
+        assert accepted.startswith(b"HTTP/1.1 101 ")
+        assert accepted.endswith(b"\r\n\r\n" + said(TEXT, "a"))

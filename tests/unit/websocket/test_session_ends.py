@@ -25,6 +25,7 @@ from websocket_tools import (
 )
 
 import roadrunner_trio as rr
+from roadrunner_trio.answering.faults import leaves
 
 
 @pytest.fixture(params=KINDS)
@@ -162,6 +163,56 @@ async def test_a_handler_that_does_not_notice_is_cancelled(kind, autojump_clock)
         await house.empty()
     assert log == [(4, 1006), (9, 1000)], "a second for its answer, and then its time to notice"
     assert [event.outcome for name, event in house.watch.events if name == "stop"] == ["complete"] * 2
+
+
+@pytest.mark.parametrize("within", ["itself", "a nursery"])
+async def test_what_a_handler_raises_when_it_is_cancelled_so_is_its_error(within, kind, autojump_clock, caplog):
+    async def fails():
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("in the clean-up")
+
+    async def handler(request):
+        await request.accept()
+        if within == "itself":
+            await fails()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails)
+            await trio.sleep_forever()
+
+    async with sessions(handler, kind, close_timeout=4) as (house, meet):
+        peer = await meet()
+        await peer.say(closing(1000))
+        assert await house.empty() >= 5
+        assert peer.take() == closed(1000)
+    (stop,) = [event for name, event in house.watch.events if name == "exception"]
+    assert (stop.outcome, [type(leaf) for leaf in leaves(stop.error)]) == ("error", [ValueError])
+
+
+async def test_a_peer_has_its_time_to_read_the_end_of_a_handler_that_was_cancelled(kind, autojump_clock):
+    async def handler(request):
+        await request.accept()
+        await trio.sleep_forever()
+
+    timeouts = rr.Timeouts(linger=3)
+    async with sessions(handler, kind, close_timeout=4, timeouts=timeouts) as (house, meet):
+        await (await meet()).say(closing(1000))  # and does not close
+        assert await house.empty() == 1 + 4 + 3
+
+
+@pytest.mark.parametrize("begins", [0, 6], ids=["before it begins", "while it lasts"])
+async def test_a_drain_cuts_that_time_short(kind, begins, autojump_clock):
+    async def handler(request):
+        await request.accept()
+        await trio.sleep_forever()
+
+    timeouts = rr.Timeouts(linger=30)
+    async with sessions(handler, kind, close_timeout=4, close_on_drain=False, timeouts=timeouts) as (house, meet):
+        await (await meet()).say(closing(1000))
+        await trio.sleep(begins)
+        assert (await house.listener.drain(7 - begins)).stuck == 0
+        assert trio.current_time() == 7
 
 
 async def test_a_handler_that_has_noticed_may_clean_up(kind, autojump_clock):

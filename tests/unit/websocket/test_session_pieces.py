@@ -283,13 +283,13 @@ async def test_pieces_that_wait_although_nobody_wants_them_are_a_message(octets,
     diary = Diary()
     async with sessions(diary, kind, max_message=40) as (_, meet):
         peer = await meet()
-        diary.session._session._decoder.give_pieces()
+        diary.session._session.decoder.give_pieces()
         await peer.say(frame(BINARY, bytes(10), fin=False))
         with trio.move_on_after(1):
             await diary.session.get_message()
         await peer.say(frame(CONT, b"given up") + frame(TEXT, "next"))
         assert await diary.session.get_message() == "next", "not a part of another"
-        diary.session._session._decoder.give_pieces()
+        diary.session._session.decoder.give_pieces()
         await peer.say(frame(BINARY, bytes(10), fin=False) + frame(CONT, bytes(10), fin=False))
         await peer.say(frame(CONT, bytes(octets - 20)) + frame(TEXT, "last"))
         if fits:
