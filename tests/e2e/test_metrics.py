@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from ports import free_port
 from process_tools import command_line
 from prometheus_client.parser import text_string_to_metric_families
 from socket_tools import PATIENCE
@@ -22,12 +23,6 @@ async def handler(request):
     await trio.sleep(60 if request.path == "/slow" else 0)
     return Response.text("hello")
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port: int = door.getsockname()[1]
-    return port
 
 
 async def fetch(url: str) -> str:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 import trio
+from ports import free_port
 from process_tools import PATIENCE
 from socket_tools import Answer, Peer, serving
 
@@ -176,8 +177,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def nginx(public: Path) -> Iterator[int]:
     """nginx that serves the folder; its port."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     folder = public.parent
     conf = folder / "nginx.conf"
     conf.write_text(CONF.format(folder=folder, public=public, port=port))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 import trio
+from ports import free_port
 from process_tools import command_line
 from socket_tools import PATIENCE
 
@@ -86,12 +86,6 @@ def blocks(page: Page) -> tuple[list[str], str]:
     command, configuration = (re.sub("^   ", "", each, flags=re.MULTILINE) for each in found)
     words = command.replace("\\\n", " ").split()
     return words[words.index("--proxy-headers") :], configuration
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port: int = door.getsockname()[1]
-    return port
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import trio
+from ports import free_port
 from process_tools import command_line
 from socket_tools import PATIENCE
 
@@ -27,12 +28,6 @@ async def handler(request):
     await trio.sleep(60 if request.path == "/slow" else 0)
     return Response.text("hello")
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port: int = door.getsockname()[1]
-    return port
 
 
 Told = dict[str, list[dict[str, object]]]
@@ -133,8 +128,7 @@ async def test_workers_side_by_side_through_a_roll_and_a_drain(tmp_path: Path, m
         page = Page(port)
         slow = await trio.open_tcp_stream("127.0.0.1", server.port)
         await slow.send_all(b"GET /slow?secret HTTP/1.1\r\nHost: h\r\n\r\n")
-        await page.until(lambda: present(page.rows) == 1)
-        assert page.states() == [(0, 1, "ready"), (1, 1, "ready")]
+        await page.until(lambda: present(page.rows) == 1 and page.states() == [(0, 1, "ready"), (1, 1, "ready")])
         assert page.whole["pid"] == server.process.pid
         assert len({row["pid"] for row in page.rows.values()} - {server.process.pid, 0}) == 2
         (busy,) = (row for row in page.rows.values() if present({"": row}))
