@@ -68,6 +68,14 @@ class native(TwoSteps):
         if type(response) is Response:
             await exchange.respond(response.status, response.fields, response.body, reason=response.reason)
             return None
+        return await self.written(exchange, response)
+
+    async def written(self, exchange: Exchange, response: AnyResponse) -> Lasting | None:
+        """Writes a response of whatever kind, unless it lasts.
+
+        Raises:
+            TypeError: it is no response.
+        """
         writing = respond(exchange, response, self.author(exchange.request))
         if isinstance(writing, Lasting):
             return writing

@@ -124,11 +124,7 @@ class _Mounted(native):
             if not isinstance(error, HTTPError | ProtocolError):
                 raise  # it is told and logged as ever
             return None
-        writing = respond(exchange, response, self.author(exchange.request))
-        if isinstance(writing, Lasting):
-            return writing
-        await writing
-        return None
+        return await self.written(exchange, response)
 
     async def _confess(self, exchange: Exchange, error: BaseException, on_error: OnError) -> None:
         """Answers an error with what ``on_error`` makes of it."""
