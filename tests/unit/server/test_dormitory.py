@@ -6,14 +6,13 @@ import socket
 
 import pytest
 import trio
-from dormitory_tools import parked, tasks
+from dormitory_tools import note_fates, parked, tasks
 from presence_tools import meet, needs_poller, reset
 from story_tools import GET, answer, hello, last_word, loud, open_house
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
 from roadrunner_trio.server import dormitory as dormitory_module
-from roadrunner_trio.server import listener as listener_module
 from roadrunner_trio.server.carrier import Fate
 from roadrunner_trio.server.dormitory import KEPT
 from roadrunner_trio.transport.phases import Phase
@@ -64,14 +63,7 @@ async def test_after_its_time_an_idle_connection_has_no_task_and_is_there_as_bef
 @pytest.fixture
 def fates(monkeypatch):
     """What has become of connections whose tasks have ended."""
-    found = []
-    serve = listener_module.serve_connection
-
-    async def noted(conn):
-        found.append(await serve(conn))
-
-    monkeypatch.setattr(listener_module, "serve_connection", noted)
-    return found
+    return note_fates(monkeypatch)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 import h2.connection
 import pytest
 import trio
-from dormitory_tools import parked, tasks
+from dormitory_tools import note_fates, parked, tasks
 from http2_peer import Http2Peer, open_http2
 from http2_tools import HELLO, request
 from presence_tools import needs_poller
@@ -17,7 +17,6 @@ from tls_tools import contexts_of_a_new_authority
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
-from roadrunner_trio.server import listener as listener_module
 from roadrunner_trio.server.carrier import Fate
 from roadrunner_trio.transport.phases import Phase
 
@@ -50,14 +49,7 @@ async def ask(peer):
 @pytest.fixture
 def fates(monkeypatch):
     """What has become of connections whose first tasks have ended."""
-    found = []
-    serve = listener_module.serve_connection
-
-    async def noted(conn):
-        found.append(await serve(conn))
-
-    monkeypatch.setattr(listener_module, "serve_connection", noted)
-    return found
+    return note_fates(monkeypatch)
 
 
 async def test_after_its_time_it_has_no_task_and_is_there_as_before(autojump_clock, caplog, fates):
