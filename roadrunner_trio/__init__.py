@@ -58,8 +58,8 @@ from .telemetry.observe import (
 )
 from .telemetry.request_ids import RequestIds
 from .transport.drain import Drain
+from .transport.gone import BodyTimeout, PeerGone, PeerTooSlow
 from .transport.tls import TLSInfo, server_context
-from .transport.wire import BodyTimeout, PeerGone, PeerTooSlow
 
 if TYPE_CHECKING:
     from trio_websocket import CloseReason, ConnectionClosed

@@ -13,7 +13,7 @@ from typing import cast
 import trio
 
 from ..errors import HTTPError, ProtocolError
-from ..transport.wire import BodyTimeout, PeerGone
+from ..transport.gone import BodyTimeout, PeerGone
 
 PEERS = (ProtocolError, BodyTimeout, PeerGone)
 STRAYS = (trio.Cancelled, GeneratorExit)

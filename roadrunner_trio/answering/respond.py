@@ -31,7 +31,7 @@ from ..messages.response import (
 )
 from ..protocol.wishes import content
 from ..settings import Limits, Timeouts
-from ..transport.wire import PeerGone
+from ..transport.gone import PeerGone
 from .callables import HANDLER, check, guarded
 from .faults import cancelled
 from .middleware import Middleware, checked, compose, early_of

@@ -19,7 +19,7 @@ from ..fields import FORBIDDEN_TRAILERS, Field, encoded, tokens
 from ..journal import log
 from ..messages.exchange import Exchange
 from ..transport.files import OpenFile, open_file
-from ..transport.wire import BodyTimeout, PeerGone
+from ..transport.gone import BodyTimeout, PeerGone
 from .asgi_messages import (
     Disconnected,
     Message,

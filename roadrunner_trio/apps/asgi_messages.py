@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from ..answering.faults import leaves
 from ..fields import TEXT, Field, encoded, lookup, written
-from ..transport.wire import PeerGone
+from ..transport.gone import PeerGone
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = MutableMapping[str, Any]

@@ -15,7 +15,7 @@ from ..messages.response import Response
 from ..protocol.ws import frames
 from ..protocol.ws.deflate import Compression
 from ..settings import DEFAULT_MESSAGE
-from ..transport.wire import PeerGone
+from ..transport.gone import PeerGone
 from ..units import Duration, Size
 from ..websocket.offer import WebSocketRequest
 from ..websocket.session import WebSocket

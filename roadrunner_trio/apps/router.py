@@ -22,7 +22,7 @@ from ..messages.request import Request
 from ..messages.response import AnyResponse, Response
 from ..protocol.codec.uri import percent_encode
 from ..settings import Limits, Timeouts
-from ..transport.wire import BodyTimeout, PeerGone
+from ..transport.gone import BodyTimeout, PeerGone
 from ..units import Duration, Size
 from .routes import INHERIT, Group, Inherit, Kind, Route, Segment, several, shown
 from .table import Endpoint, Entry, Table

@@ -17,7 +17,7 @@ import trio
 
 from ..fields import FieldsLike, encoded
 from ..protocol.codec.sse import HEARTBEAT, ServerSentEvent, comment
-from ..transport.wire import PeerGone
+from ..transport.gone import PeerGone
 from ..units import Duration, seconds
 from .functions import check_async
 from .request import Request

@@ -13,7 +13,6 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from types import TracebackType
 from typing import ClassVar, Final, TypeVarTuple
 
 import trio
@@ -25,13 +24,14 @@ from ..protocol.proxy_header import ProxyHeader
 from ..telemetry.observe import ConnectionAccepted, ConnectionEnded
 from ..transport.drain import Drain
 from ..transport.files import SLICE, OpenFile
-from ..transport.patience import Patience
+from ..transport.gone import PeerGone, PeerTooSlow
 from ..transport.phases import BUSY, Phase, PhaseScope
 from ..transport.streams import Address, SendMeter, shown
 from ..transport.tls import TLSInfo
 from ..transport.tls_stream import RecordLayer, TLSStream, encrypted
-from ..transport.wire import PeerGone, PeerTooSlow, SocketWire
+from ..transport.wire import SocketWire
 from .presence import RESET
+from .writing import Taking, Writing
 
 Args = TypeVarTuple("Args")
 
@@ -171,7 +171,9 @@ class Carrier:
         self.plain.attendant = self.plain.reader = self
         self.peer, self.drain = peer, drain
         self.scheme, self.transport, self._meter = "http", None, None
-        self.closed = self.parked = False
+        self.gone = self.broken = self.hung_up = self.was_reset = False
+        self.closed = self.parked = self._accept_told = False
+        self.born, self.served = self.phase.now(), 0
         return True
 
     # -- what a listener asks of it ----------------------------------------------------------------
@@ -345,9 +347,11 @@ class Carrier:
 
     async def send_last(self) -> None:
         """Sends what is kept, with the time of a write, before the connection ends; who is gone is no matter."""
-        if self.wire is not None and self.wire.held:
+        poller = self.context.poller
+        if self.wire is not None and self.wire.held and poller is not None:
+            await poller.end_of_turn()
             with suppress(PeerGone):
-                await self.send(b"")
+                await self.send_held()
 
     def send_now(self, data: bytes | bytearray | memoryview) -> memoryview | None:
         """What the kernel has not taken, as it has to go out: encrypted, with what was held before; None is nothing."""
@@ -385,7 +389,7 @@ class Carrier:
     async def send_rest(self, data: memoryview, sent: int) -> None:
         """Sends what :meth:`send_now` could not, as it is, while the peer takes it."""
         stream = self.stream if self.wire is None else self.wire
-        with _Writing(self):
+        with Writing(self):
             for at in range(0, len(data), WRITE_SIZE):
                 part = data[at : at + WRITE_SIZE]
                 with self.taking(sent, len(part)) as taking:
@@ -402,7 +406,7 @@ class Carrier:
         if not file.is_cached(at, count):
             await file.read(at, count)  # sendfile would block the loop on a cold page
         taken = 0
-        with _Writing(self):
+        with Writing(self):
             with self.taking(sent, count) as taking:
                 try:
                     taken = await wire.send_file(file.fd, at, count)
@@ -413,10 +417,10 @@ class Carrier:
             self.broken = taken < count
         return taken
 
-    def taking(self, sent: int, octets: int) -> _Taking:
+    def taking(self, sent: int, octets: int) -> Taking:
         if self._meter is None:
             self._meter = SendMeter(self.context.limits.min_send_rate, self.context.timeouts.write)
-        return _Taking(self, self._meter, min(self.context.timeouts.write, self._meter.allowance(sent, octets)), octets)
+        return Taking(self, self._meter, min(self.context.timeouts.write, self._meter.allowance(sent, octets)), octets)
 
     def _left(self) -> PeerTooSlow:
         self.gone = self.broken = True
@@ -458,43 +462,3 @@ class Carrier:
             age = trio.current_time() - self.born
             event = ConnectionEnded(self.context.name, self.peer, age, self.served, self.protocol)
             observers.tell(observers.listener_conn_close, event)
-
-
-class _Taking(Patience):
-    """Around a wait for the peer to take ``octets``: the write timeout, and the least rate over all such waits."""
-
-    __slots__ = ("_began", "_meter", "_octets", "_seconds")
-
-    def __init__(self, carrier: Carrier, meter: SendMeter, seconds: float, octets: int) -> None:
-        self._began = carrier.phase.now()
-        super().__init__(
-            carrier.context.clock, self._began + seconds, None if carrier.wire is None else carrier.wire.has_room
-        )
-        self._meter = meter
-        self._seconds = seconds
-        self._octets = octets
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        caught = super().__exit__(kind, value, traceback)
-        if kind is None:
-            self._meter.took(self._octets, min(self._seconds, self.clock.time() - self._began))
-        return caught
-
-
-class _Writing:
-    """Around a write that waits: the phase says so, and a write that does not finish leaves the wire unusable."""
-
-    __slots__ = ("before", "carrier")
-
-    def __init__(self, carrier: Carrier) -> None:
-        self.carrier = carrier
-        self.before = carrier.phase.phase
-
-    def __enter__(self) -> None:
-        self.carrier.phase.phase = Phase.RESPOND
-        self.carrier.broken = True
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.carrier.phase.phase = self.before

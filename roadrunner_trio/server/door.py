@@ -18,11 +18,12 @@ from ..journal import log
 from ..protocol.http1 import encode
 from ..protocol.http1.engine import Http1Engine
 from ..protocol.proxy_header import ProxyHeader, read_proxy_header
+from ..transport.gone import PeerGone
 from ..transport.phases import Phase
 from ..transport.streams import Address, shown
 from ..transport.tls import TLSInfo, tls_info
 from ..transport.tls_stream import TLSStream, accept_tls
-from ..transport.wire import RECEIVE_SIZE, PeerGone
+from ..transport.wire import RECEIVE_SIZE
 from .carrier import Carrier
 
 _ADVICE: Final = b"This port speaks TLS. Use https:// instead of http://.\n"

@@ -23,10 +23,11 @@ from ..messages.request import Request
 from ..protocol.heads import Framing, RequestHead
 from ..protocol.http1 import encode
 from ..protocol.http1.engine import CLOSED, END, NEED_DATA, SPENT, Http1Engine, Signal
+from ..transport.gone import BodyTimeout, PeerGone, PeerTooSlow
 from ..transport.patience import SPARED, Patience
 from ..transport.phases import Phase
 from ..transport.streams import PrefixedStream, RateMeter, Unmeasured
-from ..transport.wire import RECEIVE_SIZE, BodyTimeout, PeerGone, PeerTooSlow, SocketWire
+from ..transport.wire import RECEIVE_SIZE, SocketWire
 from .carrier import Carrier
 from .gathering import gather_body, no_room
 from .http1_sender import NO_HEAD, OVER, UNREAD, Http1Sender
@@ -322,6 +323,11 @@ class Http1Exchange(Http1Sender):
         """The exchange has ended: so does every wait in its name."""
         for wait in self.waits or ():
             wait.dismiss()
+
+    def forget(self) -> None:
+        """As of what it sends; and nobody counts the time of a peer that has left."""
+        super().forget()
+        look_away(self)
 
     def end(self) -> None:
         """There will be no other request: nobody waits in its name, and no clock holds anything of it."""

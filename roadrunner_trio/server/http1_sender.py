@@ -21,8 +21,9 @@ from ..protocol.http1.encode import BodyFraming
 from ..protocol.wishes import bodiless, content, declared
 from ..transport.drain import Drain
 from ..transport.files import READ_SIZE, SLICE, OpenFile
+from ..transport.gone import PeerGone
 from ..transport.streams import Address, own_end
-from ..transport.wire import PeerGone, SocketWire
+from ..transport.wire import SocketWire
 from .carrier import WRITE_SIZE, Carrier
 from .on_carrier import OnCarrier
 from .report import tell_send_failed

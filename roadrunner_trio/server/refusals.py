@@ -17,8 +17,8 @@ from ..journal import log
 from ..messages.exchange import Exchange
 from ..messages.response import Response
 from ..protocol.heads import Framing
+from ..transport.gone import BodyTimeout, PeerGone
 from ..transport.phases import Phase
-from ..transport.wire import BodyTimeout, PeerGone
 from .presence import miss
 from .report import tell_throttled
 from .subject import Subject

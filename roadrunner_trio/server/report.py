@@ -31,9 +31,9 @@ from ..telemetry.observe import (
     ResponseSendFailed,
 )
 from ..transport.drain import Drain
+from ..transport.gone import BodyTimeout, PeerGone, PeerTooSlow
 from ..transport.phases import Phase, PhaseScope
 from ..transport.streams import Address
-from ..transport.wire import BodyTimeout, PeerGone, PeerTooSlow
 
 
 class Answering(Protocol):

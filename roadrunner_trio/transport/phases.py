@@ -131,6 +131,16 @@ class PhaseScope:
         if self.deadline < self.armed:
             self.clock.arm(self)
 
+    def suspend(self) -> None:
+        """There is no connection, and nobody is waited for."""
+        self.phase = Phase.IDLE
+        self.deadline = self.end_of_rest = self.spared = math.inf
+
+    def renew(self, seconds: float, awake: float | None) -> None:
+        """There is another, which rests as :meth:`rest` says."""
+        self.phase = Phase.HANDSHAKE
+        self.rest(seconds, awake)
+
     @property
     def ends(self) -> float:
         """When the phase has had its time, whatever the clock is to look at before."""

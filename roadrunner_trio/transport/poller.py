@@ -90,7 +90,7 @@ class Poller:
     """Wakes whoever waits for a socket, while :meth:`run` runs.
 
     Attributes:
-        crowd: how many sockets had something to say when they were last asked.
+        crowd: how many sockets have something to say at about the same time.
         leader: the task that keeps the watch in the place of the poller's own; it has to come to :meth:`lead` before
             it waits for anything.
     """
@@ -104,6 +104,7 @@ class Poller:
         self._watched: list[Watched | None] = []  # by descriptor: there may be many, and they are small numbers
         self._holding: list[Holding] = []
         self._flusher: trio.lowlevel.Task | None = None  # while it waits
+        self._ending: list[trio.lowlevel.Task] = []  # who waits for the end of the turn
         self._failed: dict[int, object] = {}
         self._unread = array("i", [0])
         self._led: trio.lowlevel.Task | None = None  # the poller's own, while another leads
@@ -162,6 +163,27 @@ class Poller:
             trio.lowlevel.reschedule(self._flusher, WOKEN)
             self._flusher = None
 
+    def came(self, count: int) -> None:
+        """So many newcomers have something to say, of which no edge tells. What was known before fades meanwhile."""
+        self.crowd = max(count, self.crowd // 2)
+
+    async def end_of_turn(self) -> None:
+        """Returns when what is held in this turn has been written, which may be at once; not a checkpoint then.
+
+        For who would write it before, for he has to close: a peer that is woken by each write takes the processor from
+        us, or has it woken, which is as dear as all the rest of a connection.
+        """
+        if not self._holding:
+            return
+        task = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._ending.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._ending.append(task)
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
     async def run(self) -> None:
         """Passes edges on, and ends turns, for ever."""
         async with trio.open_nursery() as nursery:
@@ -182,6 +204,9 @@ class Poller:
                     self._blame(watched, exc)
                 if count % SHARE == 0:
                     await trio.lowlevel.checkpoint()
+            ending, self._ending = self._ending, []
+            for task in ending:
+                trio.lowlevel.reschedule(task, WOKEN)
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self._flusher = None

@@ -29,18 +29,6 @@ TCP: Final = (socket.AF_INET, socket.AF_INET6)
 RECEIVE_SIZE: Final = 65536
 
 
-class PeerGone(trio.BrokenResourceError):
-    """The peer has gone away, or is so slow that it is taken to have; nothing more can be said to it."""
-
-
-class PeerTooSlow(PeerGone):
-    """The peer is there, but sends or takes too little: it is we who leave."""
-
-
-class BodyTimeout(trio.TooSlowError):
-    """The peer took too long to send a request body that the application is reading."""
-
-
 class SocketWire(trio.abc.HalfCloseableStream):
     """A connected, non-blocking stream socket.
 
@@ -468,6 +456,14 @@ class SocketWire(trio.abc.HalfCloseableStream):
             return None
         self.attendant = self.reader = self.writer = None
         return self.socket.detach()
+
+    def retire(self) -> None:
+        """Closes the socket, and may :meth:`adopt` another; where it is :attr:`polled`, and nothing is held."""
+        cast("Poller", self._poller).forget(self.socket)
+        forks.end(self.socket)
+        self.socket.close()
+        self.attendant = self.reader = self.writer = self._failure = None
+        self.readable = self.hung_up = self._eof_sent = False
 
     def adopt(self, sock: socket.socket, *, tcp: bool) -> bool:
         """Has another, which does not block, in the place of the one it gave up; False when nobody waits any more."""

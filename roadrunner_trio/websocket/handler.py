@@ -32,8 +32,8 @@ from ..protocol.ws.handshake import Handshake, judge
 from ..protocol.ws.origin import allows, check_origins
 from ..settings import DEFAULT_MESSAGE
 from ..transport.drain import Drain
+from ..transport.gone import PeerGone, PeerTooSlow
 from ..transport.streams import shown
-from ..transport.wire import PeerGone, PeerTooSlow
 from ..units import Duration, Size, count, octets, seconds
 from .keepalive import UNANSWERED
 from .link import TOO_SLOW

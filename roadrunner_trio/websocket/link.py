@@ -17,10 +17,11 @@ import trio
 
 from ..journal import log
 from ..transport.files import SLICE
+from ..transport.gone import PeerGone
 from ..transport.streams import linger
 from ..transport.tls_stream import close_notify, encrypted
 from ..transport.turns import Turns
-from ..transport.wire import RECEIVE_SIZE, PeerGone, SocketWire
+from ..transport.wire import RECEIVE_SIZE, SocketWire
 from .outgoing import unacknowledged
 from .told import passes
 

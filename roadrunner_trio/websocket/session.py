@@ -12,7 +12,7 @@ from ..messages.request import Request
 from ..protocol.ws import frames
 from ..protocol.ws.deflate import DEFLATED, Deflater
 from ..protocol.ws.frames import Piece
-from ..transport.wire import PeerGone
+from ..transport.gone import PeerGone
 from .core import Session
 
 LARGE: Final = 65536

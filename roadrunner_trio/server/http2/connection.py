@@ -32,10 +32,10 @@ from ...errors import ProtocolError
 from ...journal import log
 from ...protocol.http2.engine import CLOSED, ConnectionFailed, Http2Engine
 from ...protocol.http2.frames import NO_ERROR
+from ...transport.gone import PeerGone, PeerTooSlow
 from ...transport.phases import Phase
 from ...transport.streams import linger, shown
 from ...transport.tls_stream import close_notify
-from ...transport.wire import PeerGone, PeerTooSlow
 from ..carrier import LINGER_OCTETS, QUIET, Carrier
 from ..connection import OWED, Connection, admit, dispatch, prepare
 from ..refusals import put_in_words

@@ -22,10 +22,11 @@ from ...protocol.heads import Framing
 from ...protocol.http2.engine import Http2Engine, Stream
 from ...protocol.http2.frames import CANCEL, INTERNAL_ERROR
 from ...protocol.wishes import undelimited
+from ...transport.gone import BodyTimeout, PeerGone
 from ...transport.phases import Phase
 from ...transport.poller import WOKEN
 from ...transport.streams import GRACE, Address, RateMeter, own_end
-from ...transport.wire import BodyTimeout, PeerGone, SocketWire
+from ...transport.wire import SocketWire
 from ..carrier import Carrier
 from ..http1_exchange import GULPS, NO_PLAN
 from ..http1_sender import OVER, UNREAD

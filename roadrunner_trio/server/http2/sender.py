@@ -19,8 +19,8 @@ from ...protocol.http2.engine import Http2Engine, Stream
 from ...protocol.http2.frames import CANCEL
 from ...protocol.wishes import bodiless, content, declared
 from ...transport.files import READ_SIZE, OpenFile
+from ...transport.gone import PeerGone
 from ...transport.phases import Phase, PhaseScope
-from ...transport.wire import PeerGone
 from ..carrier import WRITE_SIZE, Carrier
 from ..http1_sender import HEADS, NO_HEAD, NO_REQUEST, TURN
 from ..on_carrier import OnCarrier

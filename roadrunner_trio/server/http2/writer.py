@@ -20,10 +20,10 @@ import trio
 
 from ...journal import log
 from ...protocol.http2.engine import Http2Engine, Stream
+from ...transport.gone import PeerGone, PeerTooSlow
 from ...transport.patience import SPARED
 from ...transport.poller import WOKEN, Poller
 from ...transport.streams import SendMeter, shown
-from ...transport.wire import PeerGone, PeerTooSlow
 from ..carrier import CROWD, WRITE_SIZE, Carrier
 from .alarm import Alarm
 

@@ -7,7 +7,7 @@ import trio
 
 from roadrunner_trio.answering.faults import essence, leaves, part_ways
 from roadrunner_trio.errors import HTTPError, ProtocolError
-from roadrunner_trio.transport.wire import BodyTimeout, PeerGone
+from roadrunner_trio.transport.gone import BodyTimeout, PeerGone
 
 PEERS = [ProtocolError(413, "too_large"), BodyTimeout("slow"), PeerGone("gone")]
 OURS = [ValueError("a bug"), SystemExit(3), trio.ClosedResourceError("of the app"), trio.TooSlowError("of the app")]

@@ -357,3 +357,60 @@ async def test_ctrl_c_ends_the_poller(how):
             await poller.run()
         assert [type(exc) for exc in raised.value.exceptions] == [KeyboardInterrupt]
     poller.close()
+
+
+class Held:
+    """Something that is written at the end of a turn."""
+
+    def __init__(self, told: list[str]) -> None:
+        self.told = told
+
+    def flush(self) -> None:
+        self.told.append("written")
+
+
+async def test_the_end_of_a_turn_in_which_nothing_is_held_is_at_once(poller, autojump_clock):
+    await trio.testing.wait_all_tasks_blocked()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await poller.end_of_turn()  # no checkpoint
+    assert not scope.cancelled_caught
+
+
+async def test_who_waits_for_the_end_of_a_turn_goes_on_when_all_is_written(poller, nursery, autojump_clock):
+    told: list[str] = []
+
+    async def holds() -> None:
+        poller.flush_soon(Held(told))
+        await poller.end_of_turn()
+        told.append("on")
+
+    await trio.testing.wait_all_tasks_blocked()
+    for _ in range(3):
+        nursery.start_soon(holds)
+    await trio.testing.wait_all_tasks_blocked()
+    assert told == ["written"] * 3 + ["on"] * 3
+
+
+async def test_who_is_cancelled_meanwhile_is_not_missed(poller, nursery, autojump_clock):
+    told: list[str] = []
+    await trio.testing.wait_all_tasks_blocked()
+    poller.flush_soon(Held(told))
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await poller.end_of_turn()
+    assert scope.cancelled_caught
+    await trio.testing.wait_all_tasks_blocked()
+    assert (told, poller._ending) == (["written"], [])
+
+
+def test_newcomers_are_a_crowd_and_what_was_known_before_fades():
+    poller = Poller()
+    poller.came(10)
+    assert poller.crowd == 10
+    crowds = []
+    for _ in range(5):
+        poller.came(1)
+        crowds.append(poller.crowd)
+    assert crowds == [5, 2, 1, 1, 1]
+    poller.close()

@@ -12,8 +12,9 @@ import trio
 import trio.testing
 from stream_tools import clogged_wires, fill, read_exactly, readable, reset, tcp_pair, wire_and_peer, wires
 
+from roadrunner_trio.transport.gone import PeerGone
 from roadrunner_trio.transport.poller import AVAILABLE, Poller
-from roadrunner_trio.transport.wire import PeerGone, SocketWire
+from roadrunner_trio.transport.wire import SocketWire
 
 BIG = bytes(range(256)) * 32768  # 8 MiB: more than any socket buffer takes
 
