@@ -99,6 +99,11 @@ class Counters:
     goaways: int = 0
 
 
+async def nobody_rests(conn: object) -> bool:
+    """A connection's task ends with it."""
+    return False
+
+
 @dataclass(slots=True, eq=False, repr=False)
 class ServerContext:
     """The app and the rules, made once a listener.
@@ -119,6 +124,7 @@ class ServerContext:
         turns: where costly work of one connection waits, so that its neighbours do not.
         buffered: what its connections hold in memory for the application, all together.
         park: has a slot take the place of a connection that is idle, if it may; None where nobody does.
+        rest: has the task of a connection that has ended go on without it, for another, if it may.
         go_on: told of a connection whose peer has sent something that nobody waits for; None where nobody is.
         protocols: what is spoken, by the names of ALPN, the preferred one first.
         websockets: whether the app may make WebSockets of requests, which HTTP/2 has to say before it is asked.
@@ -144,6 +150,7 @@ class ServerContext:
     variables: Context = field(default_factory=copy_context)
     turns: Turns = field(default_factory=Turns)
     park: Callable[..., bool] | None = None
+    rest: Callable[[Any], Awaitable[bool]] = nobody_rests
     go_on: Callable[[Any], None] | None = None
     protocols: tuple[str, ...] = ("http/1.1",)
     websockets: bool = False

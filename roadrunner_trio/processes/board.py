@@ -10,6 +10,7 @@ What else a row holds is not known here: its owner gives the width, and puts the
 from __future__ import annotations
 
 import enum
+import math
 import mmap
 import os
 import tempfile
@@ -211,23 +212,39 @@ class Company:
 
 
 class Seat:
-    """One listener's part of the company; see :class:`~roadrunner_trio.server.company.Neighbours`."""
+    """One listener's part of the company; see :class:`~roadrunner_trio.server.accepting.Neighbours`."""
 
     def __init__(self, company: Company) -> None:
         self._company = company
         self._counted = 0
         self._in_vain = 0
         self._seen = ABSENT
+        self._since = -math.inf
+        self._gone = self._left = 0
 
-    def patience(self, connections: int) -> float:
-        """Seconds to wait before another connection is accepted, so many being there."""
-        excess = self._company.excess(connections - self._counted)
-        self._counted = connections
+    def patience(self, present: int, accepted: int) -> float:
+        """Seconds to wait before another connection is accepted, so many being there of all that were accepted.
+
+        Those that are about to leave are no burden: who serves a connection for each request has a free hand as soon as
+        anybody. How many that are is taken from how many have left lately.
+        """
+        excess = self._company.excess(present - self._counted)
+        self._counted = present
+        if excess >= TOLERANCE:
+            excess -= self._leaving(accepted - present)
         if excess < TOLERANCE or self._company.least != self._seen:
             self._seen, self._in_vain = self._company.least, 0
         if excess < TOLERANCE or self._in_vain >= PATIENT:
             return 0.0
         return min(STEP * excess, MOST)
+
+    def _leaving(self, gone: int) -> int:
+        """How many of those who are there will have left when the longest wait is over, if it goes on like that."""
+        now = time.monotonic()
+        if (past := now - self._since) >= MOST:
+            self._left = gone - self._gone if past < 2 * MOST else 0
+            self._since, self._gone = now, gone
+        return max(self._left, gone - self._gone, 0)
 
     def insistence(self) -> int:
         """Connections to accept after it has waited: one, and what is left wakes the others once more."""

@@ -31,10 +31,11 @@ from ..protocol.heads import RequestHead
 from ..protocol.http1.engine import CLOSED, NEED_DATA, Signal
 from ..protocol.http1.scan import ScanEngine
 from ..telemetry.observe import RequestStarted
+from ..transport.gone import PeerTooSlow
 from ..transport.phases import Phase
 from ..transport.streams import Address, linger, shown
 from ..transport.tls_stream import close_notify
-from ..transport.wire import RECEIVE_SIZE, PeerTooSlow
+from ..transport.wire import RECEIVE_SIZE
 from .carrier import LAST_WORD, LINGER_OCTETS, NEWBORN, QUIET, Carrier, Fate
 from .door import Answered, begins_http2, chooses_http2, enter, go_on
 from .http1_exchange import Http1Exchange
@@ -192,7 +193,7 @@ async def live(conn: Connection) -> None:
                     await dispatch(exchange)
                 if not exchange.body_done or exchange.waits:
                     await finish(exchange)
-                if not goes_on(conn):
+                if not (goes_on(conn) or await conn.context.rest(conn)):
                     break
         await expire(conn)
     except ProtocolError as error:

@@ -9,9 +9,9 @@ A slot is a connection like any other, that is idle. It has its deadline, by the
 its place, ends it on the spot, unless something has come, which always wins; it is listed and counted. What comes wakes
 it: a connection takes its place, again in one step. A peer that leaves needs no task for that.
 
-Some tasks are kept, each with its connection and its exchange, where they have waited, and go on with the next socket
-that wakes. Then nothing is made, and all that was known of the last peer is forgotten. Else a new task begins, in the
-nursery of all; so it does under TLS, of which the slot keeps the state, and for HTTP/2 (:mod:`.http2.parked`).
+Some of the tasks rest (:mod:`.spares`), and one of those goes on with the next socket that wakes. Else a new task
+begins, in the nursery of all; so it does under TLS, of which the slot keeps the state, and for HTTP/2
+(:mod:`.http2.parked`).
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from ..telemetry.observe import ConnectionEnded
 from ..transport import forks
 from ..transport.phases import Phase
 from ..transport.poller import ROOM, Poller
-from ..transport.streams import shown
 from ..transport.tls import TLSInfo
 from ..transport.tls_stream import RecordLayer, TLSStream
 from ..transport.wire import EPOLLIN, SocketWire
 from .carrier import NEWBORN, Carrier
 from .connection import Connection
+from .spares import Spares
 
 LEFT: Final = getattr(select, "EPOLLRDHUP", 0) | getattr(select, "EPOLLHUP", 0) | getattr(select, "EPOLLERR", 0)
 """What the poller says of a peer that has ended what it sends, or is gone altogether."""
@@ -48,8 +48,6 @@ STREAM: Final = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 Secrets: TypeAlias = tuple[str, TLSInfo | None, ProxyHeader | None, ssl.SSLObject | None, bytes]
 NOWHERE: Final = -1
 """The descriptor of a slot that is none any more."""
-KEPT: Final = 32
-"""Tasks that rest at most, to serve those who wake: to make a connection, a scope and a task takes 15 µs."""
 FAREWELL: Final = 1.0
 """Seconds between a drain's word, where peers are told of it, and the end: one may have asked meanwhile."""
 
@@ -238,18 +236,18 @@ class Dormitory:
     Args:
         context: what its connections share.
         poller: who tells of what comes.
+        spares: the tasks that rest.
         start: has a connection served by a task, which begins as any, or does what is given besides.
     """
 
-    def __init__(self, context: ServerContext, poller: Poller, start: Callable[..., None]) -> None:
+    def __init__(self, context: ServerContext, poller: Poller, spares: Spares, start: Callable[..., None]) -> None:
         self.context = context
         self.poller = poller
         self.start = start
         self.count = 0
         self.deadline = self.armed = math.inf
         self._due: list[Parked] = []  # a heap, in which those that have left stay until their time or a clean-up
-        self._resting: list[Connection] = []
-        self._at_rest = f"{context.name}: at rest"
+        self._spares = spares
         self._leaving: deque[tuple[float, Parked]] = deque()  # and when each is to be gone
         self._vacant = trio.Event()
         self._open = True
@@ -272,7 +270,7 @@ class Dormitory:
         self.expect(slot)
         conn.closed = conn.parked = True
         if isinstance(conn, Connection):
-            self._rest(conn)
+            self._spares.keep(conn)
         return True
 
     def expect(self, slot: Parked) -> None:
@@ -285,32 +283,12 @@ class Dormitory:
         """A slot has passed a drain's word on, and has some time to see whether it has crossed a request."""
         self._leaving.append((trio.current_time() + FAREWELL, slot))
 
-    def _rest(self, conn: Connection) -> None:
-        """There is nothing more for its task to do: it waits for another connection, or ends."""
-        if len(self._resting) < KEPT and conn.task is not None and conn.plain is not None:
-            conn.task.name = self._at_rest
-            self._resting.append(conn)
-        else:
-            self._dismiss(conn)
-
-    def _dismiss(self, conn: Connection) -> None:
-        conn.phase.end("the connection is parked")
-        conn.phase.close()
-        conn.exchange.end()
-        del conn.exchange  # each of the two holds the other
-
     def adopted(self, sock: socket.socket, slot: Parked) -> Connection | None:
-        """A connection that rests and goes on with a slot's socket, if there is one."""
-        while self._resting:
-            conn = self._resting.pop()
-            goes_on = conn.adopt(sock, slot.peer, slot.drain, tcp=slot.tcp)
-            if goes_on and conn.wire is not None and conn.task is not None:
-                self.poller.hand_over(sock, conn.wire)
-                conn.exchange.forget()
-                conn.exchange.engine.next_cycle()
-                conn.task.name = f"{self.context.name}: {shown(slot.peer)}"
-                return conn
-        return None
+        """A connection whose task rests and goes on with a slot's socket, if there is one."""
+        conn = self._spares.resumed(sock, slot.peer, slot.drain, tcp=slot.tcp)
+        if conn is not None and conn.wire is not None:
+            self.poller.hand_over(sock, conn.wire)
+        return conn
 
     def hired(self, sock: socket.socket, slot: Parked) -> Connection:
         """Another, in a new task."""
@@ -372,5 +350,3 @@ class Dormitory:
             for member in [*self.context.drain.members, *(slot for _, slot in self._leaving)]:
                 if isinstance(member, Parked) and not member.is_over:
                     member.end()
-            for conn in self._resting:
-                self._dismiss(conn)

@@ -5,13 +5,11 @@
         ├ accept loop, one an address    SOFT: empties the accept queue, closes the socket, ends
         └ one task a connection          SOFT: ended if idle and nothing has arrived; else finishes
 
-The accept loop is ours because Trio's accepts one connection a scheduler pass, drops the accept queue when it is
-cancelled, and could not answer 503 at the cap. Ready-made Trio listeners are served by a plain ``accept`` loop.
+The accept loop is in :mod:`.accepting`. Ready-made Trio listeners are served by a plain ``accept`` loop.
 """
 
 from __future__ import annotations
 
-import errno
 import math
 import socket
 import ssl
@@ -31,31 +29,24 @@ from ..journal import log
 from ..messages.exchange import App
 from ..telemetry.observe import ListenerClosed, ListenerDraining, ListenerRetiring, Observers
 from ..transport import poller
-from ..transport.bind import Acceptor, Bindable, close_listener, listed, open_listeners
+from ..transport.bind import Bindable, close_listener, listed, open_listeners
 from ..transport.drain import Drain
 from ..transport.dump import stack_of
 from ..transport.streams import Address, peer_of, shown, tidy, wired
 from ..transport.wire import SocketWire
 from ..units import Duration, seconds
+from .accepting import BACK_OFF, EXHAUSTED, AcceptLoop, Host, Neighbours
 from .afterwards import Afterwards, succeed
-from .company import BATCH, Neighbours
 from .connection import Connection, serve_connection
 from .dormitory import GUESTS, Dormitory, Guest
 from .listener_settings import OF_LISTENERS, ListenerSettings, flag, refuse_unknown, served
 from .places import Roll, share_out
 from .rejections import Rejections, stop_if_stray
+from .spares import Spares
 
 if TYPE_CHECKING:
     from .listener_info import ConnectionInfo, Drained, ListenerInfo
 
-ACCEPT_BATCH: Final = 64
-BACK_OFF: Final = 0.1
-"""Seconds to wait when the process or the machine has no descriptors or buffers left."""
-EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-VANISHED: Final = frozenset(
-    {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
-)
-"""What accept says of a connection that broke while it waited (accept(2)): the next one may be well."""
 PATIENCE: Final = 1.0
 """Seconds past a drain's deadline after which what still runs is called stuck."""
 BEREFT: Final = 10.0
@@ -117,6 +108,7 @@ class Listener:
     task: trio.lowlevel.Task | None = None
     _connections: trio.Nursery | None = None
     _dormitory: Dormitory | None = None
+    _spares: Spares | None = None
     _present = 0
     _retiring = False
 
@@ -139,10 +131,11 @@ class Listener:
         proxies = (settings.get("proxy_protocol"), settings.get("proxy_headers"))
         self._places = share_out(self._context, proxies, self._members, evict_idle=evict_idle)
         self._rejections = Rejections(self._context)
+        self._host = Host(self._admit, self._admitted, self._rejections.cannot_accept, self._count)
         self._told: list[Drain] = []
         self._listeners: list[socket.socket | trio.abc.Listener[trio.abc.Stream]] = []
         self._accept_scopes: list[trio.CancelScope] = []
-        self._attended: dict[socket.socket, Acceptor] = {}  # those with an accept loop, in order
+        self._attended: dict[socket.socket, AcceptLoop] = {}  # those whose accept loop runs, in order
         self._addresses: list[Address] = []
         self._closed, self._start = trio.Event(), trio.CancelScope()
         self._context.observers.attach(self)
@@ -265,9 +258,11 @@ class Listener:
                     helpers.start_soon(self._context.poller.run, name=f"{self.name}: poller")
                     afterwards = Afterwards(self._take_up)
                     self._context.go_on = afterwards.look
+                    self._spares = spares = Spares(self._context, self._context.poller)
+                    self._context.rest = spares.rest
                     helpers.start_soon(afterwards.run, name=f"{self.name}: afterwards")
                     if self._context.timeouts.park_after not in (None, math.inf):
-                        self._dormitory = Dormitory(self._context, self._context.poller, self._start_serving)
+                        self._dormitory = Dormitory(self._context, self._context.poller, spares, self._start_serving)
                         self._context.park = self._dormitory.park
                 if self.certificates is not None:
                     helpers.start_soon(self.certificates.watch, name=f"{self.name}: certificates")
@@ -278,6 +273,8 @@ class Listener:
                     task_status.started(self)
                 helpers.cancel_scope.cancel(reason="the listener has no connections left")
         finally:
+            if self._spares is not None:
+                self._spares.close()
             if self._context.poller is not None:
                 self._context.poller.close()
             await self._end()
@@ -307,7 +304,7 @@ class Listener:
             scope = trio.CancelScope()
             self._accept_scopes.append(scope)
             if isinstance(listener, socket.socket):
-                self._attended[listener] = Acceptor(listener)
+                self._attended[listener] = AcceptLoop(listener, self._host)
                 address = tidy(listener.getsockname())
                 nursery.start_soon(self._accept, listener, scope, name=f"{self.name}: accept on {shown(address)}")
                 self._addresses.append(address)
@@ -363,9 +360,11 @@ class Listener:
         self.forgo_start()
         if self.status == "accepting":
             self.status = "draining"
-            for sock in self._attended if self.neighbours is None else ():  # else they serve who is waiting
-                self._accept_batch(sock, self._context.limits.backlog + 1)
+            for loop in self._attended.values() if self.neighbours is None else ():  # else they serve who is waiting
+                loop.take(self._context.limits.backlog + 1)
             self._stop_accepting()
+            if self._spares is not None:
+                self._spares.close()
             self._present = self._active
             told = self._context.observers
             told.tell(told.listener_drain, ListenerDraining(self.name, deadline, time.time()))
@@ -405,62 +404,42 @@ class Listener:
         try:
             with scope:
                 await trio.lowlevel.checkpoint_if_cancelled()  # a drain that began first has closed the socket
-                while True:
-                    await trio.lowlevel.wait_readable(sock)
-                    if (others := self.neighbours) is None:
-                        done = self._accept_batch(sock, ACCEPT_BATCH)
-                    elif wait := others.patience(self._active):
-                        await trio.sleep(wait)
-                        done = self._accept_batch(sock, others.insistence())
-                    else:
-                        done = self._accept_batch(sock, BATCH, others)
-                    if not done:
-                        await trio.sleep(BACK_OFF)
+                await self._attended[sock].run(self.neighbours)
         finally:
             del self._attended[sock]  # if it is cancelled, a drain must let in nobody whom nobody serves
 
-    def _accept_batch(self, sock: socket.socket, most: int, others: Neighbours | None = None) -> bool:
-        """Accepts up to ``most`` that wait, as long as it is not the turn of ``others``.
+    def _admitted(self, count: int) -> None:
+        if self._context.poller is not None:
+            self._context.poller.came(count)
 
-        False when accepting fails for a reason that needs time to pass.
-        """
-        accept = self._attended[sock]
-        for _ in range(most):
-            try:
-                found = accept()
-            except OSError as exc:
-                if exc.errno in VANISHED:
-                    continue
-                if sock.fileno() == -1:
-                    return False  # a drain has emptied and closed it in the tick in which somebody came
-                self._rejections.cannot_accept(exc)
-                return False
-            if found is None:
-                break
-            self._admit(found[0], tidy(found[1]))
-            if others is not None and others.patience(self._active):
-                break
-        return True
+    def _count(self) -> tuple[int, int]:
+        return self._active, self._context.counters.accepted
 
     def _admit(self, sock: socket.socket, peer: Address) -> None:
         if (reason := self._places.refusal(peer, self._active)) is not None:
             self._rejections.turn_away(sock, reason, self._connections)
             return
+        spares = self._spares
         try:
-            wire = SocketWire(sock, self._context.poller, tcp=not isinstance(peer, str))
+            if spares is not None and (conn := spares.begun(sock, peer)) is not None:
+                self._enter(conn, peer)
+                spares.start(conn)
+            else:
+                self._spawn(SocketWire(sock, self._context.poller, tcp=not isinstance(peer, str)), peer)
         except OSError:  # reset between accept and here
             sock.close()
-            return
-        self._spawn(wire, peer)
 
     def _spawn(self, stream: trio.abc.Stream, peer: Address) -> None:
         """Slot, drain membership and task, in one synchronous step: a drain can miss nobody."""
+        conn = Connection(stream, self._context, peer)
+        self._enter(conn, peer)
+        self._start_serving(conn)
+
+    def _enter(self, conn: Connection, peer: Address) -> None:
         self._context.counters.accepted += 1
         if self.status == "draining":
             self._present += 1  # accepted in the very tick the drain began
-        conn = Connection(stream, self._context, peer)
         self._places.enter(conn, peer)
-        self._start_serving(conn)
 
     def _start_serving(self, conn: Any, story: Callable[[Any], Awaitable[object]] | None = None) -> None:
         if self._connections is None:

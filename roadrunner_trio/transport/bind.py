@@ -186,13 +186,17 @@ class Acceptor:
             poll.register(sock, select.POLLIN)
             self._ask = poll.poll
 
+    def waits(self) -> bool:
+        """Whether there may be one; what is closed says so when it is asked for it."""
+        return self._ask is None or self._sock.fileno() == -1 or bool(self._ask(0))
+
     def __call__(self) -> tuple[socket.socket, Any] | None:
         """The next, with its peer's address; None when there is none.
 
         Raises:
             OSError: as accept(2); also when the socket has been closed.
         """
-        if self._ask is not None and self._sock.fileno() != -1 and not self._ask(0):
+        if not self.waits():
             return None
         try:
             return self._sock.accept()

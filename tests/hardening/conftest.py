@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from siege_tools import Toll
 
-from roadrunner_trio.server import dormitory
+from roadrunner_trio.server import spares
 
 _tolls = pytest.StashKey[dict[str, Toll]]()
 
@@ -56,6 +56,6 @@ def _row(family: str, toll: Toll) -> str:
 @pytest.fixture(autouse=True, scope="module")
 def no_task_rests() -> Iterator[None]:
     """Tasks are counted here, and one that rests for the next who wakes is not lost."""
-    before, dormitory.KEPT = dormitory.KEPT, 0  # type: ignore[misc]
+    before, spares.KEPT = spares.KEPT, 0  # type: ignore[misc]
     yield
-    dormitory.KEPT = before  # type: ignore[misc]
+    spares.KEPT = before  # type: ignore[misc]

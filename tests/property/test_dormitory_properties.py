@@ -1,4 +1,4 @@
-"""Connections that are parked and woken, whatever happens and in whatever order.
+"""Connections that are parked and woken, or begin in the task of another, whatever happens and in whatever order.
 
 No request is lost, no deadline missed, no slot leaked.
 """
@@ -11,11 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from presence_tools import meet
 from script_tools import run
-from story_tools import GET, House, Peer, open_house
+from story_tools import GET, GET_CLOSE, House, Peer, open_house
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
-from roadrunner_trio.server import dormitory
+from roadrunner_trio.server import dormitory, spares
 from roadrunner_trio.server.dormitory import Parked
 from roadrunner_trio.transport.poller import AVAILABLE
 
@@ -26,10 +26,16 @@ CROWD = 4
 """Connections that there may be."""
 
 WHO = st.integers(0, CROWD - 1)
+WAYS = ["ask", "ask_at_once", "ask_and_finish", "ask_for_the_end", "say_nothing", "leave", "reset"]
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("meet"), st.sampled_from(["tcp", "unix"])),
-        st.tuples(st.sampled_from(["ask", "ask_at_once", "ask_and_finish", "say_nothing", "leave", "reset"]), WHO),
+        st.tuples(
+            st.sampled_from(
+                ["ask", "ask_at_once", "ask_and_finish", "ask_for_the_end", "say_nothing", "leave", "reset"]
+            ),
+            WHO,
+        ),
         st.tuples(st.just("wait"), st.sampled_from([0.0, 0.125, 0.5, 0.875, 1.0, 1.125, 3.0, 7.0, 8.0, 15.0, 16.0])),
         st.tuples(st.sampled_from(["notify", "make_room", "look"])),
     ),
@@ -46,15 +52,22 @@ class Guest:
         self.deadline = trio.current_time() + REQUEST
         self.forgiven = False  # something other than its deadline may have ended it
         self.left = False
+        self.ends = False  # it has asked for that
         self.doubtful = 0  # requests that may have come in the tick of an end
 
     @property
     def answered(self) -> int:
         return self.peer.heard.count(b"HTTP/1.1 200 OK")
 
-    def ask(self) -> None:
+    @property
+    def has_all(self) -> bool:
+        """Whether it has heard what it may expect to."""
+        heard = self.answered >= self.asked - self.doubtful
+        return heard and (not self.ends or self.peer.ended_at is not None)
+
+    def ask(self, said: bytes = GET) -> None:
         self.asked += 1
-        self.peer.slip(GET)
+        self.peer.slip(said)
         self.deadline = trio.current_time() + KEEP_ALIVE
 
 
@@ -81,7 +94,7 @@ class Scene:
         """Until nobody has anything to do; a busy kernel may take its time with what is on its way."""
         await wait_all_tasks_blocked()
         for _ in range(40):
-            if all(guest.left or guest.answered >= guest.asked - guest.doubtful for guest in self.guests):
+            if all(guest.left or guest.has_all for guest in self.guests):
                 break
             await wait_all_tasks_blocked(0.05)
 
@@ -107,6 +120,11 @@ class Scene:
         guest.ask()
         await guest.peer.stream.send_eof()
         guest.forgiven = True
+
+    async def ask_for_the_end(self, guest: Guest) -> None:
+        """Its task may serve another from then on."""
+        guest.ask(GET_CLOSE)
+        guest.forgiven = guest.ends = True
 
     async def say_nothing(self, guest: Guest) -> None:
         """An empty line, of which one is forgiven and moves no deadline."""
@@ -154,11 +172,12 @@ class Scene:
         watched = [each for each in listener._context.poller._watched if each is not None]
         assert set(slots) <= set(watched)
         assert len(watched) == self.house.active
-        assert len(home._resting) <= dormitory.KEPT
+        assert len(home._spares._resting) <= spares.KEPT
         for guest in self.guests:
             peer = guest.peer
             if not guest.left:
                 assert guest.asked - guest.doubtful <= guest.answered <= guest.asked, "a request was lost"
+                assert guest.has_all, "an end was not said"
             if peer.ended_at is not None and not (guest.left or guest.forgiven or guest.doubtful):
                 assert peer.ended_at == pytest.approx(guest.deadline, abs=1e-6)
             if peer.ended_at is None and not (guest.left or guest.doubtful):
@@ -168,7 +187,7 @@ class Scene:
 async def play(steps, end: str, kept: int, seconds: float) -> None:
     timeouts = rr.Timeouts(keep_alive=KEEP_ALIVE, request=REQUEST, park_after=PARK_AFTER)
     limits = rr.Limits(max_connections=CROWD, min_bytes_per_second=0)
-    before, dormitory.KEPT = dormitory.KEPT, kept
+    before, spares.KEPT = spares.KEPT, kept
     try:
         async with open_house(tcp=True, timeouts=timeouts, limits=limits, evict_idle=True) as house:
             scene = Scene(house)
@@ -190,7 +209,7 @@ async def play(steps, end: str, kept: int, seconds: float) -> None:
                 scene.check()
         assert house.listener._dormitory.count == 0
     finally:
-        dormitory.KEPT = before
+        spares.KEPT = before
 
 
 @settings(max_examples=150, deadline=None)
@@ -198,6 +217,9 @@ async def play(steps, end: str, kept: int, seconds: float) -> None:
     STEPS, st.sampled_from(["drain", "cancel", "wait"]), st.sampled_from([0, 1, 32]), st.sampled_from([0.0, 0.5, 1.0])
 )
 @example([("meet", "tcp"), ("meet", "unix"), ("wait", 7.0), ("ask_at_once", 1)], "drain", 1, 0.0)
+@example(
+    [("meet", "tcp"), ("ask_for_the_end", 0), ("meet", "unix"), ("ask", 0), ("wait", 3.0), ("ask", 0)], "wait", 1, 0.0
+)
 @example([("meet", "tcp"), ("ask", 0), ("wait", 1.0), ("ask", 0), ("wait", 15.0)], "drain", 1, 1.0)
 def test_nothing_is_lost_missed_or_leaked(steps, end, kept, seconds):
     run(play, steps, end, kept, seconds)

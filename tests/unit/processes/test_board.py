@@ -75,42 +75,86 @@ def companies(board: Board, count: int) -> list[Company]:
 
 def test_who_has_more_than_others_waits(board: Board) -> None:
     one, other = (company.seat() for company in companies(board, 2))
-    assert one.patience(TOLERANCE - 1) == 0
-    assert one.patience(TOLERANCE) == STEP * TOLERANCE
-    assert one.patience(1000) == MOST
-    assert other.patience(0) == 0
-    assert other.patience(999) == 0
-    assert one.patience(1000) == 0
+    assert one.patience(TOLERANCE - 1, TOLERANCE - 1) == 0
+    assert one.patience(TOLERANCE, TOLERANCE) == STEP * TOLERANCE
+    assert one.patience(1000, 1000) == MOST
+    assert other.patience(0, 0) == 0
+    assert other.patience(999, 999) == 0
+    assert one.patience(1000, 1000) == 0
 
 
 def test_nobody_waits_for_one_that_does_not_accept(board: Board) -> None:
     first, second = companies(board, 2)
     seat = first.seat()
-    assert seat.patience(10) > 0
+    assert seat.patience(10, 10) > 0
     second.close()
-    assert seat.patience(10) == 0
+    assert seat.patience(10, 10) == 0
     first.close()
-    assert seat.patience(10) == 0
+    assert seat.patience(10, 10) == 0
 
 
 def test_all_listeners_of_a_process_count_together(board: Board) -> None:
     first, _ = companies(board, 2)
     one, other = first.seat(), first.seat()
-    assert one.patience(1) == 0
-    assert other.patience(1) > 0
-    assert one.patience(0) == 0
+    assert one.patience(1, 1) == 0
+    assert other.patience(1, 1) > 0
+    assert one.patience(0, 0) == 0
 
 
 def test_who_waits_in_vain_waits_no_more_until_the_other_is_seen_again(board: Board) -> None:
     one, other = (company.seat() for company in companies(board, 2))
     for _ in range(PATIENT):
-        assert one.patience(100) > 0
+        assert one.patience(100, 100) > 0
         assert one.insistence() == 1
-    assert one.patience(100) == 0  # the other is at something that takes long
-    assert one.patience(101) == 0
-    other.patience(5)
-    assert one.patience(101) > 0
+    assert one.patience(100, 100) == 0  # the other is at something that takes long
+    assert one.patience(101, 101) == 0
+    other.patience(5, 5)
+    assert one.patience(101, 101) > 0
     assert one.insistence() == 1
+
+
+class Hand:
+    """A clock that is moved by hand."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        return int(self.now * 1e9)
+
+
+def test_who_loses_connections_as_fast_as_they_come_does_not_wait(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand = Hand()
+    monkeypatch.setattr(boards, "time", hand)
+    one, _ = (company.seat() for company in companies(board, 2))
+    assert one.patience(10, 10) == MOST
+    hand.now += MOST * 0.6
+    assert one.patience(10, 20) == 0  # ten have left meanwhile, and so will these
+    hand.now += MOST * 0.6
+    assert one.patience(10, 20) == 0
+    hand.now += MOST * 0.99
+    assert one.patience(13, 23) == STEP * 3  # ten of the thirteen will
+    hand.now += MOST * 0.02
+    assert one.patience(13, 23) == MOST  # and none has left since
+
+
+def test_what_left_long_ago_says_nothing(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    hand = Hand()
+    monkeypatch.setattr(boards, "time", hand)
+    one, _ = (company.seat() for company in companies(board, 2))
+    assert one.patience(10, 10) == MOST
+    hand.now += 60
+    assert one.patience(10, 1000) == MOST
+
+
+def test_a_successor_that_nobody_has_accepted_is_no_departure(board: Board) -> None:
+    one, _ = (company.seat() for company in companies(board, 2))
+    assert one.patience(3, 3) == STEP * 3
+    assert one.patience(5, 3) == STEP * 5
 
 
 @given(st.lists(st.integers(0, 3), min_size=100, max_size=300))
@@ -119,7 +163,7 @@ def test_whoever_wakes_nobody_has_many_more_than_another(wakes: list[int]) -> No
     board = Board.create(rows=8)
     seats, counts = [company.seat() for company in companies(board, 4)], [0, 0, 0, 0]
     for who in wakes:
-        while seats[who].patience(counts[who]) == 0 and counts[who] < 1000:
+        while seats[who].patience(counts[who], counts[who]) == 0 and counts[who] < 1000:
             counts[who] += 1
     assert max(counts) - min(counts) <= TOLERANCE
     board.close()

@@ -12,9 +12,9 @@ from story_tools import GET, answer, hello, last_word, loud, open_house
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
-from roadrunner_trio.server import dormitory as dormitory_module
+from roadrunner_trio.server import spares
 from roadrunner_trio.server.carrier import Fate
-from roadrunner_trio.server.dormitory import KEPT
+from roadrunner_trio.server.spares import KEPT
 from roadrunner_trio.transport.phases import Phase
 
 pytestmark = needs_poller
@@ -69,7 +69,7 @@ def fates(monkeypatch):
 @pytest.fixture
 def none_kept(monkeypatch):
     """No task rests: each wake begins one."""
-    monkeypatch.setattr(dormitory_module, "KEPT", 0)
+    monkeypatch.setattr(spares, "KEPT", 0)
 
 
 async def wake_and_rest(house, peer):
@@ -92,7 +92,9 @@ async def wake_and_rest(house, peer):
 async def test_what_comes_wakes_it_into_a_task_that_rests(kind, autojump_clock, fates):
     async with open_house(tcp=True) as house:
         await wake_and_rest(house, await rest(house, kind))
-        assert fates == [Fate.CLOSED]
+        assert fates == []
+        assert await house.listener.drain() == rr.Drained(0, 0, 0)
+    assert fates == [Fate.PARKED]
     assert house.watch.names() == ["accept", *["start", "stop"] * 5, "close"]
     assert house.watch.only("close").requests == 5
 

@@ -135,7 +135,9 @@ def uncollected():
 
 
 async def is_free(house, before):
-    """Nothing is left of the connections there were."""
+    """Nothing is left of the connections there were, nor of those that may rest for others."""
+    await wait_all_tasks_blocked()
+    house.listener._spares.close()
     await wait_all_tasks_blocked()
     assert remains() == []
     assert held() - before < SOME
