@@ -2,8 +2,9 @@
 
 *uneven*: three clients, a connection for each request, of which one in a hundred keeps a processor busy for 50 ms: who
 waits behind that while another worker is idle? *scaling*: the server CPU of a hello, and answers a second where each
-costs 100 µs, of two workers and of one process. *memory*: four preloaded workers of an application of FastAPI beside
-four of uvicorn, after the collector has looked at everything in each (PSS: what is shared is counted once).
+costs 100 µs, of two workers and of one process. *storm*: a connection for each request, fifty at a time. *memory*: four
+preloaded workers of an application of FastAPI beside four of uvicorn, after the collector has looked at everything in
+each (PSS: what is shared is counted once).
 
 Servers are loaded in turns, and the best turn of each counts, so a busy machine does little harm.
 """
@@ -29,6 +30,7 @@ CLIENTS: Final = 3
 RARE: Final = 100
 """One request in so many is a costly one."""
 FEW: Final = 12
+MANY: Final = 50
 """Connections."""
 WORKERS: Final = 4
 
@@ -155,6 +157,23 @@ def compare_scaling(turns: int, seconds: int) -> None:
         print(f"100 µs each, answers a second: {told}")
 
 
+def storm_cpu(pid: int, port: int, seconds: int) -> float:
+    """Microseconds of server CPU for a connection with one request."""
+    before, words = cpu_seconds(pid), [("Connection", "close")]
+    url = f"http://127.0.0.1:{port}/"
+    answers = run_wrk(command(url, seconds=seconds, connections=MANY, fields=words), seconds).requests
+    return (cpu_seconds(pid) - before) / answers * 1e6
+
+
+def compare_storm(turns: int, seconds: int) -> None:
+    """Prints what connections for one request each cost."""
+    app, words = "bench.apps.work", ("--workers", "2")
+    with running(ours(f"{app}:handler", *words)) as own, running(uvicorn(f"{app}:app", *words)) as their:
+        measures = {"ours": lambda: storm_cpu(*own, seconds), "uvicorn": lambda: storm_cpu(*their, seconds)}
+        one, other = best_of(turns, measures, min)
+    print(f"storm, server CPU of two workers: {one:.1f} µs, uvicorn {other:.1f} µs, ratio {one / other:.2f}")
+
+
 def shared(pids: Iterable[int]) -> float:
     """MiB of processes, what they share being counted once."""
     return proportional(pids) / 1024**2
@@ -189,15 +208,17 @@ def compare_memory() -> None:
 def main() -> None:
     """Measures what is asked for, and prints a line for each figure."""
     parser = argparse.ArgumentParser(prog="python -m bench.workers", description=__doc__)
-    parser.add_argument("what", nargs="*", help="uneven, scaling, memory; all of them, if none is said")
+    parser.add_argument("what", nargs="*", help="uneven, scaling, storm, memory; all of them, if none is said")
     parser.add_argument("--turns", type=int, default=5, help="of each server (default 5)")
     parser.add_argument("--seconds", type=int, default=3, help="of each turn (default 3)")
     chosen = parser.parse_args()
-    what = chosen.what or ["uneven", "scaling", "memory"]
+    what = chosen.what or ["uneven", "scaling", "storm", "memory"]
     if "uneven" in what:
         compare_uneven(chosen.turns, chosen.seconds)
     if "scaling" in what:
         compare_scaling(chosen.turns, chosen.seconds)
+    if "storm" in what:
+        compare_storm(chosen.turns, chosen.seconds)
     if "memory" in what:
         compare_memory()
 
