@@ -36,10 +36,13 @@ class Spares:
         self._resting: list[Connection] = []
         self._at_rest = f"{context.name}: at rest"
         self._open = True
+        # Else there is a handshake before its first request, or another protocol, which a task of its own tells.
+        bare = context.tls is None and context.proxy_protocol is None
+        self._begins = bare and Connection.protocol in context.protocols
 
     async def rest(self, conn: Connection) -> bool:
         """Ends a connection that :func:`has_ended`, and whether its task goes on without it; else it ends as any."""
-        if not (self._wanted and has_ended(conn)) or conn.plain is None:
+        if not (self._begins and self._wanted and has_ended(conn)) or conn.plain is None:
             return False
         conn.exchange.give_back()
         await conn.send_last()
@@ -87,6 +90,8 @@ class Spares:
         Raises:
             OSError: the system has no room for another watch.
         """
+        if not self._begins:
+            return None
         context = self._context
         conn = self.resumed(sock, peer, context.drain, tcp=not isinstance(peer, str))
         if conn is None or conn.wire is None:

@@ -297,3 +297,20 @@ async def test_a_crowd_is_answered_at_the_end_of_a_turn_and_then_closed(autojump
             await peer.end()
             assert peer.heard.startswith(b"HTTP/1.1 200")
         assert told == ["write"] * 8 + ["close"] * 8
+
+
+async def test_where_a_header_comes_before_the_first_request_each_has_a_task_of_its_own(autojump_clock, fates):
+    settings = {"proxy_protocol": rr.ProxyProtocol("127.0.0.1"), "timeouts": rr.Timeouts(park_after=5, keep_alive=20)}
+    async with open_house(tcp=True, **settings) as house:
+        header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
+        parks = house.tcp_peer()
+        await parks.say(header + GET)
+        await trio.sleep(10)
+        assert (house.listener._dormitory.count, resting(house)) == (1, 1)  # this one may be woken, and had its header
+        for _ in range(2):
+            assert (await visit(house, header + GET_CLOSE)).startswith(b"HTTP/1.1 200")
+            assert resting(house) == 1
+        await parks.say(GET)
+        assert parks.heard.count(b"HTTP/1.1 200") == 2
+        assert fates == [Fate.CLOSED] * 2
+    assert {event.peer for name, event in house.watch.events if name == "accept"} == {("192.0.2.1", 1)}
