@@ -185,6 +185,8 @@ def configure_logging(server: Values) -> None:
             logging.config.dictConfig({"disable_existing_loggers": False, **json.loads(_text(path))})
         elif path.endswith(".toml"):
             logging.config.dictConfig({"disable_existing_loggers": False, **tomllib.loads(_text(path))})
+        elif path.endswith((".yaml", ".yml")):
+            raise ValueError("YAML is not read: write the same as .toml or .json")
         else:
             logging.config.fileConfig(io.StringIO(_text(path)), disable_existing_loggers=False)
     except Exception as exc:  # also of handlers, which are the operator's, and raise what they like

@@ -168,6 +168,7 @@ async def test_logging_is_set_up_by_a_file(tmp_path: Path, name: str, text: str)
         ("bad.json", "{", "Expecting"),
         ("bad.toml", "=", "Invalid"),
         ("bad.ini", "nonsense", "File contains no section headers"),
+        ("log.yaml", "version: 1", "YAML is not read: write the same as .toml or .json"),
         ("bad2.json", '{"version": 1, "handlers": {"x": {"class": "no.such"}}}', "Unable to configure handler 'x'"),
     ],
 )
