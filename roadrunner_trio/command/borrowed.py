@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from .setting_table import BY_NAME, Option
+from .setting_table import BY_NAME, OPTIONS, Option
 
 VERDICTS: Final = {"1": "optional", "2": "required", "cert_optional": "optional", "cert_required": "required"}
 """Of ``ssl.VerifyMode``, by number and by name."""
@@ -64,17 +64,6 @@ def _descriptor(number: str) -> str:
     return "fd://" + number
 
 
-def only_trio(word: str) -> str:
-    """``trio``, which hypercorn has to be told, and this server is.
-
-    Raises:
-        argparse.ArgumentTypeError: any other word.
-    """
-    if word.lower() != "trio":
-        raise argparse.ArgumentTypeError(f"{word!r} is no loop of this server: it runs on Trio, always; leave it out")
-    return word
-
-
 ALIASES: Final = {
     # uvicorn
     "uds": Alias("bind", _unix),
@@ -103,6 +92,12 @@ ALIASES: Final = {
     "limit-request-line": Alias("max-request-line"),
     "limit-request-fields": Alias("max-fields"),
     "limit-request-field_size": Alias("max-field-line"),
+    "log-config-json": Alias("log-config"),
+    "asgi-lifespan": Alias("lifespan"),
+    "websocket-max-message-size": Alias("ws-max-size"),
+    "http2-max-concurrent-streams": Alias("max-concurrent-streams"),
+    "http2-initial-window-size": Alias("stream-window"),
+    "http2-max-header-list-size": Alias("max-field-section"),
 }
 
 _JITTER: Final = "a fifth of it is drawn by lot, always: leave it out"
@@ -112,9 +107,16 @@ _STDERR: Final = "lines go to standard error, and the service manager or the she
 _PASSWORD: Final = "everybody can read a command line: put it into a file, {} FILE"
 _COLORS: Final = "lines on a terminal have colors with {}, and else none: leave it out"
 _OWNER: Final = "write the permissions into the address, {} unix:/run/app.sock?mode=660, and let the folder say whose"
+_WHOSE: Final = "who it runs as is for a service manager to say, such as User= and Group= of systemd: leave it out"
 _SERVICE: Final = "a service manager sees to that: leave it out, and see the page on operating it"
 _PID: Final = "a service manager knows the process: leave it out; if a port was meant, write {}"
-_STATSD: Final = "nothing is sent to statsd: leave it out"
+_STATSD: Final = "nothing is sent to statsd: leave it out; {} tells Prometheus"
+_SYSLOG: Final = "where lines go is said by a file for logging.config, {} FILE"
+_STRICT: Final = "requests are read as the standards have it, and in no other way: leave it out"
+_PASTE: Final = "PasteDeploy makes applications of WSGI, and those are not served"
+_HANDSHAKE: Final = "a handshake has a task of its own, and {}: leave it out"
+_DIRTY: Final = "there are no dirty workers: long work is for trio.to_thread, or for a program of its own"
+_CONTROL: Final = "there is no control socket: signals say all there is to say, so leave it out"
 
 REFUSED: Final = {
     # uvicorn
@@ -147,15 +149,15 @@ REFUSED: Final = {
     "read-timeout": Refusal(
         "a head has {}, a body --timeout-body, and both have a least rate, --min-bytes-per-second", "timeout-request"
     ),
-    "group": Refusal(_OWNER, "bind"),
-    "user": Refusal(_OWNER, "bind"),
+    "group": Refusal(_WHOSE),
+    "user": Refusal(_WHOSE),
     "umask": Refusal(_OWNER, "bind"),
     "insecure-bind": Refusal("write a [[listen]] without tls-cert into a file of settings, --config"),
     "pid": Refusal(_PID, "port"),
     "quic-bind": Refusal("HTTP/3 is not spoken: let a proxy do that"),
     "server-name": Refusal("which hosts there are is for the application or a proxy to know: leave it out"),
-    "statsd-host": Refusal(_STATSD),
-    "statsd-prefix": Refusal(_STATSD),
+    "statsd-host": Refusal(_STATSD, "metrics"),
+    "statsd-prefix": Refusal(_STATSD, "metrics"),
     "websocket-permessage-deflate": Refusal("write {}", "ws-per-message-deflate"),
     # gunicorn
     "timeout": Refusal("a worker whose loop does not turn has {}, a request --timeout-handler", "worker-timeout"),
@@ -167,9 +169,100 @@ REFUSED: Final = {
     "proxy-allow-from": Refusal("write {}, which names the peers that begin with a PROXY header", "proxy-protocol"),
     "reload-engine": Refusal("the system tells of changes: leave it out"),
     "reload-extra-file": Refusal("write {} with a pattern of names", "reload-include"),
+    "worker-class": Refusal("workers are this server's own, and run on Trio: leave it out"),
+    "asgi-loop": Refusal("this server runs on Trio, always: leave it out"),
+    "asgi-disconnect-grace-period": Refusal(
+        "an application is told that its peer has left, and is not cancelled: leave it out"
+    ),
+    "check-config": Refusal("write roadrunner-trio check in place of serve, and leave the rest as it is"),
+    "proc-name": Refusal("the process bears the name of the command: leave it out"),
+    "enable-stdio-inheritance": Refusal("workers have the standard streams of the server: leave it out"),
+    "spew": Refusal("SIGUSR1 prints where every task waits: leave it out"),
+    "no-sendfile": Refusal("the kernel sends files wherever it can: leave it out"),
+    "do-handshake-on-connect": Refusal(_HANDSHAKE, "timeout-handshake"),
+    "suppress-ragged-eofs": Refusal(_HANDSHAKE, "timeout-handshake"),
+    "logger-class": Refusal(_SYSLOG, "log-config"),
+    "log-syslog": Refusal(_SYSLOG, "log-config"),
+    "log-syslog-to": Refusal(_SYSLOG, "log-config"),
+    "log-syslog-prefix": Refusal(_SYSLOG, "log-config"),
+    "log-syslog-facility": Refusal(_SYSLOG, "log-config"),
+    "disable-redirect-access-to-syslog": Refusal(_SYSLOG, "log-config"),
+    "dogstatsd-tags": Refusal(_STATSD, "metrics"),
+    "enable-backlog-metric": Refusal(_STATSD, "metrics"),
+    "initgroups": Refusal(_WHOSE),
+    "paste": Refusal(_PASTE),
+    "paster": Refusal(_PASTE),
+    "paste-global": Refusal(_PASTE),
+    "protocol": Refusal("HTTP is spoken, and no uWSGI: leave it out; a proxy says proxy_pass"),
+    "uwsgi-allow-from": Refusal("HTTP is spoken, and no uWSGI: leave it out; a proxy says proxy_pass"),
+    "http-parser": Refusal(_PARSER),
+    "http-protocols": Refusal("write {} h2,http/1.1", "protocols"),
+    "http2-cleartext": Refusal("what a connection speaks is no switch here: leave it out"),
+    "http2-max-frame-size": Refusal("frames have the least size that the standard lets them have: leave it out"),
+    "forwarder-headers": Refusal("what a proxy has taken off the front of the path is {}", "root-path"),
+    "header-map": Refusal(
+        "names of fields become no variables here, and none can be mistaken for another: leave it out"
+    ),
+    "strip-header-spaces": Refusal(_STRICT),
+    "permit-obsolete-folding": Refusal(_STRICT),
+    "permit-unconventional-http-method": Refusal(_STRICT),
+    "permit-unconventional-http-version": Refusal(_STRICT),
+    "casefold-http-method": Refusal(_STRICT),
+    "dirty-app": Refusal(_DIRTY),
+    "dirty-workers": Refusal(_DIRTY),
+    "dirty-threads": Refusal(_DIRTY),
+    "dirty-timeout": Refusal(_DIRTY),
+    "dirty-graceful-timeout": Refusal(_DIRTY),
+    "control-socket": Refusal(_CONTROL),
+    "control-socket-mode": Refusal(_CONTROL),
+    "no-control-socket": Refusal(_CONTROL),
 }
 
-SHORT: Final = {"-D": "daemon", "-e": "env", "-g": "group", "-m": "umask", "-p": "pid", "-t": "timeout", "-u": "user"}
+HARMLESS: Final = {
+    "worker-class": ("trio",),
+    "loop": ("auto", "trio"),
+    "asgi-loop": ("auto",),
+    "http": ("auto",),
+    "http-parser": ("auto",),
+    "ws": ("auto",),
+    "error-log": ("-",),
+    "error-logfile": ("-",),
+    "log-file": ("-",),
+}
+"""Words with which they ask for what is done anyway: those are taken, and say nothing."""
+
+SHORT: Final = {
+    "-D": "daemon",
+    "-R": "enable-stdio-inheritance",
+    "-e": "env",
+    "-g": "group",
+    "-k": "worker-class",
+    "-m": "umask",
+    "-n": "proc-name",
+    "-p": "pid",
+    "-t": "timeout",
+    "-u": "user",
+}
+
+KEYS: Final = {
+    "accesslog": "access-logfile",
+    "errorlog": "error-logfile",
+    "keepalive": "keep-alive",
+    "limit-request-field-size": "limit-request-field_size",
+    "logconfig": "log-config",
+    "loglevel": "log-level",
+    "pidfile": "pid",
+    "preload-app": "preload",
+    "proxy-allow-ips": "proxy-allow-from",
+    "raw-env": "env",
+    "reload-extra-files": "reload-extra-file",
+    "wsgi-app": "app",
+}
+"""What gunicorn calls a setting in a file, where that is not its flag."""
+
+
+OURS: Final = {flag.removeprefix("--"): option.name for option in OPTIONS for flag in (option.flag, *option.aliases)}
+OURS["app"] = "app"
 
 
 def instead(name: str, spell: Callable[[Option], str]) -> str:
@@ -179,8 +272,9 @@ def instead(name: str, spell: Callable[[Option], str]) -> str:
         name: without dashes before it.
         spell: how a setting is written where the name was found.
     """
-    if (alias := ALIASES.get(name)) is not None:
-        return f"it is called {spell(BY_NAME[alias.name])} here"
+    name = KEYS.get(name, name)
+    if ours := OURS.get(name) or (ALIASES[name].name if name in ALIASES else ""):
+        return f"it is called {spell(BY_NAME[ours])} here"
     if (refusal := REFUSED.get(name)) is not None:
         return refusal.sentence.format(spell(BY_NAME[refusal.name]) if refusal.name else "")
     return ""

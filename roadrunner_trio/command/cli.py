@@ -178,7 +178,7 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     server = configuration.server
     if is_supervised(server):
         try:
-            status = supervise(configuration, chosen.words, start_logging, refuse)
+            status = supervise(configuration, chosen.words, partial(start_logging, plainly=True), refuse)
             end_logging(status)
             return status
         except OSError as exc:

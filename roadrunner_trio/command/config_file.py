@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from .setting_table import BY_NAME, VARIABLE, Option
 PYPROJECT: Final = "pyproject.toml"
 TOOL: Final = "roadrunner-trio"
 LISTEN: Final = "listen"
+GUNICORN: Final = "gunicorn.conf.py"
 
 _header = re.compile(r"\s*\[+\s*([^\[\]]+?)\s*\]+\s*(?:#.*)?").fullmatch
 _key = re.compile(r"""\s*["']?([A-Za-z0-9_-]+)["']?\s*=""").match
@@ -72,14 +74,15 @@ def read_config(path: str | None) -> ConfigFile:
     """
     file = Path(path or PYPROJECT)
     if path is None and not file.is_file():
-        return ConfigFile()
+        return ConfigFile(notes=_strangers())
+    if file.suffix == ".py" or (path or "").startswith("python:"):  # some are TOML, too, up to a certain line
+        raise ValueError(f"{path}: settings are TOML here, and no Python: write them into a file such as server.toml")
     try:
         text = file.read_text("utf-8")
         data = tomllib.loads(text)
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
-        hint = "; settings are TOML here, and no Python" if file.suffix == ".py" and file.exists() else ""
-        raise ValueError(f"{file}: {reason}{hint}") from None
+        raise ValueError(f"{file}: {reason}") from None
     found, notes = data.get("tool"), list[str]()
     if isinstance(found, dict):
         tool = cast("dict[str, Any]", found)
@@ -93,8 +96,15 @@ def read_config(path: str | None) -> ConfigFile:
     if file.name != PYPROJECT:
         return _Reader(file, text, "").read(data)
     if path is None:
-        return ConfigFile(notes=notes)
+        return ConfigFile(notes=[*notes, *_strangers()])
     raise ValueError("; ".join([f"{file} has no table [tool.{TOOL}]", *notes]))
+
+
+def _strangers() -> list[str]:
+    """What there is to say of a file that gunicorn reads without being told of it."""
+    return (
+        [f"{GUNICORN} is not read: settings are TOML here, and --config names them"] if os.path.isfile(GUNICORN) else []
+    )
 
 
 def _looks_like_ours(name: str) -> bool:

@@ -18,6 +18,7 @@ from .setting_table import APP, BY_NAME, GROUPS, OPTIONS, VARIABLE
 
 PLACE: Final = ("bind", "host", "port")
 CONFIG: Final = VARIABLE + "CONFIG"
+UVICORN: Final = "UVICORN_"
 COMMON: Final = {"workers": "WEB_CONCURRENCY"}
 """What platforms call a setting; ours wins."""
 
@@ -98,7 +99,8 @@ def resolve(chosen: argparse.Namespace, variables: Mapping[str, str]) -> Configu
     elsewhere = any(name in layer for layer in (flags, environment) for name in PLACE)
     tables = [] if elsewhere else file.listeners
     listeners = tuple(Values(flags, environment, table, file.common) for table in tables) or (server,)
-    return Configuration(server, listeners, (*_notes(variables), *file.notes))
+    believes = any(values.has("proxy-headers") for values in (server, *listeners))
+    return Configuration(server, listeners, (*_notes(variables), *_strangers(variables, believes), *file.notes))
 
 
 def _from_flags(chosen: argparse.Namespace) -> Iterator[tuple[str, Given]]:
@@ -129,6 +131,19 @@ def _notes(variables: Mapping[str, str]) -> Iterator[str]:
             hint = f"; did you mean {VARIABLE}{close}?" if (close := closest(rest, rests)) else ""
             advice = instead(rest.lower().replace("_", "-"), lambda option: option.variable)
             yield f"the variable {name} is no setting" + (f": {advice}" if advice else hint)
+
+
+def _strangers(variables: Mapping[str, str], believes: bool) -> Iterator[str]:
+    """Variables that other servers read: whoever comes from them would miss what they say."""
+    for name in sorted(variables):
+        if name.startswith(UVICORN):
+            rest = name.removeprefix(UVICORN).lower().replace("_", "-")
+            advice = instead(rest, lambda option: option.variable)
+            yield f"the variable {name} is not read" + (f": {advice}" if advice else "")
+        elif name == "GUNICORN_CMD_ARGS":
+            yield f"the variable {name} is not read: write what it says after the command"
+        elif name == "FORWARDED_ALLOW_IPS" and not believes:
+            yield f"the variable {name} is not read: {BY_NAME['proxy-headers'].variable} names whom to believe"
 
 
 def render(configuration: Configuration) -> str:

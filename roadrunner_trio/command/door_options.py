@@ -219,6 +219,7 @@ def _tracebacks(values: Values) -> bool:
 def _proxy_protocol(values: Values) -> ProxyProtocol | None:
     if not values.has("proxy-protocol"):
         return None
+    _named(values, "proxy-protocol", "that begin with a PROXY header")
     try:
         return ProxyProtocol(_listed(values["proxy-protocol"]))
     except ValueError as exc:
@@ -255,10 +256,24 @@ def _proxy_headers(values: Values) -> ProxyHeaders | None:
         if not fields or (set(fields) - set(X_FORWARDED) and fields != [FORWARDED]):
             right = f"{FORWARDED} alone, or some of {', '.join(X_FORWARDED)}"
             raise ValueError(f"{values.where('proxy-fields')}: fields are {right}, not {','.join(fields) or 'nothing'}")
+    _named(values, "proxy-headers", "whose word is taken")
     try:
         return ProxyHeaders(_listed(values["proxy-headers"]), fields)
     except ValueError as exc:
         raise ValueError(f"{values.where('proxy-headers')}: {exc}") from None
+
+
+def _named(values: Values, name: str, which: str) -> None:
+    """Other servers have this flag alone, and believe this machine then; here somebody has to be named.
+
+    Raises:
+        ValueError: nobody is.
+    """
+    if not _listed(values[name]):
+        raise ValueError(
+            f"{values.where(name)}: name the proxies {which}: 127.0.0.1 for one on this machine, unix for one that "
+            "comes by a Unix socket, or a network such as 10.0.0.0/8"
+        )
 
 
 def _rate_limit(values: Values) -> RateLimit | None:

@@ -10,6 +10,7 @@ import trio
 
 from ..server.listener import Listener
 from ..server.listener_info import ConnectionInfo
+from ..telemetry.log_lines import THIS
 from ..transport.dump import render_tasks
 from ..transport.stdio import tell
 from .explain import PROGRAM
@@ -23,7 +24,7 @@ async def dump_on_signal(
         task_status.started()
         async for _ in received:
             try:
-                text = render_tasks(connection_notes(listeners))
+                text = (f"worker {THIS.name}: " if THIS.name else "") + render_tasks(connection_notes(listeners))
             except Exception as exc:  # an awaitable that cannot be looked into, a name that is none
                 text = f"{PROGRAM}: the tasks cannot be shown: {type(exc).__name__}\n"
             await trio.to_thread.run_sync(tell, text, abandon_on_cancel=True)  # somebody may have to read first

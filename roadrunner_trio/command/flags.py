@@ -10,12 +10,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..transport.stdio import tell
-from .borrowed import ALIASES, REFUSED, SHORT, Alias, instead, only_trio
+from .borrowed import ALIASES, HARMLESS, REFUSED, SHORT, Alias, instead
 from .kinds import SWITCH, switch
 from .setting_table import APP, BY_NAME, GROUPS, OPTIONS, SERVING, Option
 
 SPELLED: Final = "spelled"
 """Where the namespace keeps how the flag of each setting was typed, by its destination."""
+REFUSALS: Final = "refusals"
+"""And what there is to say of flags of other servers: all of it at once, who brings one brings several."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,11 +49,14 @@ class Parser(argparse.ArgumentParser):
     ) -> Any:
         """Refuses what it does not know by itself, so that the command that was meant says so."""
         chosen, unknown = super().parse_known_args(args, namespace)
+        wrong: list[str] = [*getattr(chosen, REFUSALS, [])]
         if unknown:
             told = [action for action in self._actions if action.help != argparse.SUPPRESS]
             ours = [flag for action in told for flag in action.option_strings]
             close = difflib.get_close_matches(unknown[0].partition("=")[0], ours, 1, 0.7)
-            self.error(f"{unknown[0]} is not known here" + (f": did you mean {close[0]}?" if close else ""))
+            wrong.append(f"{unknown[0]} is not known here" + (f": did you mean {close[0]}?" if close else ""))
+        if wrong:
+            self.error("\n  ".join(wrong))
         return chosen, unknown
 
 
@@ -76,8 +81,7 @@ def _borrow(parser: argparse.ArgumentParser) -> None:
         if (alias := ALIASES.get(name)) is not None:
             _add_alias(parser, flag, alias)
         else:
-            parser.add_argument(flag, nargs="?", action=_Refuse, help=argparse.SUPPRESS)
-    parser.add_argument("-k", "--worker-class", type=only_trio, help=argparse.SUPPRESS, default=argparse.SUPPRESS)
+            parser.add_argument(flag, nargs="?", action=_Refuse, help=argparse.SUPPRESS, default=argparse.SUPPRESS)
 
 
 def _add_alias(parser: argparse.ArgumentParser, flag: str, alias: Alias) -> None:
@@ -148,4 +152,6 @@ class _Switch(argparse.BooleanOptionalAction):
 class _Refuse(argparse.Action):
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, flag: str | None = None) -> None:
         name = SHORT.get(flag or "", (flag or "").removeprefix("--"))
-        parser.error(f"{flag}: {instead(name, lambda option: option.flag)}")
+        if values not in HARMLESS.get(name, ()):
+            said = f"{flag}: {instead(name, lambda option: option.flag)}"
+            setattr(namespace, REFUSALS, [*getattr(namespace, REFUSALS, []), said])

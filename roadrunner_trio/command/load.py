@@ -90,13 +90,19 @@ def _meant(name: str, attribute: str, words: Words) -> str:
     return f"write {module}:{attribute}{where} for the function `{attribute}` in {module.replace('.', os.sep)}.py"
 
 
+def reach(app_dir: str) -> None:
+    """What is in this folder can be imported from now on, and comes first."""
+    folder = os.path.abspath(app_dir)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+
+
 def _import(name: str, app_dir: str, words: Words) -> ModuleType:
     folder = os.path.abspath(app_dir)
     if not os.path.isdir(folder):
         raise LoadError(f"{words.app_dir} {app_dir}: there is no such directory")
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    importlib.invalidate_caches()
+    reach(folder)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as exc:

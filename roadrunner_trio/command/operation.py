@@ -185,6 +185,8 @@ def configure_logging(server: Values) -> None:
             logging.config.dictConfig({"disable_existing_loggers": False, **json.loads(_text(path))})
         elif path.endswith(".toml"):
             logging.config.dictConfig({"disable_existing_loggers": False, **tomllib.loads(_text(path))})
+        elif path.endswith((".yaml", ".yml")):
+            raise ValueError("YAML is not read: write the same as .toml or .json")
         else:
             logging.config.fileConfig(io.StringIO(_text(path)), disable_existing_loggers=False)
     except Exception as exc:  # also of handlers, which are the operator's, and raise what they like
@@ -196,14 +198,17 @@ def _text(path: str) -> str:
     return Path(path).read_text("utf-8")
 
 
-def start_logging(server: Values) -> None:
+def start_logging(server: Values, *, plainly: bool = False) -> None:
     """To standard error, unless the application set up logging of its own when it was imported.
+
+    Args:
+        plainly: whatever a file says, which may name classes of the application: a supervisor imports none of it.
 
     Raises:
         ValueError: the file of the access log cannot be opened, or nothing is to be written to it.
     """
     level: str = server["log-level"].upper()
-    if server["log-config"] is None:
+    if plainly or server["log-config"] is None:
         log_output.start_logging(server["log-format"], level)
         log.logger.setLevel(level)
         if server["dev"] and server["log-format"] == "text":

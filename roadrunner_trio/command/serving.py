@@ -37,7 +37,7 @@ from .dump import dump_on_signal
 from .explain import LoadError, Refuse, explain, refuse
 from .folder import folder, names_folder, refuse_for_applications
 from .interface import bounded, host
-from .load import Words, load_object, theirs
+from .load import Words, load_object, reach, theirs
 from .operation import begin, configure_logging, end_logging, measured, start_logging, told
 from .supervise import kept_doors
 from .window import window_into
@@ -94,6 +94,8 @@ def prepare(
     """
     server = configuration.server
     binds = [places(values) for values in configuration.listeners]
+    if server["log-config"] is not None:
+        reach(server["app-dir"])  # formatters and handlers may be the application's
     configure_logging(server)
     handler, title = application(server)
     start_logging(server)

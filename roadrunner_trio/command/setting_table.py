@@ -311,7 +311,13 @@ OPTIONS: Final = (
         note="required",
         group=DOORS,
     ),
-    Option(name="proxy-protocol", kind=texts_as("NETWORK"), help="peers that begin with a PROXY header", group=DOORS),
+    Option(
+        name="proxy-protocol",
+        kind=texts_as("NETWORK"),
+        help="peers that begin with a PROXY header",
+        group=DOORS,
+        bare=True,
+    ),
     Option(
         name="proxy-headers",
         kind=texts_as("NETWORK"),

@@ -267,7 +267,9 @@ class _Serving:
             await self.wish.wait()
             self.wish = trio.Event()
             log.info(
-                "%s: renewing %s", RENEWING.name, ", ".join(map(named, self.renewals)) or "nothing, as there is none"
+                "%s: renewing, by %s",
+                RENEWING.name,
+                ", ".join(map(named, self.renewals)) or "nothing, as there is none",
             )
             for each in self.renewals:
                 try:

@@ -68,7 +68,7 @@ class _File:
             return f"a {self.kinds[0].lower()}"
         if not self.octets:
             return "nothing"
-        return "something in binary, perhaps DER or PKCS #12" if self.octets[0] == 0x30 else "no PEM"
+        return "something in binary, perhaps DER or PKCS #12" if self.octets[0] == 0x30 else "something that is no PEM"
 
     def certificates_can_be_read(self) -> bool:
         """Whether all of them can."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -161,6 +162,31 @@ async def test_logging_is_set_up_by_a_file(tmp_path: Path, name: str, text: str)
     assert any(line.startswith("OWN INFO roadrunner_trio.access - ") for line in lines)
 
 
+async def test_a_formatter_may_be_the_applications(tmp_path: Path) -> None:
+    """It is found where the application is, which need not be the current directory."""
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "app.py").write_text(APP)
+    (tmp_path / "ours" / "lines.py").write_text("import logging\nclass Own(logging.Formatter): pass\n")
+    own = 'formatters.own = {"()" = "lines.Own", format = "OWN %(levelname)s %(name)s - %(message)s"}'
+    (tmp_path / "log.toml").write_text(TOML.replace(TOML.splitlines()[2], own))
+    flags = ["--log-config", str(tmp_path / "log.toml"), "--app-dir", str(tmp_path / "ours")]
+    async with command_line(APP, tmp_path, *flags) as server:
+        server.terminate()
+        assert await server.end() == 0
+    assert "OWN INFO roadrunner_trio - SIGTERM: draining" in server.log()
+
+
+async def test_a_supervisor_speaks_although_a_file_sets_up_logging(tmp_path: Path) -> None:
+    """It is not set up by the file, which may name classes of the application, and would be silent otherwise."""
+    (tmp_path / "log.toml").write_text(TOML)
+    async with command_line(APP, tmp_path, "--log-config", str(tmp_path / "log.toml"), "--workers", "1") as server:
+        await ask(server.port, "/a")
+        server.terminate()
+        assert await server.end() == 0
+    assert re.search(r"^\d\S+ \S+ INFO \[supervisor\] SIGTERM: draining", server.log(), re.MULTILINE)
+    assert "OWN INFO app - asked for /a" in server.log()
+
+
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
@@ -168,6 +194,7 @@ async def test_logging_is_set_up_by_a_file(tmp_path: Path, name: str, text: str)
         ("bad.json", "{", "Expecting"),
         ("bad.toml", "=", "Invalid"),
         ("bad.ini", "nonsense", "File contains no section headers"),
+        ("log.yaml", "version: 1", "YAML is not read: write the same as .toml or .json"),
         ("bad2.json", '{"version": 1, "handlers": {"x": {"class": "no.such"}}}', "Unable to configure handler 'x'"),
     ],
 )

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from roadrunner_trio.command.borrowed import ALIASES, EVERYBODY, REFUSED, SHORT, instead
+from roadrunner_trio.command.borrowed import ALIASES, EVERYBODY, HARMLESS, KEYS, OURS, REFUSED, SHORT, instead
 from roadrunner_trio.command.cli import main, parsers
 from roadrunner_trio.command.configuration import resolve
 from roadrunner_trio.command.interface import host
@@ -48,6 +48,17 @@ GUNICORN = re.findall(
 --chdir=/srv --worker-connections=100 --limit-request-line=4094 --limit-request-fields=100
 --limit-request-field_size=8190 --timeout=30 -t=30 --threads=4 --worker-tmp-dir=/dev/shm --capture-output --env=A=B
 -e=A=B --pythonpath=. --proxy-allow-from=10.0.0.1 --reload-engine=auto --reload-extra-file=a.html --preload
+-k=uvicorn.workers.UvicornWorker -n=hello -R --enable-stdio-inheritance --check-config --spew --no-sendfile
+--do-handshake-on-connect --suppress-ragged-eofs --initgroups --log-syslog --log-syslog-to=udp://127.0.0.1:514
+--log-syslog-prefix=x --log-syslog-facility=user --disable-redirect-access-to-syslog --logger-class=a.B
+--log-config-json=log.json --dogstatsd-tags=a:b --enable-backlog-metric --paste=a.ini --paster=a.ini --paste-global=a=b
+--protocol=uwsgi --uwsgi-allow-from=127.0.0.1 --proxy-protocol --http-parser=fast --http-protocols=h2,h1
+--http2-cleartext=off --http2-initial-window-size=65535 --http2-max-concurrent-streams=100 --http2-max-frame-size=16384
+--http2-max-header-list-size=65536 --forwarder-headers=SCRIPT_NAME --header-map=drop --strip-header-spaces
+--permit-obsolete-folding --permit-unconventional-http-method --permit-unconventional-http-version
+--casefold-http-method --asgi-loop=uvloop --asgi-lifespan=auto --asgi-disconnect-grace-period=3
+--websocket-max-message-size=16777216 --dirty-app=a:b --dirty-workers=1 --dirty-threads=1 --dirty-timeout=300
+--dirty-graceful-timeout=30 --control-socket=a.ctl --control-socket-mode=600 --no-control-socket
 """,
 )
 
@@ -129,6 +140,9 @@ def test_certificates_by_their_names():
     [
         (["--ssl-keyfile-password", "x"], "put it into a file, --tls-password-file FILE"),
         (["--debug"], "--debug: write --log-level debug"),
+        (["-k", "uvicorn.workers.UvicornWorker"], "-k: workers are this server's own, and run on Trio: leave it out"),
+        (["--user", "www"], "--user: who it runs as is for a service manager to say"),
+        (["--error-logfile", "/var/log/hello"], "--error-logfile: lines go to standard error"),
         (["-p", "8080"], "-p: a service manager knows the process: leave it out; if a port was meant, write --port"),
         (["--timeout", "30"], "a worker whose loop does not turn has --worker-timeout, a request --timeout-handler"),
         (["--use-colors"], "lines on a terminal have colors with --dev"),
@@ -146,7 +160,6 @@ def test_words_that_are_refused(argv, words, capsys):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["-k", "uvloop"], "--worker-class: 'uvloop' is no loop of this server: it runs on Trio, always"),
         (["--ssl-cert-reqs", "0"], "--ssl-cert-reqs: '0' is none of 1 (optional) and 2 (required)"),
         (["--interface", "wsgi"], "--interface: 'wsgi' is none of auto, native, asgi"),
         (["--ws-per-message-deflate", "perhaps"], "--ws-per-message-deflate: 'perhaps' is neither yes nor no"),
@@ -162,8 +175,15 @@ def test_they_are_called_what_was_typed(quiet_logging):
         prepare(resolve(parsers()[0].parse_args(["serve", "--keyfile", "k.pem"]), {}))
     with pytest.raises(ValueError, match="--uds: it says host and port already"):
         prepare(resolve(parsers()[0].parse_args(["serve", "--uds", "x", "--port", "1"]), {}))
-    with pytest.raises(ValueError, match="--proxy-headers: a list of networks to trust needs at least one"):
-        prepare(resolve(parsers()[0].parse_args(["serve", "--proxy-headers"]), {}))
+
+
+@pytest.mark.parametrize(
+    ("flag", "which"), [("--proxy-headers", "whose word is taken"), ("--proxy-protocol", "a PROXY header")]
+)
+def test_who_is_believed_has_to_be_named(flag, which, quiet_logging):
+    """A hint at everybody would be followed; theirs believe this machine."""
+    with pytest.raises(ValueError, match=f"^{flag}: name the proxies .*{which}: 127.0.0.1 for one on this machine"):
+        prepare(resolve(parsers()[0].parse_args(["serve", flag]), {}))
 
 
 def test_a_variable_and_a_key_of_theirs_are_told_our_name(tmp_path, monkeypatch):
@@ -175,8 +195,63 @@ def test_a_variable_and_a_key_of_theirs_are_told_our_name(tmp_path, monkeypatch)
         resolve(parsers()[0].parse_args(["serve", "-c", "app.toml"]), {})
 
 
+def test_all_that_is_refused_is_told_at_once(capsys):
+    with pytest.raises(SystemExit):
+        main(["serve", "app:app", "-k", "gevent", "--threads", "4", "-b", ":80", "--nonsense", "--daemon"])
+    said = [line.partition("error: ")[2] or line for line in capsys.readouterr().err.splitlines()[1:]]
+    assert [line.split()[0] for line in said] == ["-k:", "--threads:", "--daemon:", "--nonsense"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["-k", "trio"], ["--error-logfile", "-"], ["--log-file=-"], ["--loop", "auto", "--http", "auto", "--ws", "auto"]],
+)
+def test_what_is_done_anyway_may_be_asked_for(words):
+    assert parsers()[0].parse_args(["serve", "app:app", *words]).app == "app:app"
+
+
+@pytest.mark.parametrize(
+    ("key", "advice"),
+    [
+        ("graceful_timeout", "it is called grace here"),
+        ("accesslog", "it is called access-log-file here"),
+        ("keepalive", "it is called timeout-keep-alive here"),
+        ("wsgi_app", "it is called app here"),
+        ("worker_class", "workers are this server's own"),
+        ("errorlog", "lines go to standard error"),
+    ],
+)
+def test_a_key_of_gunicorn_is_told_ours(key, advice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "app.toml").write_text(f'{key} = "x"\n')
+    with pytest.raises(ValueError, match=re.escape(f"{key} in app.toml, line 1: {advice}")):
+        resolve(parsers()[0].parse_args(["serve", "-c", "app.toml"]), {})
+
+
+def test_settings_of_theirs_that_nobody_reads_are_noted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    variables = {"UVICORN_PORT": "1", "UVICORN_LOOP": "uvloop", "GUNICORN_CMD_ARGS": "-w 2", "FORWARDED_ALLOW_IPS": "*"}
+    (tmp_path / "gunicorn.conf.py").write_text("workers = 4\n")
+    for extra in "", "[tool.other]\n":
+        if extra:
+            (tmp_path / "pyproject.toml").write_text(extra)
+        assert resolve(parsers()[0].parse_args(["serve"]), variables).notes == (
+            "the variable FORWARDED_ALLOW_IPS is not read: ROADRUNNER_PROXY_HEADERS names whom to believe",
+            "the variable GUNICORN_CMD_ARGS is not read: write what it says after the command",
+            "the variable UVICORN_LOOP is not read: this server runs on Trio, always: leave it out",
+            "the variable UVICORN_PORT is not read: it is called ROADRUNNER_PORT here",
+            "gunicorn.conf.py is not read: settings are TOML here, and --config names them",
+        )
+    (tmp_path / "app.toml").write_text("")
+    chosen = parsers()[0].parse_args(["serve", "-c", "app.toml", "--proxy-headers", "unix"])
+    assert resolve(chosen, {"FORWARDED_ALLOW_IPS": "*"}).notes == ()
+
+
 def test_the_table_is_in_order():
     assert not set(ALIASES) & set(REFUSED)
+    assert HARMLESS.keys() <= REFUSED.keys()
+    assert set(KEYS.values()) <= {*ALIASES, *REFUSED, *OURS}
+    assert not set(KEYS) & set(OURS)
     assert {alias.name for alias in ALIASES.values()} <= BY_NAME.keys()
     assert set(SHORT.values()) <= REFUSED.keys()
     for name in (*ALIASES, *REFUSED):

@@ -103,7 +103,7 @@ def test_request_ids():
     ("argv", "complaint"),
     [
         (["--proxy-protocol", "localhost"], "--proxy-protocol: 'localhost' does not"),
-        (["--proxy-protocol", ","], "--proxy-protocol: .*at least one"),
+        (["--proxy-protocol", ","], "--proxy-protocol: name the proxies that begin"),
         (["--proxy-headers", "10.0.0.1/8"], "--proxy-headers.*host bits"),
         (["--proxy-headers", "unix", "--proxy-fields", "cookie"], "fields are"),
         (["--proxy-fields", "forwarded"], "--proxy-fields does nothing without --proxy-headers"),

@@ -44,7 +44,17 @@ async def test_it_is_written_beside_the_loop(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(dumping, "tell", told)
     await dump()
     assert "SIGUSR1 @ " in told.texts[0]
+    assert told.texts[0][0].isdigit()
     assert told.by_the_loop == [False]
+
+
+async def test_a_worker_says_which_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them print at a time, to one standard error."""
+    told = Told()
+    monkeypatch.setattr(dumping, "tell", told)
+    monkeypatch.setattr(dumping.THIS, "name", "3")
+    await dump()
+    assert told.texts[0].startswith("worker 3: ")
 
 
 async def test_tasks_that_cannot_be_shown_do_not_end_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,11 +94,11 @@ def told(folder: Path, cert: str, key: str | None = None, **more: str) -> str:
         ("key cert", "there is no certificate in key but a private key: it and the key are swapped"),
         ("key key", "there is no certificate in key but a private key"),
         ("cert cert", "there is no private key in cert but a certificate"),
-        ("garbage key", "there is no certificate in garbage but no PEM"),
+        ("garbage key", "there is no certificate in garbage but something that is no PEM"),
         ("empty key", "there is no certificate in empty but nothing"),
         ("der key", "there is no certificate in der but something in binary, perhaps DER or PKCS #12"),
         ("request key", "there is no certificate in request but a certificate request"),
-        ("cert garbage", "there is no private key in garbage but no PEM"),
+        ("cert garbage", "there is no private key in garbage but something that is no PEM"),
         ("cert empty", "there is no private key in empty but nothing"),
         ("cert secret", "the private key in secret is encrypted and no password was given"),
         ("cert old-secret", "the private key in old-secret is encrypted and no password was given"),
@@ -130,7 +130,7 @@ def test_a_wrong_password_says_of_which_key(folder: Path, key: str) -> None:
     [
         ("nothing", "[Errno 2] No such file or directory: 'nothing'"),
         ("key", "there is no certificate in key but a private key"),
-        ("garbage", "there is no certificate in garbage but no PEM"),
+        ("garbage", "there is no certificate in garbage but something that is no PEM"),
         ("damaged-cert", "a certificate in damaged-cert is damaged"),
     ],
 )
