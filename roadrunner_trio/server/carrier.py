@@ -44,6 +44,9 @@ CROWD: Final = 2
 a peer that a write wakes takes the processor from us. With fewer it would only come later."""
 NEWBORN: Final = 1.0
 """Seconds in which a connection that a drain finds silent may still send its first byte."""
+LATELY: Final = 0.25
+"""Seconds since its last answer in which a peer may still send its next request when a drain begins: who asks again and
+again has nearly always one on its way, and would have no answer to it."""
 QUIET: Final = 1.0
 """Seconds after which an idle peer is taken to have read its last answer: its end need only be acknowledged."""
 LAST_WORD: Final = 0.5
@@ -208,7 +211,7 @@ class Carrier:
         """Seconds for which it has waited for a request since the last answer; 0 when it does not wait."""
         if self.phase.phase is not Phase.IDLE:
             return 0.0
-        return self.context.timeouts.keep_alive - self.phase.ends + self.phase.now() if self.served else math.inf
+        return self.phase.now() - self.phase.since if self.served else math.inf
 
     def park(self) -> bool:
         """The clock's word, that it has been idle for long: whether it gives up its task."""

@@ -36,7 +36,7 @@ from ..transport.phases import Phase
 from ..transport.streams import Address, linger, shown
 from ..transport.tls_stream import close_notify
 from ..transport.wire import RECEIVE_SIZE
-from .carrier import LAST_WORD, LINGER_OCTETS, NEWBORN, QUIET, Carrier, Fate
+from .carrier import LAST_WORD, LATELY, LINGER_OCTETS, NEWBORN, QUIET, Carrier, Fate
 from .door import Answered, begins_http2, chooses_http2, enter, go_on
 from .http1_exchange import Http1Exchange
 from .refusals import Answer, enter_handler, fail, judge_early, put_in_words, turn_away
@@ -67,7 +67,7 @@ class Connection(Carrier):
         self.drain.join(self)
 
     def told(self) -> None:
-        """The drain's word: an idle connection ends, unless a request has reached it; a newborn has its second."""
+        """The drain's word: an idle connection ends, unless a request has reached it or may be about to."""
         if self.phase.phase is Phase.IDLE and not self.may_wait():
             self._end_idle("the server is draining")
 
@@ -95,8 +95,8 @@ class Connection(Carrier):
         """Whether an idle connection is worth waiting for although the server drains."""
         if self.arrived():
             return True
-        grown = self.born + NEWBORN
-        if self.served or trio.current_time() >= grown:
+        grown = self.phase.since + LATELY if self.served else self.born + NEWBORN
+        if trio.current_time() >= grown or (self.served and self.drain.cut < grown):
             return False
         self.phase.shorten(grown)
         return True

@@ -163,10 +163,10 @@ class Parked:
 
     def wake(self, events: int) -> None:
         """A connection takes its place, and is told of what has come."""
-        home, sock = self.home, self._socket()
+        home, sock, since = self.home, self._socket(), self.since
         home.leave(self)
         conn = self.succeeded(sock)
-        conn.phase.wake(self.deadline, home.context.timeouts.park_after)
+        conn.phase.wake(since, self.deadline, home.context.timeouts.park_after)
         if conn.wire is not None:
             conn.wire.edge(events)
         if self.drain.draining:

@@ -327,7 +327,8 @@ class Listener:
     async def drain(self, grace: Duration = 10.0) -> Drained:
         """Ends politely, within ``grace``, seconds or ``"5s"``, and says how that went.
 
-        Everybody waiting in the accept queue is served, idle connections are closed at once, busy ones finish with
+        Everybody waiting in the accept queue is served, idle connections are closed, at once or a
+        quarter of a second after their last answer, busy ones finish with
         ``connection: close``, handlers are told by ``request.drain``, and the deadline cuts what is left. Returns at
         the latest a second after the deadline; ``serve`` returns when the last connection is really gone.
 

@@ -74,6 +74,7 @@ class PhaseScope:
         "over",
         "phase",
         "scope",
+        "since",
         "sleeper",
         "source",
         "spared",
@@ -92,6 +93,8 @@ class PhaseScope:
         """Asked when it has been idle for long."""
         self.end_of_rest = NO_REST
         """While it is idle, its deadline, if the one above is only the time for that question."""
+        self.since = -math.inf
+        """When it last began to be idle."""
         self.spared: float = math.inf
         """The deadline that was put off because something had arrived: once, or a drip could go on for ever."""
         self.expired = False
@@ -115,7 +118,7 @@ class PhaseScope:
         if self.phase is Phase.IDLE:
             return
         self.phase = Phase.IDLE
-        now = self.now()
+        self.since = now = self.now()
         self.end_of_rest = deadline = now + seconds
         if awake is not None and awake < seconds and self.sleeper is not None:
             deadline = min(deadline, now + awake - (now + awake) % -TOGETHER)
@@ -123,9 +126,10 @@ class PhaseScope:
         if deadline < self.armed:
             self.clock.arm(self)
 
-    def wake(self, end: float, awake: float | None) -> None:
+    def wake(self, since: float, end: float, awake: float | None) -> None:
         """Goes on with a rest that was no task's, or was interrupted, and ends at ``end``."""
         self.phase = Phase.IDLE
+        self.since = since
         self.end_of_rest = end
         self.deadline = end if awake is None else min(end, self.now() + awake)
         if self.deadline < self.armed:

@@ -296,7 +296,7 @@ class Http2Connection(Carrier):
         if self.busy:
             return
         if self._rested == self.served:  # what came was no request, and moves no deadline
-            phase.wake(phase.end_of_rest, timeouts.park_after)
+            phase.wake(self._idle_since, phase.end_of_rest, timeouts.park_after)
         else:
             self._rested, self._idle_since = self.served, phase.now()
             phase.rest(timeouts.keep_alive if self.served else timeouts.request, timeouts.park_after)

@@ -149,6 +149,7 @@ async def test_a_drain_leaves_the_time_of_a_write_to_who_has_not_taken_an_answer
     async with open_house(hello, tcp=True, timeouts=rr.Timeouts(write=7)) as house:
         peer = house.tcp_peer()
         await peer.say(GET)
+        await trio.sleep(1)
         [conn] = house.listener._members()
         conn.wire.socket = full = Full(conn.wire.socket)
         assert conn.hold(b"held")
@@ -158,7 +159,7 @@ async def test_a_drain_leaves_the_time_of_a_write_to_who_has_not_taken_an_answer
         conn.wire.flush()
         await trio.sleep(10)
         assert peer.heard.endswith(b"held")
-        assert (peer.ended_at, house.active) == (7, 0)
+        assert (peer.ended_at, house.active) == (8, 0)
 
 
 class Slow(Full):
