@@ -38,7 +38,7 @@ from ..transport.tls_stream import close_notify
 from ..transport.wire import RECEIVE_SIZE
 from .carrier import LAST_WORD, LATELY, LINGER_OCTETS, NEWBORN, QUIET, Carrier, Fate
 from .door import Answered, begins_http2, chooses_http2, enter, go_on
-from .http1_exchange import Http1Exchange
+from .http1_exchange import NO_PLAN, Http1Exchange
 from .refusals import Answer, enter_handler, fail, judge_early, put_in_words, turn_away
 from .report import tell_aborted, tell_end, tell_rejected
 from .subject import Subject
@@ -239,8 +239,10 @@ async def read_request(conn: Connection) -> bool:
     exchange.request = Request(head, exchange, conn.drain, conn.peer, conn.scheme, conn.context.name)
     if conn.transport is not None:
         exchange.request.tls, exchange.request.proxy = conn.transport
-    for step in conn.context.on_head:
-        step(exchange)
+    if conn.context.on_head:
+        exchange.plan = NO_PLAN  # of the last request: if a step refuses this one, that is not to have a word in it
+        for step in conn.context.on_head:
+            step(exchange)
     return True
 
 

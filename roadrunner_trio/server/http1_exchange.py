@@ -83,13 +83,12 @@ class Http1Exchange(Http1Sender):
         self.plan = NO_PLAN
         self.meter: RateMeter = UNMEASURED
         self.grace: Grace | None = None
-        self._reading = False
+        self._reading = self.judged = False
         self._received = 0
         self._readers: trio.lowlevel.ParkingLot | None = None
         self._waiting: trio.lowlevel.ParkingLot | None = None
         self.waits: list[_Wait] | None = None
         self.taken: int | None = None
-        self.judged = False
 
     # -- what it has of its connection -------------------------------------------------------------
 
@@ -325,8 +324,9 @@ class Http1Exchange(Http1Sender):
             wait.dismiss()
 
     def forget(self) -> None:
-        """As of what it sends; and nobody counts the time of a peer that has left."""
+        """As of what it sends; nobody counts the time of a peer that has left."""
         super().forget()
+        self.plan = NO_PLAN
         look_away(self)
 
     def end(self) -> None:

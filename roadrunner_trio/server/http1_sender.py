@@ -100,7 +100,6 @@ class Http1Sender(OnCarrier):
         self.extra = ()
         self.memo: Any = None
         self._local: Address | None = None
-        self.told = False
         self.framing = BodyFraming.NONE
         self.headed = 0.0
         self.share = Share(conn.context.buffered)
@@ -121,13 +120,14 @@ class Http1Sender(OnCarrier):
             self.share.release()
         self.body_done = False
         self.status = 0
-        self.ended = False
+        self.ended = self.told = False
         self.sent = 0
         self.kind = "none"
 
     def forget(self) -> None:
         """What comes next is another peer's, on another connection."""
         self.memo = self._local = None
+        self.extra = ()
 
     @property
     def local(self) -> Address:

@@ -8,6 +8,7 @@ the last peer is forgotten. While it rests it is nobody's: it has no place, no d
 
 from __future__ import annotations
 
+import math
 import socket
 from typing import Final
 
@@ -44,6 +45,7 @@ class Spares:
         """Ends a connection that :func:`has_ended`, and whether its task goes on without it; else it ends as any."""
         if not (self._begins and self._wanted and has_ended(conn)) or conn.plain is None:
             return False
+        conn.phase.deadline = math.inf  # the handler's: what the peer has yet to take has the time of a write
         conn.exchange.give_back()
         await conn.send_last()
         if conn.plain.held or not (self._wanted and has_ended(conn)):
@@ -52,33 +54,34 @@ class Spares:
             self._poller.relieve()  # who leads waits for the poller, and not at its wire
         conn.drain.leave(conn)
         conn.tell_close()
-        self._retire(conn, conn.plain)
-        return True
+        return self._retire(conn, conn.plain)
 
     @property
     def _wanted(self) -> bool:
         return self._open and len(self._resting) < KEPT
 
-    def _retire(self, conn: Connection, wire: SocketWire) -> None:
+    def _retire(self, conn: Connection, wire: SocketWire) -> bool:
         wire.retire()
         conn.closed = conn.parked = True
         conn.phase.suspend()
-        self.keep(conn)
+        return self.keep(conn)
 
-    def keep(self, conn: Connection) -> None:
-        """A connection has given up its socket. Its task rests, or ends."""
-        if self._wanted and conn.task is not None and conn.plain is not None:
-            conn.task.name = self._at_rest
-            self._resting.append(conn)
-        else:
+    def keep(self, conn: Connection) -> bool:
+        """A connection has given up its socket. Whether its task rests; else it ends."""
+        if not self._wanted or conn.task is None or conn.plain is None:
             _dismiss(conn)
+            return False
+        conn.task.name = self._at_rest
+        conn.drain = self._context.drain  # the last one's may have begun
+        conn.exchange.forget()
+        self._resting.append(conn)
+        return True
 
     def resumed(self, sock: socket.socket, peer: Address, drain: Drain, *, tcp: bool) -> Connection | None:
         """A connection that rests and goes on with another socket, of which the poller knows, if there is one."""
         while self._resting:
             conn = self._resting.pop()
             if conn.task is not None and conn.wire is not None and conn.adopt(sock, peer, drain, tcp=tcp):
-                conn.exchange.forget()
                 conn.exchange.engine.next_cycle()
                 conn.task.name = f"{self._context.name}: {shown(peer)}"
                 return conn
@@ -96,8 +99,8 @@ class Spares:
         conn = self.resumed(sock, peer, context.drain, tcp=not isinstance(peer, str))
         if conn is None or conn.wire is None:
             return None
-        sock.setblocking(False)
         try:
+            sock.setblocking(False)
             self._poller.watch(sock, conn.wire)
         except OSError:
             self._retire(conn, conn.wire)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import errno
 import socket
+import weakref
+from contextlib import suppress
 from contextvars import ContextVar
 
 import pytest
 import trio
 from dormitory_tools import note_fates, tasks
-from story_tools import GET, GET_CLOSE, answer, hello, open_house, post
+from retention_tools import Forgetful
+from story_tools import GET, GET_CLOSE, answer, hello, open_house, post, undated
 from trio.testing import wait_all_tasks_blocked
 
 import roadrunner_trio as rr
+from roadrunner_trio.apps.router import Route, Router
 from roadrunner_trio.server import spares
 from roadrunner_trio.server.carrier import Fate
 from roadrunner_trio.transport.poller import AVAILABLE, Poller
+from roadrunner_trio.transport.wire import SocketWire
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="without a poller no task rests")
 
@@ -154,6 +159,98 @@ async def test_what_an_observer_sets_when_it_is_told_of_one_is_its_own(autojump_
     assert set(seen) == {None}
 
 
+@pytest.mark.parametrize("end", ["a 500 asked for the end", "it went on after its answer"])
+async def test_a_request_that_failed_takes_nothing_from_the_next_one(end, autojump_clock):
+    """Neither the fields of its answer, nor the word that something else has gone wrong."""
+
+    class App:
+        def plan(self, request):
+            return rr.Plan()
+
+        async def __call__(self, exchange):
+            if end == "it went on after its answer":
+                await exchange.respond(200, [], b"hi")
+            raise ValueError("a fault")
+
+    async with open_house(App(), tcp=True, request_ids=rr.RequestIds()) as house:
+        if end == "a 500 asked for the end":
+            first = await visit(house)
+            assert first.startswith(b"HTTP/1.1 500")
+            assert resting(house) == 1
+            second = await visit(house)
+            assert (first.count(b"x-request-id"), second.count(b"x-request-id")) == (1, 1)
+        peer = house.tcp_peer()
+        await peer.say(b"NONSENSE\r\n" if end == "a 500 asked for the end" else GET + b"NONSENSE\r\n")
+        assert (await peer.end()).endswith(answer(b"", b"connection: close", status=b"400 Bad Request"))
+        rejected = house.watch.only("rejected")
+        assert (rejected.phase, rejected.request, rejected.started) == ("head", None, False)
+        await house.empty()
+        assert house.listener.info().refused == 1
+
+
+@pytest.mark.parametrize("first", [GET, GET_CLOSE])
+async def test_who_is_refused_by_its_head_alone_hears_nothing_of_the_route_of_the_last_request(first, autojump_clock):
+    async def on_error(request, error):
+        return rr.Response.text("words of a route")
+
+    router = Router([Route("/", hello)], on_error=on_error)
+    async with open_house(router, tcp=True, proxy_headers=rr.ProxyHeaders("127.0.0.1")) as house:
+        peer = house.tcp_peer()
+        await peer.say(first)
+        if first is GET_CLOSE:
+            await peer.end()
+            peer = house.tcp_peer()
+        await peer.say(b"GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-Proto: gopher\r\n\r\n")
+        assert (await peer.end()).endswith(answer(b"", b"connection: close", status=b"400 Bad Request"))
+
+
+async def test_a_task_that_rests_holds_nothing_of_the_last_peer(autojump_clock):
+    held = []
+
+    class Kept:
+        """What an application keeps with a connection."""
+
+    class App:
+        def plan(self, request):
+            return rr.Plan(disconnect_grace=500)
+
+        async def __call__(self, exchange):
+            exchange.memo = Kept()
+            held.extend((weakref.ref(exchange.memo), weakref.ref(exchange.request)))
+            await trio.sleep(1)
+            await exchange.respond(200, [], b"hi")
+
+    async with open_house(App(), tcp=True, watch=Forgetful()) as house:
+        peer = house.tcp_peer()
+        await peer.say(GET_CLOSE)
+        await peer.finish()  # so it is missed, and the handler has a grace
+        await peer.end()
+        await wait_all_tasks_blocked()
+        assert resting(house) == 1
+        assert [each() for each in held] == [None, None]
+
+
+async def test_the_last_answer_has_the_time_of_a_write_and_not_of_its_handler(autojump_clock, monkeypatch):
+    monkeypatch.setattr("roadrunner_trio.server.carrier.CROWD", 0)
+    async with open_house(tcp=True, timeouts=rr.Timeouts(handler=3, write=20)) as house:
+        with socket.create_connection(("127.0.0.1", house.listener.port)) as peer:
+            await wait_all_tasks_blocked()
+            [conn] = house.listener._members()
+            filled = 0
+            with suppress(BlockingIOError):
+                while True:
+                    filled += conn.wire.socket.send(bytes(65536))
+            peer.send(GET_CLOSE)
+            await trio.sleep(5)
+            assert house.phases() == ["writing to a slow peer"]
+            heard, stream = b"", SocketWire(peer.dup())
+            async with stream:
+                while data := await stream.receive_some():
+                    heard += data
+            assert undated(heard[filled:]) == answer(b"hi", b"connection: close")
+            assert resting(house) == 1
+
+
 async def streams(request):
     async def content():
         yield b"a"
@@ -225,6 +322,24 @@ async def test_so_many_rest_at_most_and_all_end_with_a_drain(autojump_clock, fat
         outcome = await house.listener.drain()
         assert outcome.finished == 2
     assert sorted(fates, key=str) == [Fate.CLOSED] * 4 + [Fate.PARKED]
+
+
+@pytest.mark.parametrize("act", ["notify", "drain"])
+async def test_an_observer_that_is_told_of_the_end_may_end_all(act, autojump_clock, fates):
+    class Ends(rr.Observer):
+        def listener_conn_close(self, event):
+            if act == "notify":
+                house.listener.notify()
+            else:
+                house.listener._drain_bereft()  # as an application does whose lifetime has failed
+
+    async with open_house(tcp=True, observers=[Ends()]) as house:
+        assert (await visit(house)).startswith(b"HTTP/1.1 200")
+        if act == "notify":
+            assert (resting(house), fates) == (1, [])
+            assert (await visit(house)).startswith(b"HTTP/1.1 200")
+        assert await house.listener.drain() == rr.Drained(0, 0, 0)
+    assert fates == [Fate.PARKED]
 
 
 async def test_a_newcomer_that_a_drain_finds_has_its_second_in_there_too(autojump_clock):
