@@ -52,8 +52,9 @@ class Plan:
 class Exchange(Protocol):
     """One request and its response. HTTP/1 implements it now; every later protocol will.
 
-    It is the app's until the app has returned, and no longer: a connection may use it for its next request, so a task
-    that is left behind with it must not use it any more. What handlers have, a request and ``send``, ends by itself.
+    It is the app's until the app has returned, and no longer: it may be used for a next request, even of another peer,
+    so a task that is left behind with it must not use it any more. What handlers have, a request and ``send``, ends by
+    itself.
 
     The writing calls raise :class:`~roadrunner_trio.PeerGone` when the peer is gone or does not take what is written
     within the write timeout, and ValueError before a byte is out for what would split the message.
