@@ -299,9 +299,9 @@ async def read_body(exchange: Subject) -> None:
 async def dispatch(exchange: Subject, app: Answer | None = None) -> None:
     """Runs the application, or ``app``, which writes its response; one ``except`` covers both (N3)."""
     request, observers = exchange.request, exchange.conn.context.observers
+    enter_handler(exchange)  # first: who is told may have a drain begin, which ends those that are idle
     if observers.request_start:
         observers.tell(observers.request_start, RequestStarted(request, time.time()))
-    enter_handler(exchange)
     began, error, onward = exchange.phase.now(), None, None
     try:
         try:

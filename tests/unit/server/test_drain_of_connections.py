@@ -454,3 +454,15 @@ async def test_lingering_on_a_bare_stream_ends_with_the_drain_as_well(autojump_c
         drain.start(trio.current_time() + 0.5)
         assert await ours.receive_some() == b""
     assert trio.current_time() == 2.5
+
+
+@KINDS
+async def test_who_notifies_when_told_of_a_request_does_not_end_that(kind, autojump_clock):
+    class Notifies(rr.Observer):
+        def request_start(self, event):
+            house.listener.notify()
+
+    async with open_house(tcp=kind == "tcp", observers=[Notifies()]) as house:
+        peer = house.meet(kind)
+        await peer.say(GET)
+        assert await peer.end() == CLOSED
