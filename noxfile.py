@@ -219,7 +219,7 @@ def restarts(session: nox.Session) -> None:
 
 @nox.session(default=False)  # the short one is part of the tests
 def workers(session: nox.Session) -> None:
-    """Workers renewed, upgraded and killed under load: what is lost is counted; ``-- --least 50000``."""
+    """Workers renewed, upgraded and killed under load: what is lost is counted; ``-- --least 50000 --often 20``."""
     install(session)
     session.run("python", "tests/support/worker_restarts.py", *session.posargs)
 

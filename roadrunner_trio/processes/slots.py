@@ -344,6 +344,9 @@ class Table:
             self._say("error", text)
         elif worker.state is State.DRAINING:
             self._say("error", f"worker {worker.number} does not end, and is killed")
+            # Its loop has not turned, or it would have ended itself and said what was stuck: so it says where it is.
+            self._signal(worker, "abort", now, ABORTING)
+            return
         self._signal(worker, "kill", now, HURRY)
 
     def _signal(self, worker: Worker, how: Literal["again", "abort", "kill"], now: float, limit: float) -> None:

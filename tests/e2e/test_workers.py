@@ -213,6 +213,25 @@ async def test_one_more_and_one_less(tmp_path: Path) -> None:
         assert await server.end() == 0
 
 
+async def test_nothing_is_lost_while_there_are_more_and_fewer(tmp_path: Path) -> None:
+    async with command_line(APP, tmp_path, "-w", "1", *QUIET) as server:
+        loads = [Load(server.port, kept) for kept in (True, False) * 4]
+        async with trio.open_nursery() as nursery:
+            for load in loads:
+                nursery.start_soon(load.run)
+            for count in (2, 3, 2, 1, 2, 1):
+                server.process.send_signal(signal.SIGTTIN if count > len(workers(server)) else signal.SIGTTOU)
+                await until(lambda count=count: len(workers(server)) == count)
+                with trio.fail_after(PATIENCE):
+                    while len(await answering(server.port)) != count:
+                        pass
+            nursery.cancel_scope.cancel(reason="enough")
+        assert [lost for load in loads for lost in load.lost] == []
+        assert await answering(server.port) == set(workers(server))
+        server.terminate()
+        assert await server.end() == 0
+
+
 async def test_one_that_has_answered_enough_is_replaced(tmp_path: Path) -> None:
     async with command_line(APP, tmp_path, "-w", "1", "--max-requests", "10", *QUIET) as server:
         (first,) = workers(server)
@@ -241,6 +260,18 @@ async def test_one_whose_loop_is_silent_is_killed_when_that_is_asked_for_and_say
         await until(lambda: len(workers(server)) == 2)
         server.terminate()
         assert await server.end() == 0
+
+
+@pytest.mark.slow
+async def test_one_whose_loop_is_silent_at_the_end_says_where_it_was(tmp_path: Path) -> None:
+    async with command_line(APP, tmp_path, "-w", "2", "--no-access-log", "--grace", "1s") as server:
+        with await Peer.connect(server.port) as peer:
+            await peer.send(b"GET /block?for=600 HTTP/1.1\r\nHost: test\r\n\r\n")
+            await trio.sleep(0.5)
+            server.terminate()
+            assert await server.end(3 * PATIENCE) == 1
+        assert "does not end, and is killed" in server.log()
+        assert re.search(r'File ".*app.py", line 7 in handler', server.log())
 
 
 @pytest.mark.slow

@@ -36,14 +36,14 @@ async def kill(server: Server, times: int) -> None:
 CHANGES |= {"rolls": partial(change, signal.SIGHUP), "upgrades": partial(change, signal.SIGUSR2), "kill -9": kill}
 
 
-async def under_load(folder: Path, name: str, kept: bool, least: int) -> tuple[int, int, list[str]]:
+async def under_load(folder: Path, name: str, kept: bool, least: int, often: int = 3) -> tuple[int, int, list[str]]:
     """How often that was done, how many were answered meanwhile, and what was lost."""
     async with command_line(APP, folder, "-w", "2", "--no-access-log", "--grace", "5s") as server:
         loads, times = [Load(server.port, kept) for _ in range(CLIENTS)], 0
         async with trio.open_nursery() as nursery:
             for load in loads:
                 nursery.start_soon(load.run)
-            while times < 3 or sum(load.answered for load in loads) < least:
+            while times < often or sum(load.answered for load in loads) < least:
                 times += 1
                 await CHANGES[name](server, times)
             nursery.cancel_scope.cancel(reason="enough")
@@ -55,12 +55,14 @@ async def under_load(folder: Path, name: str, kept: bool, least: int) -> tuple[i
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--least", type=int, default=5000, help="requests while it is done (default 5000)")
-    least: int = parser.parse_args().least
+    parser.add_argument("--often", type=int, default=3, help="times that it is done at least (default 3)")
+    given = parser.parse_args()
+    least, often = int(given.least), int(given.often)
     clean = True
     for name in CHANGES:
         for kept in (False, True):
             with tempfile.TemporaryDirectory() as folder:
-                times, answered, lost = trio.run(under_load, Path(folder), name, kept, least)
+                times, answered, lost = trio.run(under_load, Path(folder), name, kept, least, often)
             kind = "connections kept" if kept else "a connection a request"
             print(f"{times} {name}, {kind}: {answered} answered, {len(lost)} lost", flush=True)
             for line in lost[:5]:

@@ -255,7 +255,10 @@ def test_the_end_has_bounds() -> None:
     made.exited(one, 12, 0, "has ended with status 0")
     assert made.due == 10 + 3 + 10 + LAST
     made.tick(made.due)
-    assert taken(made) == [Signal(other, "kill")]
+    assert taken(made) == [Signal(other, "abort")], "which has it say where it is"
+    assert made.due == 10 + 3 + 10 + LAST + ABORTING
+    made.tick(made.due)
+    assert taken(made) == [Signal(other, "kill")], "it may be stopped"
     made.exited(other, 28, -9, "was killed by SIGKILL")
     assert taken(made) == [Finish(1)]
 
@@ -264,7 +267,8 @@ def test_one_that_cannot_be_killed_is_left_behind() -> None:
     made = up(1)
     made.stop(10)
     made.tick(24)
-    made.tick(24 + HURRY)
+    made.tick(24 + ABORTING)
+    made.tick(24 + ABORTING + HURRY)
     assert taken(made)[-1] == Finish(1)
 
 
