@@ -18,7 +18,10 @@ from functools import partial
 from typing import Any, Final
 
 from .. import __version__
+from ..errors import StartupError
+from ..processes.children import UPGRADE
 from ..processes.systemd import SERVICE
+from ..processes.upgrade import inherited, watch
 from ..server.leaving import see_off
 from ..server.signals import prepare as prepare_signals
 from ..server.watchdog import outlast_to_the_end
@@ -30,7 +33,7 @@ from .env_file import with_file
 from .explain import PROGRAM, LoadError, explain, put_out, refuse
 from .flags import Parser, add_flags
 from .operation import end_logging, start_logging
-from .supervise import is_supervised, supervise
+from .supervise import NO_SUPERVISOR, is_supervised, supervise, watched, would_upgrade
 
 DESCRIPTION: Final = """\
 Serves `async def handler(request)`, or a folder; without either, a demo to look at in a browser.
@@ -81,11 +84,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     status = 1
     try:
         status = obey(argv)
+        if ours and (left := inherited()) is not None:  # nobody has taken it over
+            status = watch(left)
         if ours:
             see_off(status)
         return status
     except SystemExit as exc:
         status = exc.code if isinstance(exc.code, int) else 1
+        if ours and (left := inherited()) is not None:
+            return (status := watch(left))
         raise
     finally:
         if not settle():
@@ -178,11 +185,13 @@ def serve_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     server = configuration.server
     if is_supervised(server):
         try:
-            status = supervise(configuration, chosen.words, partial(start_logging, plainly=True), refuse)
+            status = supervise(configuration, chosen.words, partial(start_logging, serves=False), refuse)
             end_logging(status)
             return status
         except OSError as exc:
             return refuse(explain(exc))
+    if UPGRADE in os.environ:
+        return refuse(NO_SUPERVISOR)
     from .serving import serve_alone  # all that serves, of which a supervisor needs nothing
 
     os.environ.update(with_file(chosen.env_file, os.environ))
@@ -194,6 +203,14 @@ def check_command(configuration: Configuration, chosen: argparse.Namespace) -> i
     from .serving import check
 
     os.environ.update(with_file(chosen.env_file, os.environ))
+    try:
+        is_supervised(configuration.server)
+        watched(configuration.server)
+        would_upgrade(configuration)
+    except StartupError as exc:
+        return refuse(str(exc))
+    except OSError as exc:
+        return refuse(explain(exc))
     return check(configuration, binds=not chosen.no_bind)
 
 

@@ -80,7 +80,7 @@ def read_config(path: str | None) -> ConfigFile:
     try:
         text = file.read_text("utf-8")
         data = tomllib.loads(text)
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise ValueError(f"{file}: {reason}") from None
     found, notes = data.get("tool"), list[str]()

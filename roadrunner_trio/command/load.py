@@ -213,4 +213,8 @@ def _is_ours(step: TracebackType) -> bool:
 
 
 def _first_line(exc: Exception) -> str:
-    return (str(exc).splitlines() or [""])[0]
+    try:
+        text = str(exc)
+    except Exception as another:
+        text = f"its text is an exception: {type(another).__name__}"
+    return (text.splitlines() or [""])[0]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import trio
 
@@ -116,8 +116,8 @@ class Sum:
             return
         try:
             await metrics_listener(self._place, lambda: self.snapshot(living())).serve()
-        except OSError as exc:
-            log.error("there are no metrics: %s", explain(exc))
+        except (OSError, ExceptionGroup) as exc:
+            log.error("there are no metrics: %s", explain(system_error(exc)))
 
 
 async def begin(beside: Sequence[Listener], nursery: trio.Nursery, refuse: Callable[[str], int]) -> int:
@@ -125,10 +125,27 @@ async def begin(beside: Sequence[Listener], nursery: trio.Nursery, refuse: Calla
     for listener in beside:
         try:
             await nursery.start(listener.serve, name=f"{listener.name}: listener")
-        except OSError as exc:
-            return refuse(explain(exc))
+        except (OSError, ExceptionGroup) as exc:
+            return refuse(explain(system_error(exc)))
         log.info("%s at %s", listener.name, ", ".join(url(each, tls=False) for each in listener.addresses))
     return 0
+
+
+def system_error(exc: Exception) -> OSError:
+    """What the system has said, also where several tasks have heard it.
+
+    Raises:
+        ExceptionGroup: something else has gone wrong.
+    """
+    found = exc
+    while isinstance(found, ExceptionGroup):
+        group = cast("ExceptionGroup[Exception]", found)
+        if group.split(OSError)[1] is not None:
+            break
+        found = group.exceptions[0]
+    if not isinstance(found, OSError):
+        raise exc
+    return found
 
 
 # -- logs ----------------------------------------------------------------------------------------
@@ -198,17 +215,19 @@ def _text(path: str) -> str:
     return Path(path).read_text("utf-8")
 
 
-def start_logging(server: Values, *, plainly: bool = False) -> None:
+def start_logging(server: Values, *, serves: bool = True) -> None:
     """To standard error, unless the application set up logging of its own when it was imported.
 
     Args:
-        plainly: whatever a file says, which may name classes of the application: a supervisor imports none of it.
+        serves: whether this process answers requests. A supervisor does not, and so logs plainly whatever a file says,
+            which may name classes of the application; nor does it open the file of the access log, which it would keep
+            from being given up when it has been put away.
 
     Raises:
         ValueError: the file of the access log cannot be opened, or nothing is to be written to it.
     """
     level: str = server["log-level"].upper()
-    if plainly or server["log-config"] is None:
+    if not serves or server["log-config"] is None:
         log_output.start_logging(server["log-format"], level)
         log.logger.setLevel(level)
         if server["dev"] and server["log-format"] == "text":
@@ -218,6 +237,8 @@ def start_logging(server: Values, *, plainly: bool = False) -> None:
         return
     if not server["access-log"]:
         raise ValueError(f"{server.where('access-log-file')} does nothing without an access log")
+    if not serves:
+        return
     try:
         log_output.log_apart(ACCESS, path, server["log-format"])
     except OSError as exc:

@@ -32,6 +32,7 @@ class Option:
         endless: whether a time may be ``none``.
         least: the least that they may be, where no field says so,
         most: and the most.
+        positive: a time has to be more than 0, where no field says so.
         bare: its flag may stand without a value, and then adds none; that of a switch with one, true or false.
     """
 
@@ -48,6 +49,7 @@ class Option:
     endless: bool = True
     least: int | None = None
     most: int | None = None
+    positive: bool = False
     bare: bool = False
 
     @property
@@ -85,6 +87,8 @@ class Option:
         """
         if not self.endless and value == math.inf:
             raise ValueError("must be a finite time, not none")
+        if self.positive and not value > 0:
+            raise ValueError(f"must be {self.bounds}, not {value:g}")
         if self.least is not None and not self.least <= value <= (value if self.most is None else self.most):
             raise ValueError(f"must be {self.bounds}, not {value}")
         if self.field is not None:

@@ -45,6 +45,7 @@ WORKERS: Final = (
         group=PROCESSES,
         server=True,
         bounds="more than 0",
+        positive=True,
     ),
     Option(
         name="worker-max-rss",
@@ -61,6 +62,8 @@ WORKERS: Final = (
         default=math.inf,
         group=PROCESSES,
         server=True,
+        bounds="at least 3 seconds, or none",
+        least=3,
     ),
     Option(
         name="worker-startup-timeout",
@@ -69,6 +72,8 @@ WORKERS: Final = (
         default=120.0,
         group=PROCESSES,
         server=True,
+        bounds="more than 0",
+        positive=True,
     ),
     Option(
         name="give-up",

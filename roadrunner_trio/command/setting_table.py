@@ -140,6 +140,7 @@ OPTIONS: Final = (
         group=SERVING,
         server=True,
         bounds="more than 0",
+        positive=True,
     ),
     Option(
         name="lifespan-shutdown-timeout",
@@ -149,6 +150,7 @@ OPTIONS: Final = (
         group=ENDING,
         server=True,
         bounds="more than 0",
+        positive=True,
     ),
     Option(
         name="body",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import random
@@ -18,14 +19,25 @@ import trio
 from ..errors import StartupError
 from ..journal import log
 from ..processes.board import Board
-from ..processes.children import Child, python, start
+from ..processes.children import Child, ended, python, start
 from ..processes.doors import Doors, pool_of
 from ..processes.roles import Member
 from ..processes.slots import Table
 from ..processes.states import Policy, Worker
 from ..processes.supervisor import Supervisor
-from ..processes.systemd import SERVICE
-from ..processes.upgrade import board_of, crew_of, descriptors_of, inherited, replace, state_of, watch
+from ..processes.systemd import SCHEME, SERVICE
+from ..processes.upgrade import (
+    HELD,
+    Held,
+    board_of,
+    crew_of,
+    descriptors_of,
+    inherited,
+    program,
+    replace,
+    state_of,
+    watch,
+)
 from ..processes.watching import watch as watch_files
 from ..processes.watching import watcher
 from ..processes.wear import Wear
@@ -33,9 +45,11 @@ from ..processes.zygote import Preloader
 from ..server.shell import announce
 from ..server.signals import prepare as prepare_signals
 from ..telemetry.log_lines import THIS
+from ..transport.bind import FD, parse_descriptor
 from ..transport.streams import tidy
 from .configuration import Configuration, Values
 from .door_options import bounds, names, opened, places
+from .explain import explain
 from .operation import WIDTH, Sum, metrics_place
 from .option import Option
 from .process_options import RELOADING, WORKERS
@@ -44,6 +58,11 @@ from .window import show_workers, window_place
 WORKER: Final = "roadrunner_trio.command.worker"
 BRIEF: Final = 0.5
 """Seconds for those that are replaced because a file has changed: whoever holds a stream open has it open again."""
+
+
+NO_SUPERVISOR: Final = (
+    "there are no workers any more, by the settings, and so no supervisor that could go on: restart it"
+)
 
 
 def is_supervised(server: Values) -> bool:
@@ -91,12 +110,18 @@ def supervise(
     state = inherited()
     try:
         return trio.run(run, configuration, words, refuse, state)
-    except StartupError as exc:
-        return refuse(str(exc), "")
-    except (OSError, ValueError, LookupError, TypeError) as exc:
+    except (StartupError, OSError, ValueError) as exc:
+        if state is None and isinstance(exc, StartupError):
+            return refuse(str(exc), "")
         if state is None:
             raise
-        log.critical("the upgrade has failed: workers serve on, and nobody replaces them", exc_info=exc)
+        why = explain(exc) if isinstance(exc, OSError) and exc.filename else str(exc)
+        log.critical("the upgrade has failed, so workers serve on, and nobody replaces them: %s", why)
+        return watch(state)
+    except (LookupError, TypeError) as exc:  # what the program before this one has left is not what it should be
+        if state is None:
+            raise
+        log.critical("the upgrade has failed, so workers serve on, and nobody replaces them", exc_info=exc)
         return watch(state)
 
 
@@ -108,14 +133,15 @@ async def run(
 ) -> int:
     """Opens the doors, or takes them over, and supervises."""
     server = configuration.server
-    doors = Doors(pool_of(kept() if state is None else state["doors"]), opened)
+    doors, folder = Doors(pool_of(kept() if state is None else state["doors"]), opened), home()
+    serves = False
     try:
         await open_doors(configuration, doors)
         place, window = metrics_place(server), window_place(server)
         table = Table(policy(server), random.random)
         board, crew = company(state, table, WIDTH if place else 0)
         metrics = Sum(place, board)
-        spawner, assignment = Spawner(words, doors, board), {"sockets": doors.descriptors()}
+        spawner, assignment = Spawner(words, doors, board, folder), {"sockets": doors.descriptors()}
         preloader = Preloader(spawner.start, assignment, table.policy.start_limit) if server["preload"] else None
         supervisor = Supervisor(
             table,
@@ -126,15 +152,18 @@ async def run(
             wear=wear(server),
             retire=metrics.retire,
             close=doors.close,
-            upgrade=partial(upgrade, words, partial(become, doors, server, preloader)),
+            upgrade=partial(upgrade, words, folder, doors, partial(become, doors, server, preloader, folder)),
         )
-        doors.close_unwanted()
         beside = services(server, preloader, supervisor, state)
+        serves = True
+        doors.close_unwanted()
         beside.append(partial(metrics.tell, supervisor.numbers))
         if window is not None:
             beside.append(partial(show_workers, window, supervisor))
         return await supervisor.run(count_of(server, state), *beside, adopted=crew)
     finally:
+        if state is not None and not serves:
+            doors.leave_open()  # to those who serve on
         doors.close()
 
 
@@ -170,47 +199,109 @@ def services(
     found: list[Callable[[], Awaitable[object]]] = [] if preloader is None else [preloader.run]
     if state is not None:
         found += [Child(pid).wait for pid in state["more"]["zygotes"]]
-    if server["reload"] or server["dev"]:
-        watcher()
-        folders = server["reload-dir"] or [server["app-dir"]]
-        if missing := [folder for folder in folders if not os.path.isdir(folder)]:
-            raise StartupError(f"{server.where('reload-dir')}: there is no directory {missing[0]}")
+    if (folders := watched(server)) is not None:
         found.append(partial(watch_files, folders, server["reload-include"] or [], supervisor.roll))
     return found
 
 
-async def upgrade(words: Sequence[str], become: Callable[[Supervisor], None], supervisor: Supervisor) -> None:
-    """Becomes the program that is on the disk now, if that would start."""
+def watched(server: Values) -> list[str] | None:
+    """The folders in which files are to be watched; None if none are.
+
+    Raises:
+        StartupError: one is not there, or nothing that could watch.
+    """
+    if not (server["reload"] or server["dev"]):
+        return None
+    watcher()
+    folders: list[str] = server["reload-dir"] or [server["app-dir"]]
+    if missing := [folder for folder in folders if not os.path.isdir(folder)]:
+        raise StartupError(f"{server.where('reload-dir')}: there is no directory {missing[0]}")
+    return folders
+
+
+async def upgrade(
+    words: Sequence[str],
+    folder: str | None,
+    doors: Doors,
+    become: Callable[[Supervisor, int], None],
+    supervisor: Supervisor,
+) -> None:
+    """Becomes the program that is on the disk now, if that would start: where it was started, and as it was."""
     log.info("SIGUSR2: upgrading")
     table = supervisor.table
     with trio.move_on_after(table.policy.start_limit):
         verdict = await trio.run_process(
-            python("roadrunner_trio", "check", *words[1:], "--no-bind"),
+            program(words, "check", *words[1:], "--no-bind"),
             stdin=subprocess.DEVNULL,
             capture_stdout=True,
             capture_stderr=True,
             check=False,
+            cwd=folder,
+            env={**os.environ, HELD: json.dumps([key for _, key, _ in doors])},
         )
         if verdict.returncode != 0:
-            log.error("not upgraded, for it would not start: %s", verdict.stderr.decode("utf-8", "replace").strip())
+            why = verdict.stderr.decode("utf-8", "replace").strip() or f"who looked {ended(verdict.returncode)}"
+            log.error("not upgraded, for it would not start: %s", why)
             return
         await supervisor.settled()
-        if not table.stopping:
-            become(supervisor)
+        with Held() as held:
+            await held.hear_out()
+            if table.calm and not table.stopping:
+                become(supervisor, held.ears)
+            elif not table.stopping:
+                log.error("not upgraded, for workers are being renewed again")
         return
     log.error("not upgraded, for nothing has come of it in %g s", table.policy.start_limit)
 
 
-def become(doors: Doors, server: Values, preloader: Preloader | None, supervisor: Supervisor) -> None:
+def become(
+    doors: Doors, server: Values, preloader: Preloader | None, folder: str | None, supervisor: Supervisor, ears: int
+) -> None:
     """Becomes the next program. Nothing else has a turn before that."""
     zygotes = [] if preloader is None else preloader.pids
-    state = state_of(supervisor, doors.state(), {"workers": server["workers"] or 1, "zygotes": zygotes})
-    if (folder := home()) is not None:
+    more = {"workers": server["workers"] or 1, "zygotes": zygotes, "heard": ears}
+    state = state_of(supervisor, doors.state(), more)
+    if folder is not None:
         os.chdir(folder)
+    metrics: str = server["metrics"] or ""
+    passed = {ears, *SERVICE.passed, *([parse_descriptor(metrics)] if metrics.startswith(FD) else [])}
     try:
-        replace(state, descriptors_of(state), {**os.environ, **SERVICE.variables})
+        replace(state, passed.union(descriptors_of(state)), {**os.environ, **SERVICE.variables})
     except OSError as exc:
         log.error("not upgraded: %s", exc)
+
+
+def would_upgrade(configuration: Configuration) -> None:
+    """Looks whether a supervisor that runs could become one by these settings; does nothing where nobody asks for it.
+
+    Raises:
+        OSError: an address cannot be had, of those that it has not.
+        ValueError: there would be no supervisor.
+    """
+    if (held := os.environ.pop(HELD, None)) is None:
+        return
+    if not is_supervised(configuration.server):
+        raise ValueError(NO_SUPERVISOR)
+    known = {*json.loads(held)}
+    trio.run(try_doors, configuration, known)
+
+
+async def try_doors(configuration: Configuration, known: set[str]) -> None:
+    """Opens those that are not known, and closes them again.
+
+    Raises:
+        OSError: an address cannot be had.
+        ValueError: an address is malformed.
+    """
+    doors = Doors({})
+    try:
+        for at, values in enumerate(configuration.listeners):
+            if not values.place() and any(each.startswith(FD) for each in known):
+                continue  # those that the service manager has opened, which is not asked for them once more
+            new = [each for each in places(values) if not str(each).startswith((FD, SCHEME)) and str(each) not in known]
+            await doors.open(str(at), new, 1, reuse_port=values["reuse-port"])
+    finally:
+        doors.close()
 
 
 def policy(server: Values) -> Policy:
@@ -267,11 +358,11 @@ def kept_doors(configuration: Configuration) -> Doors | None:
 class Spawner:
     """Begins programs of this one's kind: a worker, or one that forks workers."""
 
-    def __init__(self, words: Sequence[str], doors: Doors, board: Board) -> None:
+    def __init__(self, words: Sequence[str], doors: Doors, board: Board, folder: str | None) -> None:
         self._words = words
         self._doors = doors
         self._board = board
-        self._folder = home()
+        self._folder = folder
 
     def start(self, far: socket.socket) -> Child:
         """Begins one, whose end of the talk is given.

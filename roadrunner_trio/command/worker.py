@@ -31,7 +31,7 @@ from ..telemetry.log_output import speak
 from ..telemetry.metrics import Metrics
 from ..transport.stdio import open_closed, settle, tell
 from .cli import parsers
-from .configuration import Values, resolve
+from .configuration import Configuration, Values, resolve
 from .env_file import with_file
 from .explain import BAD_START, PROGRAM, LoadError
 from .operation import end_logging
@@ -50,14 +50,16 @@ def main(argv: Sequence[str]) -> int:
     open_closed()
     status = 1
     try:
-        line = socket.socket(fileno=int(argv[0]))
-        line.set_inheritable(False)
-        status = work(line, assignment_of(line), argv[1:])
+        try:
+            line = socket.socket(fileno=int(argv[0]))
+            line.set_inheritable(False)
+            assignment = assignment_of(line)
+        except (StartupError, ValueError, IndexError, OSError) as exc:
+            tell(f"{PROGRAM}: this is no worker of a supervisor: {exc}\n")
+            return (status := BAD_START)
+        status = work(line, assignment, argv[1:])
         see_off(status)
         return status
-    except (StartupError, ValueError, IndexError, OSError) as exc:
-        tell(f"{PROGRAM}: this is no worker of a supervisor: {exc}\n")
-        return (status := BAD_START)
     finally:
         if not settle():
             os._exit(status)
@@ -66,17 +68,12 @@ def main(argv: Sequence[str]) -> int:
 def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> int:
     """Serves what the command line says on the sockets of the assignment; returns the exit status."""
     THIS.call("preload" if assignment.rest.get("zygote") else str(assignment.number))
-    chosen = parsers()[0].parse_args(words)
-    os.environ.update(with_file(chosen.env_file, os.environ))
-    configuration = resolve(chosen, os.environ)
-    server = configuration.server
-    speak(server["log-format"])
-    if server["reload"] or server["dev"]:
-        sys.dont_write_bytecode = True  # it counts as fresh by its second and its size: an edit may change neither
-    watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
-    metrics = [Metrics()] if server["metrics"] is not None else []
-    link = Link(watchdog, metrics[0].write_to if metrics else None, shows(server))
     try:
+        configuration = configured(words)
+        server = configuration.server
+        watchdog = Watchdog(server["grace"], server["shutdown-delay"], owner=True)
+        metrics = [Metrics()] if server["metrics"] is not None else []
+        link = Link(watchdog, metrics[0].write_to if metrics else None, shows(server))
         listeners, title = prepare(configuration, [link, *metrics], partial(sockets_of, assignment))
         if assignment.rest.get("zygote"):
             found = preloaded(line, title, server.where("preload"))
@@ -84,16 +81,33 @@ def work(line: socket.socket, assignment: Assignment, words: Sequence[str]) -> i
                 return 0
             line, assignment = found, assignment_of(found)
             THIS.call(str(assignment.number))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        link.begin(line, assignment)
     except LoadError as exc:
         fail(line, str(exc), exc.report)
         return BAD_START
-    except ValueError as exc:
-        fail(line, str(exc))
+    except (ValueError, OSError, StartupError) as exc:  # there are no descriptors, or the application has closed ours
+        if not fail(line, str(exc)):
+            tell(f"{PROGRAM}: {exc}\n")
         return BAD_START
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    link.begin(line, assignment)
     link.join(listeners)
     return live(link, listeners, title, watchdog)
+
+
+def configured(words: Sequence[str]) -> Configuration:
+    """The settings; files may be others than those that the supervisor has read.
+
+    Raises:
+        ValueError: they are no settings any more.
+    """
+    chosen = parsers()[0].parse_args(words)
+    os.environ.update(with_file(chosen.env_file, os.environ))
+    configuration = resolve(chosen, os.environ)
+    server = configuration.server
+    speak(server["log-format"])
+    if server["reload"] or server["dev"]:
+        sys.dont_write_bytecode = True  # it counts as fresh by its second and its size: an edit may change neither
+    return configuration
 
 
 def shows(server: Values) -> Callable[[Sequence[Listener]], Show] | None:

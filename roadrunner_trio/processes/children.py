@@ -18,6 +18,8 @@ from typing import Final, cast
 
 import trio
 
+UPGRADE: Final = "_ROADRUNNER_UPGRADE"
+"""The environment has the descriptor of what a program leaves to the one that it becomes."""
 UNKNOWN: Final = -255
 """The status of a process whose end somebody else has seen."""
 

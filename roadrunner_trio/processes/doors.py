@@ -9,9 +9,12 @@ from contextlib import suppress
 from typing import TypeAlias
 
 from ..transport.bind import Bindable, adopted, open_listeners
+from ..transport.unix import UnixSocket
 
 Pool: TypeAlias = dict[str, list[socket.socket]]
 """Sockets that are open already, by the address as it was written."""
+Door: TypeAlias = tuple[str, int] | tuple[str, int, Sequence[int] | None]
+"""The address of a socket, its descriptor, and which file it has made, if it has not lost it."""
 
 
 class Doors:
@@ -34,13 +37,12 @@ class Doors:
             OSError: an address cannot be had; ``filename`` says which.
         """
         own = self._doors.setdefault(listener, {})
-        for item in items:
-            key = str(item)
-            if key in self.pool:
-                own[key] = self.pool.pop(key)
-            else:
+        taken = {str(item): self.pool.pop(str(item)) for item in items if str(item) in self.pool}
+        own.update(taken)
+        for item in items:  # port 0 may be wanted twice
+            if str(item) not in taken:
                 found = await open_listeners(self._find([item]), backlog, reuse_port=reuse_port)
-                own[key] = [sock for sock in found if isinstance(sock, socket.socket)]
+                own.setdefault(str(item), []).extend(sock for sock in found if isinstance(sock, socket.socket))
 
     def __iter__(self) -> Iterator[tuple[str, str, socket.socket]]:
         """Listener, address as it was written, and socket, of each."""
@@ -51,7 +53,7 @@ class Doors:
 
     def leave_open(self) -> None:
         """Others hold copies, who are to go on with them: to close ours, now, is the end of neither door nor file."""
-        for own in self._doors.values():
+        for own in [*self._doors.values(), self.pool]:
             for key, sockets in own.items():
                 own[key] = [socket.socket(fileno=sock.detach()) for sock in sockets]
 
@@ -73,9 +75,12 @@ class Doors:
             found.setdefault(key, []).append(sock.fileno())
         return found
 
-    def state(self) -> list[tuple[str, int]]:
+    def state(self) -> list[Door]:
         """For a successor: :func:`pool_of` makes a pool of it."""
-        return [(key, sock.fileno()) for _, key, sock in self]
+        return [
+            (key, sock.fileno(), sock.file) if isinstance(sock, UnixSocket) else (key, sock.fileno())
+            for _, key, sock in self
+        ]
 
     def close(self) -> None:
         """Closes all, and what nobody has wanted, for this process."""
@@ -92,10 +97,13 @@ class Doors:
         self.pool.clear()
 
 
-def pool_of(state: Sequence[tuple[str, int]]) -> Pool:
+def pool_of(state: Sequence[Door]) -> Pool:
     """Sockets that a predecessor has left, as objects that own them."""
     pool: Pool = {}
-    for key, descriptor in state:
+    for key, descriptor, *known in state:
         os.set_inheritable(descriptor, False)
-        pool.setdefault(key, []).append(adopted(key, descriptor))
+        sock = adopted(key, descriptor)
+        if isinstance(sock, UnixSocket) and known and (known[0] is None or tuple(known[0]) != sock.file):
+            sock.lose()
+        pool.setdefault(key, []).append(sock)
     return pool

@@ -69,6 +69,10 @@ class Table:
     """The generation to go back to, should a roll fail."""
     lost_at: float = math.inf
     """Since when nobody serves."""
+    ends_at: float = math.inf
+    """When the end begins that has been announced,"""
+    announced: list[Worker] = field(default_factory=list[Worker])
+    """to these."""
 
     # -- what happens ----------------------------------------------------------------------------
 
@@ -186,13 +190,22 @@ class Table:
         self._settle(now)
 
     def stop(self, now: float, status: int = 0) -> None:
-        """Ends all of them; again: at once."""
+        """Ends all of them, after a delay; again: without it, and then at once."""
+        if self.waiting(now):
+            self.ends_at = now
+            for worker in self.announced:
+                if worker.state is State.DRAINING:
+                    self.actions.append(Signal(worker, "again"))
+                    self._enter(worker, State.DRAINING, now, self.policy.grace + LAST)
+            return
         self.status = status or self.status
         if self.stopping:
             for worker in self.workers.values():
                 self._signal(worker, "again", now, HURRY)
         else:
             self.stopping, self.rolling, self.token, self.pending = True, False, None, []
+            self.ends_at = now + self.policy.delay
+            self.announced = [worker for worker in self.workers.values() if worker.serves]
             for worker in list(self.workers.values()):
                 if worker.state in (State.STARTING, State.READY, State.SICK):
                     self._drain(worker, now, self.policy.delay if worker.serves else 0.0, last=True)
@@ -207,6 +220,10 @@ class Table:
             self._say("error", f"nobody has served for {self.policy.give_up:g} s: giving up")
             self.stop(now, 1)
         self._settle(now)
+
+    def waiting(self, now: float) -> bool:
+        """Whether the end has been announced, and has not begun."""
+        return self.stopping and now < self.ends_at
 
     @property
     def due(self) -> float:

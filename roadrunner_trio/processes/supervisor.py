@@ -199,7 +199,11 @@ class Supervisor:
         if (number == last or signal.SIGHUP in (number, last)) and now - at < TWICE:
             return  # a terminal, or `timeout`, that says it twice
         self._last_signal = number, now
-        if self.table.stopping:
+        if self.table.waiting(now):
+            log.info("%s: draining for at most %g s; again to stop at once", number.name, self.table.policy.grace)
+            self.table.stop(now)
+            self._close()
+        elif self.table.stopping:
             log.info("%s: stopping at once", number.name)
             self.table.stop(now, 128 + number)
         else:
@@ -281,8 +285,11 @@ class Supervisor:
 
     async def _pulse(self) -> None:
         while True:
+            before = trio.current_time()
             await trio.sleep(PULSE)
             now, alive = trio.current_time(), False
+            if now - before > 2 * PULSE:
+                continue  # this process was stopped, and so may they have been: they have one more second to beat
             for member in list(self.members.values()):
                 if (row := member.row) is None or not member.worker.serves:
                     continue

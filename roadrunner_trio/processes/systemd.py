@@ -22,6 +22,7 @@ from ..server.serve import Renewal
 from ..server.shell import Banner
 from ..telemetry.observe import ListenerDraining, ListenerRetiring, Observer
 from ..transport.bind import FD
+from .children import UPGRADE
 
 FIRST: Final = 3
 """The first descriptor that is passed."""
@@ -31,6 +32,12 @@ KEPT: Final = "kept-"
 """How the names begin of sockets that it keeps for us."""
 LONG: Final = 86400.0
 """Seconds that a drain without a bound is said to take, at most."""
+MOST_OWED: Final = 64
+"""Words that are kept for a service manager that has no room for them."""
+AGAIN: Final = 5.0
+"""Seconds from one try to tell it those to the next, where nothing else is to be told."""
+LONGEST: Final = 20
+"""Digits of a number of 64 bits."""
 VARIABLES: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
@@ -52,26 +59,32 @@ class Service:
         self.every = math.inf
         self.wrong = ""
         self._status = ""
+        self._owed: list[tuple[bytes, Sequence[int]]] = []
 
     def take(self, environment: MutableMapping[str, str]) -> None:
         """Reads the variables, and removes them."""
         found = {name: environment.pop(name) for name in VARIABLES if name in environment}
         self.variables, me = found, str(os.getpid())
         if found.get("LISTEN_PID") == me and (count := found.get("LISTEN_FDS")):
-            if count.isdecimal():
-                self._sort(int(count), found.get("LISTEN_FDNAMES", "").split(":"))
+            if (many := _number(count)) is not None:
+                again = UPGRADE in environment
+                self._sort(many, found.get("LISTEN_FDNAMES", "").split(":"), again=again)
             else:
                 self.wrong = f"LISTEN_FDS={count} is no number of descriptors"
-        if found.get("WATCHDOG_PID", me) == me and found.get("WATCHDOG_USEC", "").isdigit():
-            self.every = int(found["WATCHDOG_USEC"]) / 2e6
+        if found.get("WATCHDOG_PID", me) == me and (waits := _number(found.get("WATCHDOG_USEC", ""))):
+            self.every = waits / 2e6  # 0 is no time (sd_watchdog_enabled(3)), and would be said without end
 
-    def _sort(self, count: int, names: Sequence[str]) -> None:
+    def _sort(self, count: int, names: Sequence[str], *, again: bool) -> None:
+        """Whose each is; the program that this process was before may have closed what nobody wanted."""
+        count = min(count, os.sysconf("SC_OPEN_MAX")) if again else count
         for at in range(count):
             name = names[at] if at < len(names) else ""
             descriptor = FIRST + at
             try:
                 os.set_inheritable(descriptor, False)
             except (OSError, OverflowError):
+                if again:
+                    continue
                 self.wrong = f"LISTEN_FDS={count} says that descriptor {descriptor} is a socket, and it is not open"
                 return
             if name.startswith(KEPT):
@@ -91,18 +104,41 @@ class Service:
             raise ValueError(f"{SCHEME}{name}: the service manager has passed no socket of that name; there is {there}")
         return found
 
+    @property
+    def passed(self) -> list[int]:
+        """The descriptors that it has opened, as far as they are open."""
+        return [descriptor for _, descriptor in self.sockets if _is_open(descriptor)]
+
     # -- what it is told -------------------------------------------------------------------------
 
     def tell(self, *words: str, descriptors: Sequence[int] = ()) -> None:
-        """Tells it, if it listens; what comes of it is its affair."""
+        """Tells it, if it listens; what comes of it is its affair. While it has no room, that is kept for later."""
+        self._owed.append(("\n".join(words).encode(), descriptors))
+        del self._owed[:-MOST_OWED]
+        self.catch_up()
+
+    def catch_up(self) -> bool:
+        """Tells what it had no room for, in order; whether nothing of that is left."""
+        while self._owed:
+            if not self._send(*self._owed[0]):
+                return False
+            del self._owed[0]
+        return True
+
+    def _send(self, words: bytes, descriptors: Sequence[int] = ()) -> bool:
+        """Whether there was room, or nobody for whom there could have been."""
         address = self.variables.get("NOTIFY_SOCKET", "")
         if not address:
-            return
+            return True
         address = "\0" + address[1:] if address.startswith("@") else address
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
-            sock.connect(address)
-            socket.send_fds(sock, ["\n".join(words).encode()], list(descriptors))
+            try:
+                sock.connect(address)
+                socket.send_fds(sock, [words], list(descriptors))
+            except BlockingIOError:
+                return False
+        return True
 
     def ready(self) -> None:
         """It serves."""
@@ -110,9 +146,8 @@ class Service:
 
     def status(self, text: str) -> None:
         """In a few words, for ``systemctl status``."""
-        if text != self._status:
+        if self.catch_up() and text != self._status and self._send(f"STATUS={text}".encode()):
             self._status = text
-            self.tell(f"STATUS={text}")
 
     def reloading(self) -> None:
         """What it has is being renewed (``Type=notify-reload``)."""
@@ -124,8 +159,8 @@ class Service:
 
     def alive(self) -> None:
         """It is well. To be said twice in the time that the service manager waits for it."""
-        if self.every < math.inf:
-            self.tell("WATCHDOG=1")
+        if self.catch_up() and self.every < math.inf:
+            self._send(b"WATCHDOG=1")
 
     def keeps(self, environment: Mapping[str, str]) -> bool:
         """Whether it would keep sockets."""
@@ -145,9 +180,21 @@ class Service:
 
     async def say_alive(self) -> None:
         """Says so for a process without a supervisor, whose loop this is."""
-        while self.every < math.inf:
+        while "NOTIFY_SOCKET" in self.variables:
             self.alive()
-            await trio.sleep(self.every)
+            await trio.sleep(min(self.every, AGAIN))
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST else None
 
 
 def _name(key: str) -> str:

@@ -16,24 +16,26 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import trio
 
 from . import control
 from .board import Board
-from .children import Child
+from .children import UPGRADE, Child, python
+from .control import PULSE
+from .doors import Door
 from .roles import Member
 from .slots import Table
 from .states import Slot, State, Worker
 from .supervisor import HEARD, Supervisor
 from .wear import Wear
 
-VARIABLE: Final = "_ROADRUNNER_UPGRADE"
-"""The environment has the descriptor of the state here, from one program to the next and no longer."""
+HELD: Final = "_ROADRUNNER_HELD"
+"""The environment has the addresses here that are open already, for who looks whether an upgrade would start."""
 
 
-def state_of(supervisor: Supervisor, doors: Sequence[tuple[str, int]], more: Mapping[str, Any]) -> dict[str, Any]:
+def state_of(supervisor: Supervisor, doors: Sequence[Door], more: Mapping[str, Any]) -> dict[str, Any]:
     """All that the next program has to know."""
     table, board, now = supervisor.table, supervisor.board, trio.current_time()
     return {
@@ -68,7 +70,75 @@ def _described(member: Member, now: float) -> dict[str, Any]:
 
 def descriptors_of(state: Mapping[str, Any]) -> list[int]:
     """Those that have to be open in the next program."""
-    return [state["board"][0], *(at for _, at in state["doors"]), *(worker["near"] for worker in state["workers"])]
+    return [state["board"][0], *(door[1] for door in state["doors"]), *(worker["near"] for worker in state["workers"])]
+
+
+def program(words: Sequence[str], command: str, *more: str) -> list[str]:
+    """What runs another command of this very program, as this one was run.
+
+    Args:
+        words: what it was given.
+    """
+    ours, tail = sys.orig_argv, list(words)
+    if tail and ours[-len(tail) :] == tail:
+        return [sys.executable, *ours[1 : -len(tail)], command, *more]
+    return python("roadrunner_trio", command, *more)
+
+
+class Held:
+    """Signals on the way from one program to the next: from now on none is lost, whenever it comes.
+
+    The kernel holds them back for the next program, but only from the thread that asks for that. What another thread
+    gets is noted in a pipe, at once and without the interpreter, and said to the next program once more.
+
+    Attributes:
+        ears: the end from which they are read.
+    """
+
+    def __init__(self) -> None:
+        self.ears, self._mouth = os.pipe()
+        self._before = -1
+
+    def __enter__(self) -> Self:
+        """Begins with it.
+
+        Raises:
+            ValueError: this is not the main thread.
+        """
+        for end in (self.ears, self._mouth):
+            os.set_blocking(end, False)
+        self._before = signal.set_wakeup_fd(self._mouth, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """There is no other program: they come as ever."""
+        signal.set_wakeup_fd(self._before)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+        os.close(self.ears)
+        os.close(self._mouth)
+
+    async def hear_out(self) -> None:
+        """Returns when whoever listens has heard all that have come."""
+        while True:
+            queued = trio.Event()
+            trio.lowlevel.current_trio_token().run_sync_soon(queued.set)  # behind those that Trio has been told of
+            await queued.wait()
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()
+            try:
+                os.read(self.ears, 512)
+            except BlockingIOError:
+                return
+
+
+def _say_again(ears: int) -> None:
+    """To this process, which hears them when it listens."""
+    with suppress(BlockingIOError):
+        for number in os.read(ears, 512):
+            if number in HEARD:
+                os.kill(os.getpid(), number)
+    os.close(ears)
 
 
 def replace(state: Mapping[str, Any], keep: Iterable[int], env: Mapping[str, str]) -> None:
@@ -85,11 +155,9 @@ def replace(state: Mapping[str, Any], keep: Iterable[int], env: Mapping[str, str
     try:
         for descriptor in descriptors:
             os.set_inheritable(descriptor, True)
-        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
         command = [sys.executable, *sys.orig_argv[1:]]
-        os.execve(sys.executable, command, {**env, VARIABLE: str(file.fileno())})
+        os.execve(sys.executable, command, {**env, UPGRADE: str(file.fileno())})
     except OSError:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         file.close()
@@ -98,13 +166,15 @@ def replace(state: Mapping[str, Any], keep: Iterable[int], env: Mapping[str, str
 
 def inherited() -> dict[str, Any] | None:
     """What the program that this process was before has left; None when it was none."""
-    word = os.environ.pop(VARIABLE, "")
+    word = os.environ.pop(UPGRADE, "")
     if not word.isdigit():
         return None
     with open(int(word), "rb") as file:
         state: dict[str, Any] = json.load(file)
     for descriptor in descriptors_of(state):
         os.set_inheritable(descriptor, False)
+    if (ears := state["more"].get("heard")) is not None:
+        _say_again(ears)
     return state
 
 
@@ -148,13 +218,20 @@ def watch(state: Mapping[str, Any]) -> int:
     waited = {*ending, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, waited)
     while pids:
-        if signal.sigwait(waited) in ending:
+        heard = signal.sigtimedwait(waited, PULSE)  # of the end of those that were forked by another nobody tells
+        if heard is not None and heard.si_signo in ending:
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
-        for pid in list(pids):
-            with suppress(ChildProcessError):
-                if os.waitpid(pid, os.WNOHANG)[0] == 0:
-                    continue
-            pids.discard(pid)
+        pids = set(filter(_lives, pids))
     return 1
+
+
+def _lives(pid: int) -> bool:
+    try:
+        with suppress(ChildProcessError):
+            return os.waitpid(pid, os.WNOHANG)[0] == 0
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -15,6 +15,7 @@ from typing import Any, Final
 import trio
 
 from ..errors import StartupError
+from ..journal import log
 
 EXTRA: Final = "pip install 'roadrunner-trio[reload]'"
 SHOWN: Final = 3
@@ -61,12 +62,25 @@ async def watch(folders: Sequence[str], patterns: Sequence[str], changed: Callab
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(end)
-        async for changes in watchfiles.awatch(*folders, watch_filter=matters, stop_event=enough):
-            changed(named([path for _, path in changes]))
+        try:
+            watched = watchfiles.awatch(
+                *folders, watch_filter=matters, stop_event=enough, ignore_permission_denied=True
+            )
+            async for changes in watched:
+                changed(named([path for _, path in changes]))
+        except Exception as exc:  # what it raises is its own, and not its base's, also when the system has said no
+            log.error("files are not watched, and changes not seen: %s", exc)
+
+
+def _near(path: str) -> str:
+    try:
+        return os.path.relpath(path)
+    except OSError:  # the current directory has been removed
+        return path
 
 
 def named(paths: Sequence[str]) -> str:
     """Some files, in a few words."""
-    names = sorted({os.path.relpath(path) for path in paths})
+    names = sorted(set(map(_near, paths)))
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

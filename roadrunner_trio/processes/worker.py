@@ -29,6 +29,7 @@ from .control import ASK, PULSE
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 PATIENCE: Final = 30.0
 """Seconds to be told what to do; whoever starts a worker says it at once."""
+STDERR: Final = 2
 LOOKS: Final = 64
 """Looks at this process at once."""
 Show = Callable[[socket.socket, dict[str, Any]], Awaitable[None]]
@@ -87,9 +88,12 @@ def _read(message: dict[str, Any]) -> Assignment:
     return Assignment(**known, row=row, rest=message)
 
 
-def fail(line: socket.socket, message: str, report: str = "") -> None:
-    """Tells the supervisor why there is no worker, in not more words than there is room for."""
-    control.tell(line, failed=message[: control.RECEIVE // 4], report=report[-control.RECEIVE // 4 :])
+def fail(line: socket.socket, message: str, report: str = "") -> bool:
+    """Tells the supervisor why there is no worker, in not more words than there is room for; whether it was told."""
+    words = control.RECEIVE // 4
+    while len(control.encode(failed=message[:words], report=report[-words:])) > control.RECEIVE:
+        words //= 2  # a character takes up to twelve octets
+    return control.tell(line, failed=message[:words], report=report[-words:])
 
 
 def sockets_of(assignment: Assignment, name: str) -> list[socket.socket]:
@@ -132,7 +136,7 @@ class Link(Observer):
         line.setblocking(False)
         if ASK is not None:
             faulthandler.register(ASK, file=line, all_threads=False)
-        faulthandler.enable()
+        faulthandler.enable(STDERR)  # `sys.stderr` may be whatever the application likes
 
     # -- what it says ----------------------------------------------------------------------------
 

@@ -158,6 +158,8 @@ class Zygote:
         self.ready = trio.Event()
         self.failed: tuple[str, str] | None = None
         self.over = False
+        self.wanted = 0
+        """Who waits for it now."""
         self._changed = trio.Event()
         self._forked: dict[int, int] = {}
         self._refused: dict[int, str] = {}
@@ -264,9 +266,12 @@ class Preloader:
                 zygote.line.close()
                 if not zygote.ready.is_set():
                     zygote.child.send(signal.SIGTERM)  # it would see that nobody is there when it has imported all
-            with trio.move_on_after(LAST_WORD, shield=True):
-                for zygote in self._begun:
-                    await zygote.child.wait()
+            for last in (False, True):
+                with trio.move_on_after(LAST_WORD, shield=True):
+                    for zygote in self._begun:
+                        if last:  # it does not listen, and has nobody left to wait for
+                            zygote.child.send(signal.SIGKILL)
+                        await zygote.child.wait()
 
     async def begin(self, worker: Worker, far: socket.socket) -> Child:
         """Forks one.
@@ -279,13 +284,25 @@ class Preloader:
         zygote = self._zygotes.get(worker.generation)
         if zygote is None or (zygote.failed and zygote.ready.is_set()):
             zygote = self._zygotes[worker.generation] = self._new(worker.generation)
-        with trio.move_on_after(self._limit):
-            await zygote.ready.wait()
-            if zygote.failed:
-                raise StartError(*zygote.failed)
-            return await zygote.fork(worker.number, far)
+        zygote.wanted += 1
+        try:
+            with trio.move_on_after(self._limit):
+                await zygote.ready.wait()
+                if zygote.failed:
+                    raise StartError(*zygote.failed)
+                return await zygote.fork(worker.number, far)
+        finally:
+            zygote.wanted -= 1
+            if not zygote.wanted and not zygote.ready.is_set():
+                self._abandon(zygote)
         zygote.child.send(signal.SIGKILL)
         raise StartError(f"importing the application has not ended in {self._limit:g} s")
+
+    def _abandon(self, zygote: Zygote) -> None:
+        """Nobody waits for it to import any more: a newer one is there, or the end."""
+        for generation in [each for each, known in self._zygotes.items() if known is zygote]:
+            del self._zygotes[generation]
+        zygote.child.send(signal.SIGKILL)
 
     def _new(self, generation: int) -> Zygote:
         near, far = control.pair()

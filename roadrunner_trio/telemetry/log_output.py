@@ -60,6 +60,7 @@ class LogOutput(logging.Handler):
         super().__init__()
         self._fd = fd
         self._encoding = codecs.lookup(encoding).name
+        self._end = "\n".encode(encoding)[-1]
         self._most = most
         self.begin()
         _outputs.add(self)
@@ -72,6 +73,8 @@ class LogOutput(logging.Handler):
         """Characters of lines that went into the queue; lines since that did not. Counted with the handler's lock."""
         self._out = self._unwritten = 0
         """Characters of lines that left it for good; lines that could not be written. Counted by the thread."""
+        self._broken = False
+        """Whether half a line is what was written last: a disk was full in the middle of it."""
 
     # -- who logs, with the handler's lock -------------------------------------------------------
     # The lock and the queue can be entered again by a signal handler that logs while this does.
@@ -181,10 +184,12 @@ class LogOutput(logging.Handler):
         if self._unwritten:
             batch.insert(0, self._unwritten)
         text = "".join([self._own(LOSS, item) if isinstance(item, int) else item for item in batch])
-        data = memoryview(text.encode(self._encoding, REPLACE))
+        data = memoryview(("\n" * self._broken + text).encode(self._encoding, REPLACE))
         try:
             while data:
-                data = data[self._some(data) :]
+                written = self._some(data)
+                self._broken = data[written - 1] != self._end if written else self._broken
+                data = data[written:]
             self._unwritten = 0
         except (OSError, ValueError):  # a disk that is full, a pipe without a reader, a descriptor that was closed
             self._unwritten = sum([item if isinstance(item, int) else 1 for item in batch])
@@ -222,6 +227,7 @@ class LogFile(LogOutput):
 
     def _reopen(self) -> None:
         new = _open(self._path)
+        self._broken = False
         try:
             os.dup2(new, self._fd, inheritable=False)  # in one step, whatever the thread that writes is at
         finally:

@@ -109,7 +109,7 @@ def settle() -> bool:
 
 def _settled(name: str) -> bool:
     stream = cast("TextIO | None", getattr(sys, name))
-    if stream is None or stream.closed:
+    if stream is None or getattr(stream, "closed", False):  # an application may have put anything there
         return True
     if name in _stuck and _stuck[name].is_alive():
         return False
@@ -121,8 +121,10 @@ def _settled(name: str) -> bool:
 
     stuck = within(PATIENCE, settling)
     if stuck is None and not settled and has_room(name):  # Python 3.12 starts no thread once its interpreter goes down
-        with suppress(OSError, ValueError):
+        with suppress(Exception):
             settling()
+    if stuck is None and not settled:
+        setattr(sys, name, None)  # what cannot be flushed now the interpreter could not either, and would say so
     return stuck is None
 
 

@@ -103,6 +103,15 @@ class UnixSocket(OwnSocket):
         sock._made = _identity(sock._path)
         return sock
 
+    @property
+    def file(self) -> tuple[int, int] | None:
+        """Device and inode of the file that is removed when the socket is closed; None when there is none."""
+        return self._made
+
+    def lose(self) -> None:
+        """The file at the path is somebody else's."""
+        self._made = None
+
     def close(self) -> None:
         """Closes the socket and removes its file."""
         made, self._made = self._made, None

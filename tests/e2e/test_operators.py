@@ -171,6 +171,96 @@ async def test_an_access_log_on_a_full_disk_changes_nothing(tmp_path: Path) -> N
         assert "Traceback" not in server.log()
 
 
+FOREIGN_STREAMS = """
+import sys
+
+class Stream:
+    def write(self, text):
+        pass
+
+sys.stderr = sys.stdout = Stream()
+"""
+
+
+@pytest.mark.parametrize("how", [(), ("-w", "2"), ("-w", "2", "--preload")])
+async def test_streams_of_the_application_in_place_of_the_standard_ones_change_nothing(
+    tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    async with redirected(FOREIGN_STREAMS + APP, tmp_path, ">stdout", *how, *QUIET) as server:
+        assert (await ask(server.port)).isdigit()
+        server.terminate()
+        assert await server.end(LONG) == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("class E(Exception):\n    def __str__(self):\n        1 / 0\nraise E\n", "importing 'app' failed: E: "),
+        ("raise ValueError('\N{GRINNING FACE}' * 60_000)", "importing 'app' failed: ValueError: \N{GRINNING FACE}"),
+        ("import os\nos.closerange(3, 1000)\n" + APP, "Bad file descriptor"),
+    ],
+)
+async def test_an_odd_reason_not_to_start_is_told(tmp_path: Path, source: str, why: str) -> None:
+    (tmp_path / "app.py").write_text(source)
+    command = [sys.executable, "-m", "roadrunner_trio", "serve", "app:handler", "-w", "1", "-b", "127.0.0.1:0"]
+    with trio.fail_after(LONG):
+        done = await trio.run_process(command, cwd=tmp_path, check=False, capture_stderr=True)
+    assert done.returncode == 3
+    last = [line for line in done.stderr.decode().splitlines() if line.startswith("roadrunner-trio: ")]
+    assert len(last) == 1
+    assert why in last[0]
+
+
+def opened(pid: int) -> list[str]:
+    """The names of what a process has open."""
+    return [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink()]
+
+
+async def test_a_log_that_was_put_away_is_held_by_nobody_after_a_roll(tmp_path: Path) -> None:
+    log = tmp_path / "access"
+    async with command_line(APP, tmp_path, "-w", "2", "--access-log-file", str(log), "--grace", "3s") as server:
+        before = workers(server)
+        await ask(server.port)
+        (old := log.rename(tmp_path / "access.1")).unlink()
+        server.process.send_signal(signal.SIGHUP)
+        await until(lambda: "all workers are renewed" in server.log(), LONG)
+        await until(lambda: not set(before) & set(workers(server)), LONG)
+        for pid in (server.process.pid, *workers(server)):
+            assert not any(name.startswith(str(old)) for name in opened(pid))
+        await ask(server.port)
+        assert log.exists()
+
+
+@pytest.mark.parametrize(("name", "content"), [("settings.toml", b"workers = [[["), ("variables", b"NAME=\xff\n")])
+async def test_a_file_that_is_no_more_what_it_was_is_told_at_a_roll_by_its_name(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / "settings.toml").write_text("workers = 2\n")
+    (tmp_path / "variables").write_text("NAME=value\n")
+    words = ("--config", "settings.toml", "--env-file", "variables", "-w", "2")
+    async with command_line(APP, tmp_path, *words, *QUIET) as server:
+        before = workers(server)
+        (tmp_path / name).write_bytes(content)
+        server.process.send_signal(signal.SIGHUP)
+        await until(lambda: "not renewed, for worker 3 could not start: " in server.log(), LONG)
+        assert "this is no worker" not in server.log()
+        assert [line for line in server.log().splitlines() if line.startswith("roadrunner-trio: ") and name in line]
+        assert workers(server) == before
+
+
+async def test_of_a_delay_the_second_signal_takes_what_is_left_and_no_request(tmp_path: Path) -> None:
+    async with command_line(APP, tmp_path, "-w", "2", "--shutdown-delay", "60s", "--grace", "30s") as server:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, server.port, "/wait?for=4")
+            await trio.sleep(0.5)
+            server.terminate()
+            await until(lambda: server.log().count("draining in 60 s") == 2)
+            await trio.sleep(0.5)
+            server.terminate()
+        assert await server.end() == 0
+        assert "stopping at once" not in server.log()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="the folder is made immutable to its owner by taking it away")
 async def test_a_log_folder_that_is_gone_at_a_roll_leaves_those_that_serve(tmp_path: Path) -> None:
     folder = tmp_path / "log"

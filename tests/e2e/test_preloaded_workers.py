@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -85,3 +86,39 @@ async def test_what_cannot_be_preloaded_says_so_once_and_ends_with_3(tmp_path: P
         async with running(command, tmp_path) as server:
             assert await server.end() == 3
     assert len(re.findall(words, (tmp_path / "stderr").read_text())) == 1
+
+
+DEAF = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open("importing", "w").close()
+time.sleep(600)
+"""
+
+
+async def test_an_import_that_does_not_listen_is_not_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(DEAF)
+    serve = [sys.executable, "-m", "roadrunner_trio", "serve", "app:handler", "--bind", "127.0.0.1:0", *QUIET]
+    process = await trio.lowlevel.open_process(serve, cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        await until((tmp_path / "importing").exists)
+        (importing,) = children(process.pid)
+        process.terminate()
+        with trio.fail_after(3 * PATIENCE):
+            assert await process.wait() == 0
+        await until(lambda: gone(importing))
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+
+async def test_an_import_that_nobody_waits_for_any_more_is_ended(tmp_path: Path) -> None:
+    async with command_line(APP, tmp_path, *QUIET) as server:
+        (tmp_path / "app.py").write_text("import time\ntime.sleep(2)\n" + APP)
+        for _ in range(10):
+            server.process.send_signal(signal.SIGHUP)
+            await trio.sleep(0.1)
+            assert len(workers(server)) <= 3  # the one that serves, the newest, and one that is about to end
+        await until(lambda: "all workers are renewed: generation 11" in server.log())
+        await until(lambda: len(workers(server)) == 1)
+        assert await answering(server.port) <= set(forked(server.process.pid))

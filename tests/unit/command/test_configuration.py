@@ -254,6 +254,12 @@ def test_an_address_on_the_command_line_is_in_place_of_those_listeners(write: Wr
         ('log-level = "loud"', r"'loud' is none of debug, info, warning, error, critical$"),
         ("max-connections = 0", r"^max-connections in app\.toml, line 1 must be a whole number, at least 1, not 0$"),
         ("timeout-body = 0", r"line 1 must be a positive number of seconds"),
+        ("worker-timeout = 1", r"^worker-timeout in app\.toml, line 1 must be at least 3 seconds, or none, not 1\.0$"),
+        ("worker-lifetime = 0", r"^worker-lifetime in app\.toml, line 1 must be more than 0, not 0$"),
+        ("worker-startup-timeout = 0", r"line 1 must be more than 0, not 0$"),
+        ("lifespan-startup-timeout = 0", r"line 1 must be more than 0, not 0$"),
+        ("workers = " + "[" * 100_000, r"^app\.toml: .*recursion"),
+        ("workers = " + "{a = " * 100_000, r"^app\.toml: .*recursion"),
         ("a b", r"^app\.toml: Expected '='"),
         ("listen = 1", r"listeners are tables \[\[listen\]\]"),
         (

@@ -21,6 +21,7 @@ from roadrunner_trio.processes.roles import Member
 from roadrunner_trio.processes.slots import Table
 from roadrunner_trio.processes.states import Policy, Rolled, State, Worker
 from roadrunner_trio.processes.supervisor import Supervisor
+from roadrunner_trio.processes.upgrade import Held
 from roadrunner_trio.processes.wear import Wear
 from roadrunner_trio.processes.zygote import Forked, Zygote, _fork_on_demand
 
@@ -59,6 +60,7 @@ def board() -> Iterator[Board]:
 def supervising(board: Board, policy: Policy | None = None) -> tuple[Supervisor, Forge]:
     forge = Forge()
     teller: Any = SimpleNamespace(status=lambda text: None, failed=lambda *why: None, reloaded=lambda: None)
+    teller.alive = lambda: None
     return Supervisor(Table(policy or Policy(), lambda: 0.5), board, forge, {}, teller), forge
 
 
@@ -268,3 +270,44 @@ async def test_who_has_gone_without_reading_what_was_said_has_gone(
         far.close()
         assert not made._read(member)
     assert caplog.records == []
+
+
+async def test_who_was_stopped_himself_blames_nobody_for_silence(
+    board: Board, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    made, _ = supervising(board, Policy(silence_limit=30.0))
+    member, far = member_of(made)
+    said: list[float] = []
+    monkeypatch.setattr(Table, "heartbeat", lambda table, worker, now, age: said.append(now))
+    with far, member.near:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(made._pulse)
+            await trio.sleep(1.5)
+            assert len(said) == 1
+            autojump_clock.jump(100)  # nothing of this process runs, as behind SIGSTOP
+            await trio.sleep(0.1)
+            assert len(said) == 1
+            await trio.sleep(1)
+            assert len(said) == 2
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_signal_that_has_come_is_heard_before_another_program_is_there() -> None:
+    heard: list[int] = []
+
+    async def hear(*, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM) as received:
+            task_status.started()
+            async for number in received:
+                heard.append(number)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(hear)
+        with Held() as held:
+            signal.raise_signal(signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)  # another thread may have it, or it is held back
+            await held.hear_out()
+            assert heard or signal.SIGTERM in signal.sigpending()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert set(heard) == {signal.SIGTERM}
+        nursery.cancel_scope.cancel()

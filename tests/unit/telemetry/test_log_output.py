@@ -188,6 +188,24 @@ def test_a_disk_that_is_full_costs_the_lines_of_that_time(pipe, monkeypatch):
     assert pipe.until(b"room\n") == b"3 lines of the log were lost here\nthere is room\n"
 
 
+def test_half_a_line_on_a_disk_that_was_full_is_a_line_by_itself(pipe, monkeypatch):
+    usual, answers = os.write, iter([3, OSError(errno.ENOSPC, "full")])
+
+    def write(fd: int, data: memoryview) -> int:
+        answer = next(answers, len(data))
+        if isinstance(answer, OSError):
+            raise answer
+        return usual(fd, data[:answer])
+
+    monkeypatch.setattr(module.os, "write", write)
+    pipe.say("one that is cut")
+    pipe.output.flush()
+    pipe.say("two")
+    assert pipe.until(b"two\n").split(b"\n")[0] == b"one"
+    pipe.say("three")
+    assert pipe.until(b"three\n").endswith(b"lost here\ntwo\nthree\n")
+
+
 def test_a_descriptor_that_is_closed_is_no_matter(pipe):
     os.close(pipe.into)
     pipe.say("lost")
