@@ -89,8 +89,7 @@ def prepare(
         sockets: gives those of a listener by its name, which are then listened on instead of its addresses.
 
     Raises:
-        LoadError: there is no such handler.
-        ValueError: an address or a setting is bad.
+        LoadError, ValueError: there is no such handler, or an address or a setting is bad.
     """
     server = configuration.server
     binds = [places(values) for values in configuration.listeners]

@@ -201,12 +201,17 @@ class Company:
         self._present = False
         self._row.present = ABSENT
 
-    def excess(self, more: int) -> int:
-        """Counts so many connections more, or fewer, and says how many there are beyond those of the least."""
+    def count(self, more: int) -> None:
+        """There are so many connections more, or fewer."""
         self._total += more
+        if self._present:
+            self._row.present = self._total
+
+    @property
+    def excess(self) -> int:
+        """How many there are beyond those of the least."""
         if not self._present:
             return 0
-        self._row.present = self._total
         self.least = self._row.least()
         return self._total - self.least
 
@@ -228,8 +233,8 @@ class Seat:
         Those that are about to leave are no burden: who serves a connection for each request has a free hand as soon as
         anybody. How many that are is taken from how many have left lately.
         """
-        excess = self._company.excess(present - self._counted)
-        self._counted = present
+        self.note(present)
+        excess = self._company.excess
         if excess >= TOLERANCE:
             excess -= self._leaving(accepted - present)
         if excess < TOLERANCE or self._company.least != self._seen:
@@ -237,6 +242,11 @@ class Seat:
         if excess < TOLERANCE or self._in_vain >= PATIENT:
             return 0.0
         return min(STEP * excess, MOST)
+
+    def note(self, present: int) -> None:
+        """So many are there."""
+        self._company.count(present - self._counted)
+        self._counted = present
 
     def _leaving(self, gone: int) -> int:
         """How many of those who are there will have left when the longest wait is over, if it goes on like that."""

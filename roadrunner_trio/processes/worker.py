@@ -248,9 +248,6 @@ class Link(Observer):
         if (row := self._row) is None:
             return
         infos = [listener.info() for listener in self._listeners]
-        for listener, info in zip(self._listeners, infos, strict=True):
-            if listener.neighbours is not None:  # who has gone is counted as well: else only who comes is
-                listener.neighbours.patience(info.active, info.accepted)
         row[Cell.CONNECTIONS] = sum(info.active for info in infos)
         row[Cell.REQUESTS] = sum(info.requests for info in infos)
         row[Cell.RESIDENT] = resident()

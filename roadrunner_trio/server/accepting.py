@@ -46,6 +46,10 @@ class Neighbours(Protocol):
         """
         ...
 
+    def note(self, present: int) -> None:
+        """So many connections are there; told when one has gone, for else only who comes would be counted."""
+        ...
+
     def insistence(self) -> int:
         """Connections to accept after so long, if they are still there."""
         ...

@@ -300,6 +300,8 @@ class Listener:
         self._start_drain(trio.current_time() + BEREFT)
 
     def _start_accepting(self, nursery: trio.Nursery) -> None:
+        if (others := self.neighbours) is not None:
+            self._places.left = lambda: others.note(self._active)
         for listener in self._listeners:
             scope = trio.CancelScope()
             self._accept_scopes.append(scope)

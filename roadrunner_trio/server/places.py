@@ -60,7 +60,12 @@ class Places:
         members: gives the connections that there are.
         evict_idle: whether connections that wait for their next request make room for others.
         counters: where evictions are counted.
+
+    Attributes:
+        left: told when one has left, if anybody wants to know.
     """
+
+    left: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -200,6 +205,8 @@ class Roll(Drain):
         """Removes a member; harmless when it is gone."""
         super().leave(member)
         self.places.leave(member)
+        if self.places.left is not None:
+            self.places.left()
 
     def replace(self, member: Member, successor: Member) -> None:
         """As any drain's, and the place goes with it."""

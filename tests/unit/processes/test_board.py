@@ -151,6 +151,16 @@ def test_what_left_long_ago_says_nothing(board: Board, monkeypatch: pytest.Monke
     assert one.patience(10, 1000) == MOST
 
 
+def test_who_has_gone_is_counted_as_gone_at_once(board: Board) -> None:
+    """Else a neighbour that sees a crowd that is no more takes as many itself before it lets another have one."""
+    one, other = companies(board, 2)
+    mine, theirs = one.seat(), other.seat()
+    mine.patience(100, 100)
+    assert theirs.patience(50, 50) == 0
+    mine.note(3)
+    assert theirs.patience(50, 50) > 0
+
+
 def test_a_successor_that_nobody_has_accepted_is_no_departure(board: Board) -> None:
     one, _ = (company.seat() for company in companies(board, 2))
     assert one.patience(3, 3) == STEP * 3

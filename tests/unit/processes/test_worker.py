@@ -12,9 +12,7 @@ import trio
 import trio.testing
 
 from roadrunner_trio.processes import control
-from roadrunner_trio.processes.board import Board, Company
 from roadrunner_trio.processes.worker import Link, fail
-from roadrunner_trio.server.accepting import Neighbours
 from roadrunner_trio.server.watchdog import Stage
 
 
@@ -73,43 +71,6 @@ async def test_what_a_later_supervisor_says_ends_nothing(
     assert (watchdog.grace, watchdog.delay) == (grace, delay)
     assert raised == ([signal.SIGTERM] if grace != 1.0 else [])
     link._line.close()
-
-
-async def test_who_has_gone_is_not_counted_for_longer_than_a_beat() -> None:
-    """Else a neighbour that sees a crowd that is no more takes as many itself before it lets another have one."""
-    board = Board.create(rows=4)
-    row = board.give()
-    assert row is not None
-    link, near, _ = link_to()
-    link._row, link._company = row, Company(row)
-    guests = Guests()
-    link.join([guests])  # type: ignore[list-item]
-    link.ready([guests], "")  # type: ignore[list-item]
-    guests.come(100)
-    guests.active = 3
-    assert row.present == 100
-    link._beat()
-    assert row.present == 3
-    near.close()
-    link._line.close()
-    board.close()
-
-
-class Guests:
-    """As much of a listener as is counted."""
-
-    def __init__(self) -> None:
-        self.active = self.accepted = 0
-        self.neighbours: Neighbours | None = None
-
-    def come(self, more: int) -> None:
-        assert self.neighbours is not None
-        self.active += more
-        self.accepted += more
-        self.neighbours.patience(self.active, self.accepted)
-
-    def info(self) -> SimpleNamespace:
-        return SimpleNamespace(active=self.active, accepted=self.accepted, requests=0)
 
 
 async def test_who_looks_brings_the_socket_on_which_he_is_shown_it() -> None:

@@ -8,8 +8,10 @@ from contextlib import ExitStack
 
 import pytest
 import trio
+from story_tools import hello
 from trio.testing import wait_all_tasks_blocked
 
+import roadrunner_trio as rr
 from roadrunner_trio.server.accepting import BACK_OFF, TOGETHER, AcceptLoop, Host
 
 
@@ -45,10 +47,14 @@ class Others:
         self.most = most
         self.wait = wait
         self.asked: list[tuple[int, int]] = []
+        self.noted: list[int] = []
 
     def patience(self, present: int, accepted: int) -> float:
         self.asked.append((present, accepted))
         return self.wait if present >= self.most else 0.0
+
+    def note(self, present: int) -> None:
+        self.noted.append(present)
 
     def insistence(self) -> int:
         return 1
@@ -122,3 +128,17 @@ async def test_a_door_that_is_closed_is_no_shortage(scene, monkeypatch):
     scene.door.close()
     assert not scene.loop.take(1)
     assert scene.failed == []
+
+
+async def test_neighbours_are_told_of_each_that_goes(nursery, autojump_clock):
+    listener = rr.Listener(hello, bind="127.0.0.1:0")
+    listener.neighbours = others = Others()
+    await nursery.start(listener.serve)
+    peers = [await trio.open_tcp_stream("127.0.0.1", listener.port) for _ in range(3)]
+    await wait_all_tasks_blocked()
+    assert (others.asked[-1], others.noted) == ((3, 3), [])
+    for left, peer in zip((2, 1, 0), peers, strict=True):
+        await peer.aclose()
+        await wait_all_tasks_blocked()
+        assert others.noted[-1] == left
+    assert others.noted == [2, 1, 0]
