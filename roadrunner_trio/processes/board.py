@@ -225,7 +225,7 @@ class Seat:
         self._in_vain = 0
         self._seen = ABSENT
         self._since = -math.inf
-        self._gone = self._left = 0
+        self._accepted = self._gone = self._left = 0
 
     def patience(self, present: int, accepted: int) -> float:
         """Seconds to wait before another connection is accepted, so many being there of all that were accepted.
@@ -234,9 +234,7 @@ class Seat:
         anybody. How many that are is taken from how many have left lately.
         """
         self.note(present)
-        excess = self._company.excess
-        if excess >= TOLERANCE:
-            excess -= self._leaving(accepted - present)
+        excess = self._company.excess - self._leaving(accepted, accepted - present)
         if excess < TOLERANCE or self._company.least != self._seen:
             self._seen, self._in_vain = self._company.least, 0
         if excess < TOLERANCE or self._in_vain >= PATIENT:
@@ -248,13 +246,16 @@ class Seat:
         self._company.count(present - self._counted)
         self._counted = present
 
-    def _leaving(self, gone: int) -> int:
-        """How many of those who are there will have left when the longest wait is over, if it goes on like that."""
+    def _leaving(self, accepted: int, gone: int) -> int:
+        """How many of those who are there will have left when the longest wait is over, if it goes on as it did lately.
+
+        Where many leave and nobody comes, it is a peer that gives up its connections, and no storm.
+        """
         now = time.monotonic()
         if (past := now - self._since) >= MOST:
-            self._left = gone - self._gone if past < 2 * MOST else 0
-            self._since, self._gone = now, gone
-        return max(self._left, gone - self._gone, 0)
+            self._left = min(accepted - self._accepted, gone - self._gone) if past < 2 * MOST else 0
+            self._since, self._accepted, self._gone = now, accepted, gone
+        return self._left
 
     def insistence(self) -> int:
         """Connections to accept after it has waited: one, and what is left wakes the others once more."""

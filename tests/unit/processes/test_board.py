@@ -132,14 +132,26 @@ def test_who_loses_connections_as_fast_as_they_come_does_not_wait(
     monkeypatch.setattr(boards, "time", hand)
     one, _ = (company.seat() for company in companies(board, 2))
     assert one.patience(10, 10) == MOST
-    hand.now += MOST * 0.6
-    assert one.patience(10, 20) == 0  # ten have left meanwhile, and so will these
-    hand.now += MOST * 0.6
-    assert one.patience(10, 20) == 0
-    hand.now += MOST * 0.99
+    hand.now += MOST * 1.1
+    assert one.patience(10, 20) == 0  # ten have come and ten have left meanwhile, and so will these
+    hand.now += MOST * 0.5
     assert one.patience(13, 23) == STEP * 3  # ten of the thirteen will
-    hand.now += MOST * 0.02
-    assert one.patience(13, 23) == MOST  # and none has left since
+    hand.now += MOST * 0.6
+    assert one.patience(13, 23) == MOST  # three have come since, and none has left
+
+
+def test_who_loses_many_at_once_and_has_new_ones_does(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that is started anew gives up all its connections, and makes others."""
+    hand = Hand()
+    monkeypatch.setattr(boards, "time", hand)
+    one, _ = (company.seat() for company in companies(board, 2))
+    one.patience(50, 50)
+    hand.now += MOST * 1.1
+    assert one.patience(0, 50) == 0
+    for count in range(2, 13):
+        assert one.patience(count, 50 + count) > 0
+    hand.now += MOST * 1.1
+    assert one.patience(12, 62) == MOST
 
 
 def test_what_left_long_ago_says_nothing(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
