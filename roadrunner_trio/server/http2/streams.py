@@ -220,8 +220,9 @@ class Http2Connection(Carrier):
                 return
         except Exception as exc:  # the reader's to meet
             word = outcome.Error(exc)
-        self.listener = None
-        trio.lowlevel.reschedule(task, word)
+        if self.listener is task:  # else what has come has ended the connection, and with it the wait
+            self.listener = None
+            trio.lowlevel.reschedule(task, word)
         del word  # what it holds, holds this frame
 
     def begin_now(self) -> bool:

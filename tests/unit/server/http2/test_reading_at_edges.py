@@ -202,3 +202,22 @@ async def test_an_end_that_tls_says_with_a_request_is_heard():
             await house.empty()
         assert house.listener.info().requests == 2
         await stream.aclose()
+
+
+@pytest.mark.parametrize("wrong", [None, trio.BrokenResourceError("gone")], ids=["in order", "by an exception"])
+async def test_what_has_come_may_end_the_connection_and_with_it_the_wait(wrong, monkeypatch, autojump_clock, caplog):
+    """As when a peer acknowledges a GOAWAY and ends what it sends in one edge: the reader is not woken once more."""
+
+    def ends(conn):
+        conn.nursery.cancel_scope.cancel(reason="every stream of the connection is done")
+        if wrong is not None:
+            raise wrong
+        return False
+
+    async with open_http2(hello, "tcp") as (house, peer):
+        assert (await peer.get()).status == 200
+        await trio.testing.wait_all_tasks_blocked()
+        monkeypatch.setattr(streams.Http2Connection, "begin_now", ends)
+        peer.peer.slip(b"anything")
+        await house.empty()
+    assert loud(caplog) == []
