@@ -11,9 +11,20 @@ import trio
 from event_tools import Everything
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from script_tools import FINISH, HEADS, LIMITS, REQUESTS, TIMEOUTS, Script, actions, errors_logged, handler, run
-from story_tools import House, Peer, open_house, undated
-from trio.testing import wait_all_tasks_blocked
+from script_tools import (
+    FINISH,
+    HEADS,
+    LIMITS,
+    REQUESTS,
+    TIMEOUTS,
+    Script,
+    actions,
+    errors_logged,
+    handler,
+    perform,
+    run,
+)
+from story_tools import House, open_house, undated
 
 import roadrunner_trio as rr
 from roadrunner_trio.server import carrier, spares
@@ -98,9 +109,7 @@ class Play:
         for name, event in events.events:
             request = getattr(event, "request", None)
             peer = getattr(event, "peer", None) or (request and request.peer)
-            if (
-                peer is not None and name != "response_send_failed"
-            ):  # of which of two writes failed kernels have no rule
+            if peer is not None and name != "response_send_failed":  # of which of two writes fails there is no rule
                 facts = [getattr(event, each, None) for each in ("status", "reason", "outcome", "phase", "requests")]
                 self.told.setdefault(ports[peer[1]], []).append((name, *facts))
 
@@ -111,22 +120,10 @@ class Play:
         peer = house.tcp_peer()
         ports[peer.stream.socket.getsockname()[1]] = number
         try:
-            await self.perform(peer, script)
+            await perform(peer, script)
             await trio.sleep(40)
         finally:
             self.heard[number] = in_words(b"ID", undated(peer.heard)), peer.ended_at
-
-    async def perform(self, peer: Peer, script: Script) -> None:
-        try:
-            for action in script:
-                if isinstance(action, float):
-                    await trio.sleep(action)
-                elif action == FINISH:
-                    await peer.finish()
-                else:
-                    await peer.say(bytes(action))
-        except trio.BrokenResourceError:
-            await wait_all_tasks_blocked()  # the server has closed
 
 
 @settings(max_examples=100, deadline=None)
